@@ -1,1 +1,40 @@
-//! .
+//! Model folders on disk: reading them without trust, and writing them so that nothing half-written
+//! looks whole.
+//!
+//! This crate owns safetensors headers and shards, the index, `config.json` as an ordered document,
+//! side files, the staged output with its journal, disk space and hashes. Headers come first; data
+//! moves by positioned reads and writes only. It never knows what a tensor is for, which family a
+//! model belongs to, or what a scheme is.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::disallowed_methods, reason = "this is the crate that gives errors their path")]
+
+mod config;
+mod disk;
+mod error;
+mod file;
+mod folder;
+mod hash;
+mod header;
+mod index;
+mod journal;
+mod lock;
+mod output;
+mod place;
+mod raw;
+mod shard;
+mod side;
+mod source;
+
+pub use config::{Config, ConfigError};
+pub use disk::free_disk;
+pub use error::{Blame, Error, ModelError, RequestError};
+pub use file::{read_bytes, read_text, write_file};
+pub use hash::{Sha256, sha256, sha256_file};
+pub use header::{Header, HeaderEntry, HeaderError};
+pub use index::{Index, IndexError};
+pub use journal::Journal;
+pub use output::{OutFile, Output, OutputOptions};
+pub use shard::Shard;
+pub use side::SideFile;
+pub use source::{Location, Source};

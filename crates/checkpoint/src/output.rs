@@ -1,0 +1,254 @@
+//! A staged output: everything is written to `NAME.partial`, and takes its name only when complete.
+
+use crate::disk::reserve;
+use crate::file::open_regular;
+use crate::hash::PIECE_BYTES;
+use crate::lock::{LOCK, Lock};
+use crate::place::{Place, rename, sync_folder};
+use crate::{Error, Journal, RequestError, Sha256};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Component, Path, PathBuf};
+
+/// An output that is being written. Dropped, it stays as it is, and the next run can go on.
+#[derive(Debug)]
+pub struct Output {
+    place: Place,
+    force: bool,
+    file: bool,
+    _lock: Lock,
+}
+
+/// How an output is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputOptions<'a> {
+    /// Replace an output that is there, once the new one is complete.
+    pub force: bool,
+    /// The target is a single file; what else is published is named after it and lies beside it.
+    pub file: bool,
+    /// What is read meanwhile, and must not be touched.
+    pub source: &'a Path,
+}
+
+impl Output {
+    /// Begins, or goes on with, the output `target`. Folders on the way to it are made.
+    pub fn begin(target: &Path, options: OutputOptions<'_>) -> Result<Self, Error> {
+        let OutputOptions { force, file, source } = options;
+        let place = Place::new(target)?;
+        place.refuse_overlap(source)?;
+        if !place.is_interrupted() {
+            place.refuse_existing(force, file)?;
+        }
+        fs::create_dir_all(&place.parent).map_err(|error| Error::write(&place.parent, error))?;
+        let lock = Lock::take(&place.partial)?;
+        place.recover()?;
+        place.refuse_existing(force, file)?;
+        Ok(Self { place, force, file, _lock: lock })
+    }
+
+    /// The folder in which everything is written.
+    pub fn partial_path(&self) -> &Path {
+        &self.place.partial
+    }
+
+    /// The journal of this work, with what it says already. An attempt at any other work, which
+    /// `identity` tells apart, is emptied out first.
+    pub fn journal(&self, identity: &str) -> Result<(Vec<String>, Journal), Error> {
+        let path = self.place.partial.join(JOURNAL);
+        if let Some(resumed) = Journal::resume(&path, identity)? {
+            return Ok(resumed);
+        }
+        keep_only(&self.place.partial, &BTreeSet::from([PathBuf::from(LOCK)]))?;
+        Ok((Vec::new(), Journal::start(&path, identity)?))
+    }
+
+    /// A file of exactly `bytes` bytes, whose room on the disk is kept. One of that length that is
+    /// there keeps its content.
+    pub fn create(&self, name: &str, bytes: u64) -> Result<OutFile, Error> {
+        let path = self.path_for(name)?;
+        if fs::metadata(&path).is_ok_and(|facts| facts.is_file() && facts.len() == bytes) {
+            return OutFile::open(path);
+        }
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .map_err(|error| Error::write(&path, error))?;
+        if let Err(error) = reserve(&file, &path, bytes) {
+            // Whatever was reserved would keep others from their room.
+            fs::remove_file(&path).map_err(|error| Error::write(&path, error))?;
+            return Err(error);
+        }
+        Ok(OutFile { path, file, bytes })
+    }
+
+    /// A file that is there.
+    pub fn open_existing(&self, name: &str) -> Result<OutFile, Error> {
+        OutFile::open(self.path_for(name)?)
+    }
+
+    /// Writes a whole file.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.path_for(name)?;
+        fs::write(&path, bytes).map_err(|error| Error::write(&path, error))
+    }
+
+    /// Copies the file `from` and returns the hash of what was copied.
+    pub fn copy(&self, from: &Path, name: &str) -> Result<String, Error> {
+        let path = self.path_for(name)?;
+        let (mut input, _) = open_regular(from)?;
+        let mut output = File::create(&path).map_err(|error| Error::write(&path, error))?;
+        let mut hash = Sha256::new();
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let read = input.read(&mut piece).map_err(|error| Error::read(from, error))?;
+            if read == 0 {
+                return Ok(hash.finish());
+            }
+            hash.update(&piece[..read]);
+            output.write_all(&piece[..read]).map_err(|error| Error::write(&path, error))?;
+        }
+    }
+
+    /// Gives the output its name, with the files in `keep` and nothing else, all of them on the disk.
+    pub fn publish(self, keep: &[String]) -> Result<(), Error> {
+        let paths = keep.iter().map(|name| self.path_for(name)).collect::<Result<Vec<_>, _>>()?;
+        for path in &paths {
+            sync_file(path)?;
+        }
+        match self.file {
+            true => self.publish_file(keep),
+            false => self.publish_folder(keep),
+        }
+    }
+
+    fn publish_folder(self, keep: &[String]) -> Result<(), Error> {
+        let mut kept: BTreeSet<PathBuf> = keep.iter().map(PathBuf::from).collect();
+        // Held until the folder has its name, so that no second run begins in between.
+        kept.insert(PathBuf::from(LOCK));
+        self.place.refuse_existing(self.force, false)?;
+        keep_only(&self.place.partial, &kept)?;
+        self.place.swap_in()?;
+        let lock = self.place.target.join(LOCK);
+        fs::remove_file(&lock).map_err(|error| Error::write(&lock, error))?;
+        sync_folder(&self.place.target)
+    }
+
+    /// The weights come last: until they have their name, the journal is there to go on with.
+    fn publish_file(self, keep: &[String]) -> Result<(), Error> {
+        let weights = self.place.target.file_name();
+        let (weights, beside): (Vec<_>, Vec<_>) =
+            keep.iter().partition(|&name| Some(name.as_ref()) == weights);
+        self.place.refuse_existing(self.force, true)?;
+        for name in beside.into_iter().chain(weights) {
+            rename(&self.path_for(name)?, &self.place.parent.join(name))?;
+        }
+        sync_folder(&self.place.parent)?;
+        self.discard()
+    }
+
+    /// Removes everything that was written.
+    pub fn discard(self) -> Result<(), Error> {
+        let partial = &self.place.partial;
+        fs::remove_dir_all(partial).map_err(|error| Error::write(partial, error))
+    }
+
+    /// Where `name` is written, its folders made.
+    fn path_for(&self, name: &str) -> Result<PathBuf, Error> {
+        let inner = Path::new(name);
+        let plain = inner.components().all(|part| matches!(part, Component::Normal(_)));
+        let nested = inner.components().count() > 1;
+        if name.is_empty() || !plain || [LOCK, JOURNAL].contains(&name) || (nested && self.file) {
+            return Err(RequestError::Name { name: name.to_owned() }.into());
+        }
+        let path = self.place.partial.join(inner);
+        let folder = path.parent().unwrap_or(&self.place.partial);
+        fs::create_dir_all(folder).map_err(|error| Error::write(folder, error))?;
+        Ok(path)
+    }
+}
+
+/// A file of an output, written in any order, by any number of threads.
+#[derive(Debug)]
+pub struct OutFile {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl OutFile {
+    fn open(path: PathBuf) -> Result<Self, Error> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(|error| Error::write(&path, error))?;
+        let bytes = file.metadata().map_err(|error| Error::read(&path, error))?.len();
+        Ok(Self { path, file, bytes })
+    }
+
+    /// The size that it was created with.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Writes `bytes` from `offset` on. A file never grows.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let end = offset.checked_add(bytes.len() as u64);
+        let written = match end.is_some_and(|end| end <= self.bytes) {
+            true => self.file.write_all_at(bytes, offset),
+            false => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        written.map_err(|error| Error::write(&self.path, error))
+    }
+
+    /// Fills `buffer` with the bytes from `offset` on.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.file.read_exact_at(buffer, offset).map_err(|error| Error::read(&self.path, error))
+    }
+
+    /// Waits until everything written is on the disk.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|error| Error::write(&self.path, error))
+    }
+}
+
+/// Removes everything from `folder` but the files `keep`, and syncs the folders that stay.
+fn keep_only(folder: &Path, keep: &BTreeSet<PathBuf>) -> Result<(), Error> {
+    let failed = |error| Error::write(folder, error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = PathBuf::from(entry.file_name());
+        let inner: BTreeSet<PathBuf> = keep
+            .iter()
+            .filter_map(|kept| kept.strip_prefix(&name).ok())
+            .map(Path::to_owned)
+            .collect();
+        let path = entry.path();
+        let is_folder = entry.file_type().map_err(failed)?.is_dir();
+        match (is_folder, inner.is_empty()) {
+            (true, true) => {
+                fs::remove_dir_all(&path).map_err(|error| Error::write(&path, error))?
+            }
+            (true, false) => keep_only(&path, &inner)?,
+            (false, true) => fs::remove_file(&path).map_err(|error| Error::write(&path, error))?,
+            (false, false) => {}
+        }
+    }
+    sync_folder(folder)
+}
+
+fn sync_file(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| Error::write(path, error))
+}
+
+/// The journal's file. Hidden, so that no side file has its name.
+const JOURNAL: &str = ".journal";
+
+#[cfg(test)]
+#[path = "output_tests.rs"]
+mod tests;

@@ -1,0 +1,277 @@
+//! A model as it lies on disk: shards, index, config and side files, checked against each other.
+
+use crate::config::MAX_CONFIG_BYTES;
+use crate::file::read_bytes;
+use crate::folder::visible_names;
+use crate::header::MAX_HEADER_BYTES;
+use crate::side::{is_foreign_weights, side_files};
+use crate::{Config, Error, HeaderEntry, Index, ModelError, RequestError, Shard, SideFile};
+use llmopt_tensor::TensorMeta;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// An opened model. Every tensor is in exactly one shard, and the index, if there is one, agrees.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    root: PathBuf,
+    is_folder: bool,
+    shards: Vec<Shard>,
+    tensors: BTreeMap<String, Location>,
+    index: Option<Index>,
+    config: Option<ConfigFile>,
+    side_files: Vec<SideFile>,
+}
+
+/// Where a tensor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Which of [`Source::shards`].
+    pub shard: usize,
+    /// Which of its header's tensors.
+    pub entry: usize,
+}
+
+#[derive(Debug)]
+struct ConfigFile {
+    bytes: Vec<u8>,
+    parsed: Config,
+}
+
+impl Source {
+    /// Opens a folder or a single `.safetensors` file. Only headers, index and config are read.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let facts = fs::metadata(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound if !path.is_symlink() => {
+                RequestError::NoModel { path: path.to_owned() }.into()
+            }
+            _ => Error::read(path, error),
+        })?;
+        if facts.is_dir() {
+            return Self::open_folder(path);
+        }
+        let name = path.file_name().and_then(|name| name.to_str());
+        match name.filter(|name| facts.is_file() && name.ends_with(".safetensors")) {
+            Some(name) => Self::open_file(path, name),
+            None => Err(RequestError::NotAModel { path: path.to_owned() }.into()),
+        }
+    }
+
+    fn open_folder(root: &Path) -> Result<Self, Error> {
+        let names = visible_names(root)?;
+        if !names.iter().any(|name| name == CONFIG) {
+            return Err(ModelError::NoConfig { folder: root.to_owned() }.into());
+        }
+        let index = match names.iter().any(|name| name == INDEX) {
+            true => Some(read_index(&root.join(INDEX))?),
+            false => None,
+        };
+        let files = match &index {
+            Some(index) => indexed_files(index, root)?,
+            None => unindexed_files(names, root)?,
+        };
+        Self::assemble(root, root, files, index, Some(read_config(root)?))
+    }
+
+    fn open_file(path: &Path, name: &str) -> Result<Self, Error> {
+        let root = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let beside = root.join(CONFIG);
+        let config = match beside.exists() || beside.is_symlink() {
+            true => Some(read_config(root)?),
+            false => None,
+        };
+        Self::assemble(path, root, vec![name.to_owned()], None, config)
+    }
+
+    fn assemble(
+        path: &Path,
+        root: &Path,
+        files: Vec<String>,
+        index: Option<Index>,
+        config: Option<ConfigFile>,
+    ) -> Result<Self, Error> {
+        let shards: Vec<Shard> =
+            files.iter().map(|file| Shard::open(root, file)).collect::<Result<_, _>>()?;
+        let tensors = located(&shards, root)?;
+        if let Some(index) = &index {
+            refuse_disagreement(index, &shards, &tensors, &root.join(INDEX))?;
+        }
+        let side_files = match config {
+            Some(_) => side_files(root)?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            root: root.to_owned(),
+            is_folder: path == root,
+            shards,
+            tensors,
+            index,
+            config,
+            side_files,
+        })
+    }
+
+    /// The path that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a folder was opened, rather than a file.
+    pub fn is_folder(&self) -> bool {
+        self.is_folder
+    }
+
+    /// Whether there is a config, so that what is made of this model should be a folder that a
+    /// runtime can load.
+    pub fn wants_folder_output(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// The weight files, sorted by name.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// Every tensor.
+    pub fn tensors(&self) -> &BTreeMap<String, Location> {
+        &self.tensors
+    }
+
+    /// The shard that holds a tensor, and its entry there.
+    pub fn entry(&self, name: &str) -> Option<(&Shard, &HeaderEntry)> {
+        let location = self.tensors.get(name)?;
+        let shard = self.shards.get(location.shard)?;
+        Some((shard, shard.header.tensors().get(location.entry)?))
+    }
+
+    /// A tensor's element type and shape.
+    pub fn meta(&self, name: &str) -> Option<&TensorMeta> {
+        self.entry(name).map(|(_, entry)| &entry.meta)
+    }
+
+    /// The index, where there is one.
+    pub fn index(&self) -> Option<&Index> {
+        self.index.as_ref()
+    }
+
+    /// `config.json`, which only a single file can be without.
+    pub fn config(&self) -> Option<&Config> {
+        self.config.as_ref().map(|config| &config.parsed)
+    }
+
+    /// `config.json` as it is on disk.
+    pub fn config_bytes(&self) -> Option<&[u8]> {
+        self.config.as_ref().map(|config| config.bytes.as_slice())
+    }
+
+    /// What else comes along, sorted by name.
+    pub fn side_files(&self) -> &[SideFile] {
+        &self.side_files
+    }
+
+    /// Where a side file, or any other file of the model, is.
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+}
+
+fn read_index(path: &Path) -> Result<Index, Error> {
+    let bytes = read_bytes(path, MAX_HEADER_BYTES)?;
+    Index::parse(&bytes).map_err(|error| Error::Index { file: path.to_owned(), error })
+}
+
+fn read_config(root: &Path) -> Result<ConfigFile, Error> {
+    let file = root.join(CONFIG);
+    let bytes = read_bytes(&file, MAX_CONFIG_BYTES as u64)?;
+    let parsed = Config::parse(&bytes).map_err(|error| Error::Config { file, error })?;
+    Ok(ConfigFile { bytes, parsed })
+}
+
+fn indexed_files(index: &Index, root: &Path) -> Result<Vec<String>, Error> {
+    let files: BTreeSet<&String> = index.weight_map().values().collect();
+    if files.is_empty() {
+        return Err(ModelError::NoWeights { folder: root.to_owned() }.into());
+    }
+    let missing = |file: &&&String| fs::symlink_metadata(root.join(file)).is_err();
+    match files.iter().find(missing) {
+        Some(file) => {
+            Err(ModelError::NoShard { shard: (*file).clone(), index: root.join(INDEX) }.into())
+        }
+        None => Ok(files.into_iter().cloned().collect()),
+    }
+}
+
+/// Without an index: `model.safetensors` alone if it is there, else all there are. The same weights in
+/// their original layout (`consolidated*`) lie beside some models and are not part of them.
+fn unindexed_files(names: Vec<String>, root: &Path) -> Result<Vec<String>, Error> {
+    if names.iter().any(|name| name == SINGLE) {
+        return Ok(vec![SINGLE.to_owned()]);
+    }
+    let foreign = names.iter().find(|name| is_foreign_weights(name)).cloned();
+    let mut files = names;
+    files.retain(|name| name.ends_with(".safetensors"));
+    if files.iter().any(|name| name.starts_with("model")) {
+        files.retain(|name| !name.starts_with("consolidated"));
+    }
+    let folder = root.to_owned();
+    match (files.is_empty(), foreign) {
+        (false, _) => Ok(files),
+        (true, Some(found)) => Err(ModelError::OtherWeights { folder, found }.into()),
+        (true, None) => Err(ModelError::NoWeights { folder }.into()),
+    }
+}
+
+fn located(shards: &[Shard], root: &Path) -> Result<BTreeMap<String, Location>, Error> {
+    let mut tensors: BTreeMap<String, Location> = BTreeMap::new();
+    for (shard, held) in shards.iter().enumerate() {
+        for (entry, tensor) in held.header.tensors().iter().enumerate() {
+            let twice = tensors.insert(tensor.name.clone(), Location { shard, entry });
+            if let Some(first) = twice {
+                return Err(ModelError::TwoShards {
+                    tensor: tensor.name.clone(),
+                    first: shards[first.shard].name.clone(),
+                    second: held.name.clone(),
+                    folder: root.to_owned(),
+                }
+                .into());
+            }
+        }
+    }
+    Ok(tensors)
+}
+
+fn refuse_disagreement(
+    index: &Index,
+    shards: &[Shard],
+    tensors: &BTreeMap<String, Location>,
+    path: &Path,
+) -> Result<(), ModelError> {
+    let holder = |location: &Location| shards[location.shard].name.as_str();
+    for (tensor, shard) in index.weight_map() {
+        if tensors.get(tensor).map(holder) != Some(shard) {
+            let (tensor, shard) = (tensor.clone(), shard.clone());
+            return Err(ModelError::NotInShard { tensor, shard, index: path.to_owned() });
+        }
+    }
+    match tensors.iter().find(|(tensor, _)| !index.weight_map().contains_key(*tensor)) {
+        Some((tensor, location)) => {
+            let (tensor, shard) = (tensor.clone(), holder(location).to_owned());
+            Err(ModelError::NotInIndex { tensor, shard, index: path.to_owned() })
+        }
+        None => Ok(()),
+    }
+}
+
+const CONFIG: &str = "config.json";
+const INDEX: &str = "model.safetensors.index.json";
+const SINGLE: &str = "model.safetensors";
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;
