@@ -1,1 +1,25 @@
-//! .
+//! Model families as data: what each tensor of a checkpoint is for.
+//!
+//! A family is a JSON file in `families/`: names, roles, shapes as expressions over sizes in the
+//! config, the groups that runtimes merge, the order of execution. [`Model::bind`] holds a config and
+//! a list of tensors against it; checkpoints of unknown families are read by names and shapes. This
+//! crate never sees a byte of a tensor, never opens a file, and knows no algorithm.
+
+#![forbid(unsafe_code)]
+
+mod bind;
+mod by_name;
+mod config;
+mod error;
+mod expression;
+mod family;
+mod model;
+mod names;
+mod scales;
+mod sizes;
+
+pub use error::BindError;
+pub use family::Family;
+pub use model::{BoundTensor, Model, Site};
+pub use names::Role;
+pub use scales::BlockScale;

@@ -1,0 +1,287 @@
+//! Holding a checkpoint against the family that its config names.
+
+use crate::config::ConfigView;
+use crate::expression::Expression;
+use crate::family::{Block, LayerKind, Naming, Template};
+use crate::model::{BoundTensor, Model, Site};
+use crate::scales::block_scales;
+use crate::sizes::Sizes;
+use crate::{BindError, BlockScale, Family, Role, names};
+use llmopt_tensor::{Dtype, TensorMeta};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+pub(crate) fn bound(
+    family: &'static Family,
+    config: ConfigView<'_>,
+    tensors: &BTreeMap<String, TensorMeta>,
+) -> Result<Model, BindError> {
+    for assumption in &family.assumes {
+        assumption.check(family.name(), config)?;
+    }
+    let mut binder = Binder::new(family, config, tensors)?;
+    binder.place_all()?;
+    Ok(binder.finished())
+}
+
+struct Binder<'a> {
+    family: &'static Family,
+    naming: &'static Naming,
+    config: ConfigView<'a>,
+    sizes: Sizes,
+    tied: bool,
+    has_head: bool,
+    tensors: &'a BTreeMap<String, TensorMeta>,
+    scales: BTreeMap<String, BlockScale>,
+    placed: BTreeMap<&'a str, BoundTensor>,
+    sites: Vec<Site>,
+    optional_sites: Vec<Site>,
+}
+
+/// Which layer and expert a template is filled in for.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    layer: Option<usize>,
+    expert: Option<usize>,
+}
+
+impl<'a> Binder<'a> {
+    fn new(
+        family: &'static Family,
+        config: ConfigView<'a>,
+        tensors: &'a BTreeMap<String, TensorMeta>,
+    ) -> Result<Self, BindError> {
+        let is_held = |naming: &&Naming| {
+            family.before.iter().any(|template| tensors.contains_key(&naming.apply(&template.name)))
+        };
+        let architectures = config.texts("architectures")?;
+        let is_causal = |name: &&str| family.architectures().iter().any(|known| known == name);
+        Ok(Self {
+            family,
+            naming: family.namings.iter().find(is_held).unwrap_or(&family.namings[0]),
+            config,
+            sizes: Sizes::read(family, config)?,
+            tied: family.tied.read(config)?,
+            has_head: architectures.is_empty() || architectures.iter().any(is_causal),
+            tensors,
+            scales: block_scales(Some(config), tensors)?,
+            placed: BTreeMap::new(),
+            sites: Vec::new(),
+            optional_sites: Vec::new(),
+        })
+    }
+
+    /// Fills in every template. The loops are as long as the config says, but the first layer or
+    /// expert that the checkpoint does not hold ends them with an error.
+    fn place_all(&mut self) -> Result<(), BindError> {
+        let Block { path, tensors } = &self.family.block;
+        for template in &self.family.before {
+            self.place("", template, Place::default())?;
+        }
+        let sparse =
+            self.family.sparse.as_ref().map(|sparse| sparse.read(self.config)).transpose()?;
+        for layer in 0..self.sizes.get("layers") {
+            let path = path.replace("{layer}", &layer.to_string());
+            let kind = sparse.as_ref().map(|(dense, step)| {
+                let is_sparse =
+                    !dense.contains(&(layer as u64)) && (layer + 1).is_multiple_of(*step);
+                if is_sparse { LayerKind::Sparse } else { LayerKind::Dense }
+            });
+            let here = |template: &&Template| template.only.is_none() || template.only == kind;
+            let templates: Vec<&Template> = tensors.iter().filter(here).collect();
+            for run in templates.chunk_by(|a, b| a.is_per_expert() == b.is_per_expert()) {
+                self.place_run(&path, run, layer)?;
+            }
+        }
+        self.family.after.iter().try_for_each(|template| self.place("", template, Place::default()))
+    }
+
+    /// Fills in templates of one layer that are all of each expert, or all of none.
+    fn place_run(
+        &mut self,
+        path: &str,
+        run: &[&'static Template],
+        layer: usize,
+    ) -> Result<(), BindError> {
+        let layer = Some(layer);
+        if !run.iter().any(|template| template.is_per_expert()) {
+            let place = Place { layer, expert: None };
+            return run.iter().try_for_each(|template| self.place(path, template, place));
+        }
+        for expert in 0..self.sizes.get("experts") {
+            let place = Place { layer, expert: Some(expert) };
+            run.iter().try_for_each(|template| self.place(path, template, place))?;
+        }
+        Ok(())
+    }
+
+    fn place(
+        &mut self,
+        path: &str,
+        template: &'static Template,
+        place: Place,
+    ) -> Result<(), BindError> {
+        let expert = place.expert.map(|expert| expert.to_string()).unwrap_or_default();
+        let filled =
+            |name: &str| self.naming.apply(&format!("{path}{name}")).replace("{expert}", &expert);
+        let name = filled(&template.name);
+        let Some((name, meta)) = self.tensors.get_key_value(&name) else {
+            return if self.is_required(template)? {
+                Err(self.missing(name, template, place))
+            } else {
+                Ok(())
+            };
+        };
+        self.check_shape(name, meta, template)?;
+        let Place { layer, expert } = place;
+        let role = template.role;
+        let tensor = BoundTensor { name: name.clone(), meta: meta.clone(), role, layer, expert };
+        let site =
+            tensor.site(template.fused.as_deref().map(filled), self.scales.contains_key(name));
+        match role {
+            Role::Linear => self.sites.push(site.ok_or_else(|| not_a_float(&tensor))?),
+            Role::Embedding | Role::Head => self.optional_sites.extend(site),
+            _ => {}
+        }
+        self.placed.insert(name, tensor);
+        Ok(())
+    }
+
+    fn is_required(&self, template: &Template) -> Result<bool, BindError> {
+        Ok(match &template.required_if {
+            Some(key) => self.config.flag(key)?.unwrap_or(false),
+            None => template.role != Role::Head || self.has_head && !self.tied,
+        })
+    }
+
+    fn check_shape(
+        &self,
+        name: &str,
+        meta: &TensorMeta,
+        template: &Template,
+    ) -> Result<(), BindError> {
+        let mut expected = Vec::with_capacity(template.shape.len());
+        for axis in &template.shape {
+            let length = self.sizes.value(axis).ok_or_else(|| BindError::Overflow {
+                tensor: name.to_owned(),
+                hint: self.sizes.described(&axis.names()),
+            })?;
+            expected.push(length);
+        }
+        if meta.shape() == expected {
+            return Ok(());
+        }
+        let axes = template.shape.iter().zip(&expected).zip(meta.shape());
+        let wrong =
+            axes.filter(|((_, expected), found)| expected != found).map(|((axis, _), _)| axis);
+        let hint = self.shape_hint(wrong);
+        Err(BindError::Shape {
+            tensor: name.to_owned(),
+            found: meta.shape().to_vec(),
+            family: self.family.name(),
+            expected,
+            hint,
+        })
+    }
+
+    fn shape_hint<'e>(&self, mut wrong: impl Iterator<Item = &'e Expression>) -> Option<String> {
+        let sizes = self.sizes.described(&wrong.next()?.names())?;
+        Some(format!("{sizes}; was this checkpoint pruned without updating it?"))
+    }
+
+    fn missing(&self, tensor: String, template: &Template, place: Place) -> BindError {
+        let hint = match (&template.required_if, place) {
+            (Some(key), _) => Some(format!("`{key}` in `config.json` is true")),
+            (None, Place { expert: Some(expert), .. })
+                if !self.holds_any(&tensor, ".experts.", expert) =>
+            {
+                self.sizes.described(&["experts"])
+            }
+            (None, Place { layer: Some(layer), .. })
+                if !self.holds_any(&tensor, "layers.", layer) =>
+            {
+                let sizes = self.sizes.described(&["layers"]);
+                sizes.map(|sizes| format!("{sizes}, but the checkpoint holds {layer} layers"))
+            }
+            _ if template.role == Role::Head => {
+                let key = &self.family.tied.keys[0];
+                Some(format!(
+                    "`{key}` is not true in `config.json`, so the head is a tensor of its own"
+                ))
+            }
+            _ => None,
+        };
+        BindError::Missing { tensor, family: self.family.name(), hint }
+    }
+
+    /// Whether any tensor lies in the same numbered list entry as `tensor` would.
+    fn holds_any(&self, tensor: &str, list: &str, number: usize) -> bool {
+        let numbered = format!("{list}{number}.");
+        let Some(start) = tensor.find(&numbered) else { return false };
+        let prefix = &tensor[..start + numbered.len()];
+        let mut after = self.tensors.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        after.next().is_some_and(|(name, _)| name.starts_with(prefix))
+    }
+
+    fn finished(mut self) -> Model {
+        let mut tensors = Vec::with_capacity(self.tensors.len());
+        for (name, meta) in self.tensors {
+            let placed = self.placed.remove(name.as_str());
+            tensors.push(placed.unwrap_or_else(|| self.unplaced(name, meta)));
+        }
+        let tied = (self.tied && self.has_head).then(|| self.ends()).flatten();
+        let mut model = Model {
+            family: Some(self.family),
+            naming: Some(self.naming),
+            layers: self.sizes.get("layers"),
+            tensors,
+            sites: self.sites,
+            optional_sites: self.optional_sites,
+            dense_linears: Vec::new(),
+            ignore_patterns: self.family.ignore.clone(),
+            tied,
+            block_scales: self.scales,
+        };
+        model.dense_linears = model.found_dense_linears();
+        model
+    }
+
+    /// A tensor that no template names. Loaders skip layers that the config does not count, such as
+    /// those that predict further tokens, so these pass through like anything else.
+    fn unplaced(&self, name: &str, meta: &TensorMeta) -> BoundTensor {
+        let in_tower = self.family.towers.iter().any(|tower| name.starts_with(tower.as_str()));
+        let role = match names::role(name) {
+            role @ (Role::Buffer | Role::BlockScale) => role,
+            _ if in_tower => Role::Tower,
+            _ => Role::Other,
+        };
+        let layer = names::layer(name).filter(|_| !in_tower);
+        let expert = names::expert(name);
+        BoundTensor { name: name.to_owned(), meta: meta.clone(), role, layer, expert }
+    }
+
+    /// The names of the embedding and of the head, whether or not the checkpoint holds the head.
+    fn ends(&self) -> Option<(String, String)> {
+        let name = |templates: &[Template], role| {
+            let template = templates.iter().find(|template| template.role == role)?;
+            Some(self.naming.apply(&template.name))
+        };
+        let embedding = name(&self.family.before, Role::Embedding)?;
+        Some((embedding, name(&self.family.after, Role::Head)?))
+    }
+}
+
+impl Template {
+    fn is_per_expert(&self) -> bool {
+        self.name.contains("{expert}")
+    }
+}
+
+fn not_a_float(tensor: &BoundTensor) -> BindError {
+    let (tensor, dtype) = (tensor.name.clone(), tensor.meta.dtype());
+    if dtype == Dtype::F8E4M3 {
+        BindError::ScaleMissing { tensor }
+    } else {
+        BindError::SiteDtype { tensor, dtype }
+    }
+}

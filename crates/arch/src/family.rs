@@ -1,0 +1,239 @@
+//! Families as they are written in `families/*.json`.
+
+use crate::config::ConfigView;
+use crate::expression::Expression;
+use crate::{BindError, Role};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// A model family: what its checkpoints hold and how that follows from the config.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Family {
+    name: String,
+    model_types: Vec<String>,
+    architectures: Vec<String>,
+    /// The ways in which checkpoints of the family begin their tensors' names.
+    pub(crate) namings: Vec<Naming>,
+    pub(crate) assumes: Vec<Assumption>,
+    pub(crate) dims: Vec<Dimension>,
+    pub(crate) tied: Tied,
+    /// How the names of tensors begin that belong to a vision or audio tower or its projector.
+    #[serde(default)]
+    pub(crate) towers: Vec<String>,
+    /// Patterns for modules whose names in memory differ from those in the checkpoint.
+    #[serde(default)]
+    pub(crate) ignore: Vec<String>,
+    pub(crate) sparse: Option<Sparse>,
+    pub(crate) before: Vec<Template>,
+    pub(crate) block: Block,
+    pub(crate) after: Vec<Template>,
+}
+
+/// Beginnings of the names in this file, and what stands in their place in a checkpoint.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Naming(BTreeMap<String, String>);
+
+/// A value in the config without which the data does not hold.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Assumption {
+    key: String,
+    one_of: Vec<String>,
+}
+
+/// A size: the first of `keys` that the config has, or the default.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dimension {
+    pub(crate) name: String,
+    pub(crate) keys: Vec<String>,
+    pub(crate) default: Option<Expression>,
+}
+
+/// Whether the head is the embedding: the first of `keys` that the config has, or the default.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tied {
+    pub(crate) keys: Vec<String>,
+    pub(crate) default: bool,
+}
+
+/// Config keys that tell which layers of a mixture of experts are dense.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sparse {
+    step: String,
+    dense: String,
+}
+
+/// The tensors of one layer, in the order in which they are used.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Block {
+    /// What the names begin with; `{layer}` stands for the layer's number.
+    pub(crate) path: String,
+    pub(crate) tensors: Vec<Template>,
+}
+
+/// A tensor, or one per layer, or one per expert where the name has `{expert}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Template {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) shape: Vec<Expression>,
+    /// The module that runtimes merge this one into.
+    pub(crate) fused: Option<String>,
+    /// Only found for sure when this config key is true; without it, always.
+    pub(crate) required_if: Option<String>,
+    /// Only in layers of this kind.
+    pub(crate) only: Option<LayerKind>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LayerKind {
+    Dense,
+    Sparse,
+}
+
+/// Families whose linears the output format cannot express.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refused {
+    reason: String,
+    model_types: Vec<String>,
+    architectures: Vec<String>,
+}
+
+impl Family {
+    /// The name, as error messages and reports give it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Values of `model_type` in the configs of this family.
+    pub fn model_types(&self) -> &[String] {
+        &self.model_types
+    }
+
+    /// Values of `architectures` in the configs of this family's causal language models.
+    pub fn architectures(&self) -> &[String] {
+        &self.architectures
+    }
+
+    /// Every family, by name.
+    pub fn all() -> &'static [Self] {
+        &FAMILIES
+    }
+
+    /// The family of a config, if it is one of ours; an error if it is one that cannot be quantized.
+    /// `model_type` decides; only a config without it is known by its architectures.
+    pub(crate) fn of(config: ConfigView<'_>) -> Result<Option<&'static Self>, BindError> {
+        let architectures = config.texts("architectures")?;
+        let names = match config.text("model_type")? {
+            Some(name) => vec![name],
+            None => architectures,
+        };
+        for name in names {
+            let listed = |names: &[String]| names.iter().any(|listed| listed == name);
+            if listed(&REFUSED.model_types) || listed(&REFUSED.architectures) {
+                return Err(BindError::Refused { family: name.into(), reason: &REFUSED.reason });
+            }
+            let is_this =
+                |family: &&Self| listed(&family.model_types) || listed(&family.architectures);
+            if let Some(family) = FAMILIES.iter().find(is_this) {
+                return Ok(Some(family));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Naming {
+    /// The name in a checkpoint of the tensor or module that this file calls `name`.
+    pub(crate) fn apply(&self, name: &str) -> String {
+        let renamed = |(from, to): (&String, &String)| {
+            Some(format!("{to}{}", name.strip_prefix(from.as_str())?))
+        };
+        self.0.iter().find_map(renamed).unwrap_or_else(|| name.to_owned())
+    }
+
+    /// The names of a module of a checkpoint that follows this naming, under it and under each of
+    /// `namings`. A naming that leaves out a beginning is that of base models saved without their
+    /// head; loaders put the beginning back.
+    pub(crate) fn aliases(&self, module: &str, namings: &[Self]) -> Vec<String> {
+        let dotted = format!("{module}.");
+        let ours = |(from, to): (&String, &String)| {
+            Some((from.clone(), dotted.strip_prefix(to.as_str())?))
+        };
+        let canonical = self.0.iter().filter_map(ours).min_by_key(|(_, rest)| rest.len());
+        let mut names = vec![module.to_owned()];
+        if let Some((from, rest)) = canonical {
+            let name = from + rest;
+            let loaders = namings.iter().filter(|naming| !naming.0.values().any(String::is_empty));
+            names
+                .extend(loaders.map(|naming| naming.apply(&name).trim_end_matches('.').to_owned()));
+        }
+        names.sort_by_key(|name| name != module);
+        names.dedup();
+        names
+    }
+}
+
+impl Assumption {
+    pub(crate) fn check(
+        &'static self,
+        family: &'static str,
+        config: ConfigView<'_>,
+    ) -> Result<(), BindError> {
+        let found = match config.get(&self.key) {
+            Some(found) if !self.one_of.iter().any(|value| found.as_str() == Some(value)) => found,
+            _ => return Ok(()),
+        };
+        let quoted: Vec<String> = self.one_of.iter().map(|value| format!("{value:?}")).collect();
+        let (key, found) = (&self.key, crate::config::shown(found));
+        Err(BindError::Variant { key, found, family, expected: quoted.join(" or ") })
+    }
+}
+
+impl Tied {
+    pub(crate) fn read(&self, config: ConfigView<'_>) -> Result<bool, BindError> {
+        for key in &self.keys {
+            if let Some(tied) = config.flag(key)? {
+                return Ok(tied);
+            }
+        }
+        Ok(self.default)
+    }
+}
+
+impl Sparse {
+    /// The numbers of the layers that are listed as dense, and the distance between sparse layers.
+    pub(crate) fn read(&self, config: ConfigView<'_>) -> Result<(Vec<u64>, usize), BindError> {
+        Ok((config.indices(&self.dense)?, config.size(&self.step)?.unwrap_or(1)))
+    }
+}
+
+macro_rules! families {
+    ($($name:literal)*) => {
+        [$(include_str!(concat!("../families/", $name, ".json"))),*]
+    };
+}
+
+static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
+    let texts = families!(
+        "gemma" "gemma2" "gemma3" "gemma3_text" "granite" "llama" "mistral" "mixtral" "olmo2" "phi3"
+        "qwen2" "qwen3" "qwen3_moe"
+    );
+    let parsed = |text| serde_json::from_str(text).expect("the tests parse every family");
+    texts.into_iter().map(parsed).collect()
+});
+
+static REFUSED: LazyLock<Refused> = LazyLock::new(|| {
+    let text = include_str!("../families/conv1d.json");
+    serde_json::from_str(text).expect("the tests parse it")
+});
