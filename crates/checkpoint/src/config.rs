@@ -15,6 +15,10 @@ impl Config {
         if json.len() > MAX_CONFIG_BYTES {
             return Err(ConfigError::TooLong { bytes: json.len() });
         }
+        // Every value but the first follows one of these; counted before any is allocated.
+        if json.iter().filter(|byte| b",[{".contains(byte)).count() > MAX_VALUES {
+            return Err(ConfigError::TooManyValues);
+        }
         let text = std::str::from_utf8(json)
             .map_err(|error| ConfigError::NotUtf8 { at: error.valid_up_to() })?;
         match serde_json::from_str(text) {
@@ -113,6 +117,8 @@ impl Config {
 pub enum ConfigError {
     #[error("the config has {bytes} bytes, and at most {MAX_CONFIG_BYTES} are allowed")]
     TooLong { bytes: usize },
+    #[error("the config holds more than {MAX_VALUES} values")]
+    TooManyValues,
     #[error("the config is not UTF-8 from its byte {at} on")]
     NotUtf8 { at: usize },
     #[error("the config is not valid JSON: {message}")]
@@ -134,9 +140,11 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Far above the longest real one (per-layer quantization lists), and small enough that even a
-/// document of nothing but numbers, each kept with its spelling, cannot fill the memory.
+/// Far above the longest real ones, which list every layer for a quantizer.
 pub(crate) const MAX_CONFIG_BYTES: usize = 16 << 20;
+
+/// In memory a value takes many times what it takes in the file.
+const MAX_VALUES: usize = 1 << 19;
 
 #[cfg(test)]
 mod tests {
@@ -242,6 +250,7 @@ mod tests {
             &vec![b' '; MAX_CONFIG_BYTES + 1],
             "the config has 16777217 bytes, and at most 16777216 are allowed",
         );
+        check(&[b','; MAX_VALUES + 1], "the config holds more than 524288 values");
         let deep = format!("{{\"a\":{}", "[".repeat(1000));
         check(
             deep.as_bytes(),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The names of everything in `folder` that is not hidden, sorted.
-pub(crate) fn visible_names(folder: &Path) -> Result<Vec<String>, Error> {
+pub fn visible_names(folder: &Path) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| Error::read(folder, error))? {
         let entry = entry.map_err(|error| Error::read(folder, error))?;

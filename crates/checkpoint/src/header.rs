@@ -252,5 +252,4 @@ fn text(value: &str) -> String {
 pub(crate) const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 #[cfg(test)]
-#[path = "header_tests.rs"]
 mod tests;

@@ -3,6 +3,7 @@
 //! Its file names come from a stranger. Only plain names of safetensors files in the same folder pass.
 
 use crate::error::{brief, quoted};
+use crate::raw::MAX_TENSORS;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use std::collections::BTreeMap;
@@ -23,6 +24,9 @@ impl Index {
         let raw: RawIndex = serde_json::from_str(text)
             .map_err(|error| IndexError::Json { message: brief(&error.to_string()) })?;
         let weight_map = raw.weight_map.ok_or(IndexError::NoWeightMap)?.0;
+        if weight_map.is_empty() {
+            return Err(IndexError::Empty);
+        }
         for (tensor, file) in &weight_map {
             refuse_all_but_a_plain_name(tensor, file)?;
         }
@@ -50,6 +54,8 @@ pub enum IndexError {
     Json { message: String },
     #[error("the index has no `weight_map`")]
     NoWeightMap,
+    #[error("the `weight_map` of the index is empty")]
+    Empty,
     #[error(
         "tensor {} is mapped to {}, which is not the plain name of a file in this folder",
         quoted(.tensor),
@@ -96,6 +102,11 @@ impl<'de> Deserialize<'de> for WeightMap {
                             quoted(&tensor)
                         )));
                     }
+                    if files.len() == MAX_TENSORS {
+                        return Err(A::Error::custom(format_args!(
+                            "more than {MAX_TENSORS} tensors"
+                        )));
+                    }
                     files.insert(tensor, file);
                 }
                 Ok(WeightMap(files))
@@ -140,7 +151,6 @@ mod tests {
             r#"{"metadata":{"total_size":1e9,"x":[{}]},"weight_map":{"b":"m-2.safetensors","a":"m-1.safetensors"},"y":0}"#,
             Ok(&[("a", "m-1.safetensors"), ("b", "m-2.safetensors")]),
         );
-        check(r#"{"weight_map":{}}"#, Ok(&[]));
     }
 
     #[test]
@@ -170,6 +180,7 @@ mod tests {
             ),
         );
         check("{}", Err("the index has no `weight_map`"));
+        check(r#"{"weight_map":{}}"#, Err("the `weight_map` of the index is empty"));
         check("[", Err("the index is not valid: EOF while parsing a list at line 1 column 1"));
         check("", Err("the index is not valid: EOF while parsing a value at line 1 column 0"));
         assert_eq!(Index::parse(b"{\"\xff"), Err(IndexError::NotUtf8 { at: 2 }));

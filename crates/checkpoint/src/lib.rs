@@ -13,6 +13,8 @@ mod config;
 mod disk;
 mod error;
 mod file;
+#[cfg(test)]
+mod fixtures;
 mod folder;
 mod hash;
 mod header;
@@ -30,6 +32,7 @@ pub use config::{Config, ConfigError};
 pub use disk::free_disk;
 pub use error::{Blame, Error, ModelError, RequestError};
 pub use file::{read_bytes, read_text, write_file};
+pub use folder::visible_names;
 pub use hash::{Sha256, sha256, sha256_file};
 pub use header::{Header, HeaderEntry, HeaderError};
 pub use index::{Index, IndexError};

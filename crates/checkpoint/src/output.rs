@@ -135,7 +135,9 @@ impl Output {
         self.place.swap_in()?;
         let lock = self.place.target.join(LOCK);
         fs::remove_file(&lock).map_err(|error| Error::write(&lock, error))?;
-        sync_folder(&self.place.target)
+        sync_folder(&self.place.target)?;
+        sync_folder(&self.place.parent)?;
+        self.place.recover()
     }
 
     /// The weights come last: until they have their name, the journal is there to go on with.
@@ -250,5 +252,4 @@ fn sync_file(path: &Path) -> Result<(), Error> {
 const JOURNAL: &str = ".journal";
 
 #[cfg(test)]
-#[path = "output_tests.rs"]
 mod tests;

@@ -98,19 +98,13 @@ impl Place {
         self.remove_replaced()
     }
 
-    /// Moves the folder `partial` to the target, over an old one.
+    /// Moves the folder `partial` to the target. An old one there steps aside.
     pub(crate) fn swap_in(&self) -> Result<(), Error> {
-        let replaces = fs::symlink_metadata(&self.target).is_ok();
-        if replaces {
+        if fs::symlink_metadata(&self.target).is_ok() {
             fs::create_dir(&self.replaced).map_err(|error| Error::write(&self.replaced, error))?;
             rename(&self.target, &self.replaced.join(OLD))?;
         }
-        rename(&self.partial, &self.target)?;
-        sync_folder(&self.parent)?;
-        if replaces {
-            self.remove_replaced()?;
-        }
-        Ok(())
+        rename(&self.partial, &self.target)
     }
 
     fn remove_replaced(&self) -> Result<(), Error> {

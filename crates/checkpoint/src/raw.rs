@@ -209,7 +209,7 @@ impl<'de> Deserialize<'de> for Text {
 pub(crate) const RESERVED: &str = "__metadata__";
 
 /// Ten times what the largest known model folders hold, in one file.
-const MAX_TENSORS: usize = 1 << 20;
+pub(crate) const MAX_TENSORS: usize = 1 << 20;
 
 /// As many as the readers in use can index.
 const MAX_AXES: usize = 64;

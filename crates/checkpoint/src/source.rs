@@ -273,5 +273,4 @@ const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 
 #[cfg(test)]
-#[path = "source_tests.rs"]
 mod tests;
