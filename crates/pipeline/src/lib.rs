@@ -1,1 +1,42 @@
-//! .
+//! Plans and sweeps: what happens to every tensor of a model, decided from headers, then done.
+//!
+//! A [`Plan`] is made before the first data byte is read; [`quantize`] carries it out. This crate is
+//! the only one that sees all the others. It never knows the terminal: it reports through [`Events`].
+
+#![forbid(unsafe_code)]
+
+mod band;
+mod config;
+mod error;
+mod events;
+mod fingerprint;
+mod in_order;
+mod inspect;
+mod memory;
+mod nonfinite;
+mod place;
+mod plan;
+mod pool;
+mod recipe;
+mod report;
+mod resume;
+mod run;
+mod select;
+mod summary;
+mod sweep;
+mod verify;
+
+pub use error::{Blame, Error};
+pub use events::{Cancel, Events, Silent};
+pub use inspect::{Amount, Inspection, SchemeWeight, ShardFacts, inspect};
+pub use llmopt_checkpoint::{Source, write_file};
+pub use llmopt_codec::{FormatRow, Runtime, formats};
+pub use llmopt_scheme::{Granularity, Scheme};
+pub use memory::{Memory, available_memory};
+pub use plan::Plan;
+pub use recipe::{DenseDtype, Format, GroupSize, Method, Recipe, Resources};
+pub use report::{FileFacts, Loss, Report, TensorReport};
+pub use run::{Target, plan, quantize};
+pub use select::Fallback;
+pub use summary::{ActionSummary, Disk, PlannedFile, PlannedTensor, Summary};
+pub use verify::{Checked, Fault, Verification, VerifyOptions, verify};

@@ -1,0 +1,157 @@
+//! What happens to one band: bytes in, bytes of the output tensors out.
+
+use crate::place::{Action, Place};
+use crate::{Error, Plan, Scheme};
+use llmopt_checkpoint::{HeaderEntry, Shard};
+use llmopt_codec::for_scheme;
+use llmopt_quant::QuantError;
+use llmopt_scheme::{QuantizedMatrix, SquaredError};
+use llmopt_tensor::{Dtype, decode, encode};
+use ndarray::ArrayView2;
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// A band to be rewritten.
+pub(crate) struct Band<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) shard: &'a Shard,
+    pub(crate) entry: &'a HeaderEntry,
+    pub(crate) place: &'a Place,
+    pub(crate) rows: Range<usize>,
+}
+
+/// A band as it will be stored: the bytes of each part, and what they lost.
+pub(crate) struct Rewritten<'a> {
+    pub(crate) parts: Vec<Cow<'a, [u8]>>,
+    pub(crate) error: SquaredError,
+}
+
+impl<'a> Band<'a> {
+    /// Reads the band's bytes into `bytes`, which is resized.
+    pub(crate) fn read(&self, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        let range = self.place.source_range(&self.rows, &self.entry.meta);
+        bytes.resize((range.end - range.start) as usize, 0);
+        Ok(self.shard.read_tensor(self.entry, range, bytes)?)
+    }
+
+    /// Rewrites the band; `bytes` are those that were read.
+    pub(crate) fn rewritten(&self, bytes: &'a [u8]) -> Result<Rewritten<'a>, Error> {
+        match &self.place.action {
+            Action::Keep => Ok(lossless(vec![Cow::Borrowed(bytes)])),
+            Action::Omit { .. } => Ok(lossless(Vec::new())),
+            Action::Dense(None) => Ok(lossless(vec![self.stored(&self.weights(bytes)?)])),
+            Action::Quantize(scheme) => {
+                let weights = self.weights(bytes)?;
+                let (matrix, parts) = self.encoded(&weights, scheme)?;
+                let error = matrix.squared_error(&weights);
+                Ok(Rewritten { parts: parts.into_iter().map(Cow::Owned).collect(), error })
+            }
+            Action::Dense(Some(scheme)) => {
+                let mut weights = self.weights(bytes)?;
+                let (matrix, _) = self.encoded(&weights, scheme)?;
+                let error = matrix.squared_error(&weights);
+                matrix.dequantize_into(&mut weights);
+                Ok(Rewritten { parts: vec![self.stored(&weights)], error })
+            }
+        }
+    }
+
+    /// The band as f32, `[rows, columns]`; block scales are multiplied in.
+    fn weights(&self, bytes: &[u8]) -> Result<Vec<f32>, Error> {
+        let mut weights = vec![0.0; self.rows.len() * self.place.columns];
+        decode(self.entry.meta.dtype(), bytes, &mut weights).map_err(|error| Error::Input {
+            what: format!("tensor `{}`: {error}\n  in `{}`", self.entry.name, self.shard.name),
+            hint: None,
+        })?;
+        if let Some(block) = &self.place.block_scale {
+            let across = self.place.columns.div_ceil(block.columns);
+            let first = self.rows.start / block.rows;
+            let scales = self.block_scales(&block.tensor, first, across, block.rows)?;
+            for (row, weights) in self.rows.clone().zip(weights.chunks_mut(self.place.columns)) {
+                let scales = &scales[(row / block.rows - first) * across..][..across];
+                for (weights, scale) in weights.chunks_mut(block.columns).zip(scales) {
+                    weights.iter_mut().for_each(|weight| *weight *= scale);
+                }
+            }
+        }
+        Ok(weights)
+    }
+
+    /// The block scales of this band's rows, from row `first` of blocks on, `[blocks, across]`.
+    fn block_scales(
+        &self,
+        tensor: &str,
+        first: usize,
+        across: usize,
+        block_rows: usize,
+    ) -> Result<Vec<f32>, Error> {
+        let missing = || Error::Input {
+            what: format!("tensor `{tensor}` is missing, which `{}` needs", self.entry.name),
+            hint: None,
+        };
+        let location = self.plan.source.tensors().get(tensor).ok_or_else(missing)?;
+        let shard = &self.plan.source.shards()[location.shard];
+        let entry = &shard.header.tensors()[location.entry];
+        let element_bytes = entry.meta.dtype().bits() / 8;
+        let begin = first * across * element_bytes;
+        let end = self.rows.end.div_ceil(block_rows) * across * element_bytes;
+        let mut bytes = vec![0; end - begin];
+        shard.read_tensor(entry, begin as u64..end as u64, &mut bytes)?;
+        let mut scales = vec![0.0; bytes.len() / element_bytes];
+        decode(entry.meta.dtype(), &bytes, &mut scales).map_err(|_| missing())?;
+        Ok(scales)
+    }
+
+    /// Quantizes and encodes, and proves that the encoded bytes decode to what was quantized.
+    fn encoded(
+        &self,
+        weights: &[f32],
+        scheme: &Scheme,
+    ) -> Result<(QuantizedMatrix, Vec<Vec<u8>>), Error> {
+        let (rows, columns) = (self.rows.len(), self.place.columns);
+        let scale_dtype = self.place.scale_dtype;
+        let view = ArrayView2::from_shape((rows, columns), weights)
+            .map_err(|error| Error::Refused(format!("tensor `{}`: {error}", self.entry.name)))?;
+        let quantizer = self.plan.recipe.method.quantizer();
+        let matrix =
+            quantizer.quantize(view, scheme, scale_dtype).map_err(|error| self.explained(error))?;
+        let codec = for_scheme(scheme);
+        let parts = codec.encode(&matrix, self.place.rows, scale_dtype);
+        let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        match codec.decode(scheme, scale_dtype, rows, columns, &slices) {
+            Ok(decoded) if decoded == matrix => Ok((matrix, parts)),
+            Ok(_) => Err(self.unsound("its bytes decode to other codes or scales".to_owned())),
+            Err(error) => Err(self.unsound(error.to_string())),
+        }
+    }
+
+    /// Weights as a dense tensor stores them.
+    fn stored(&self, weights: &[f32]) -> Cow<'a, [u8]> {
+        let dtype = self.place.parts.first().map_or(Dtype::F32, |part| part.part.meta.dtype());
+        let mut bytes = vec![0; weights.len() * dtype.bits() / 8];
+        encode(dtype, weights, &mut bytes).expect("the plan chose a type to compute with");
+        Cow::Owned(bytes)
+    }
+
+    fn explained(&self, error: QuantError) -> Error {
+        match error {
+            QuantError::NotFinite { row, column, value } => Error::NotFinite {
+                tensor: self.entry.name.clone(),
+                file: self.shard.name.clone(),
+                row: self.rows.start + row,
+                column,
+                value,
+            },
+            other => Error::Refused(format!("tensor `{}`: {other}", self.entry.name)),
+        }
+    }
+
+    fn unsound(&self, message: String) -> Error {
+        let subject = self.entry.name.clone();
+        Error::Unsound(vec![crate::Fault { code: "round-trip", subject, message }])
+    }
+}
+
+fn lossless(parts: Vec<Cow<'_, [u8]>>) -> Rewritten<'_> {
+    Rewritten { parts, error: SquaredError::default() }
+}

@@ -1,0 +1,91 @@
+//! What changes in `config.json`, and what `quantization_config` says.
+
+use crate::recipe::{DenseDtype, Format};
+use crate::select::Selection;
+use crate::{Recipe, Scheme};
+use llmopt_arch::{Model, Role, Site};
+use llmopt_checkpoint::{Config, ConfigError as EditError};
+use llmopt_codec::{ConfigError, QuantizationConfig};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The place of the quantization config, in `config.json` and in a bare file's metadata.
+pub(crate) const QUANTIZATION_CONFIG: &str = "quantization_config";
+
+/// The new `config.json` and, for people, what changed in it.
+pub(crate) fn edited(
+    config: &Config,
+    recipe: &Recipe,
+    quantization: &QuantizationConfig,
+) -> Result<(Config, Vec<String>), EditError> {
+    let (mut config, mut changes) = (config.clone(), Vec::new());
+    match recipe.format {
+        Format::CompressedTensors => {
+            config.set(QUANTIZATION_CONFIG, quantization.to_json())?;
+            changes.push(format!("`{QUANTIZATION_CONFIG}` set"));
+        }
+        Format::Dense(dtype) => {
+            if config.remove(QUANTIZATION_CONFIG).is_some() {
+                changes.push(format!("`{QUANTIZATION_CONFIG}` removed"));
+            }
+            if dtype == DenseDtype::F32 {
+                changes.extend(set_dtype(&mut config, "float32")?);
+            }
+        }
+    }
+    Ok((config, changes))
+}
+
+/// Sets every key that tells a loader in which type to hold the weights.
+fn set_dtype(config: &mut Config, dtype: &str) -> Result<Vec<String>, EditError> {
+    let keys = ["dtype", "torch_dtype", "text_config.dtype", "text_config.torch_dtype"];
+    let mut changes = Vec::new();
+    for key in keys {
+        if config.get(key).is_some() {
+            config.set(key, Value::from(dtype))?;
+            changes.push(format!("`{key}` set to {dtype}"));
+        }
+    }
+    Ok(changes)
+}
+
+/// The groups and the ignore list that describe a selection.
+///
+/// The scheme that most matrices have is that of the class `Linear`; matrices with another one, and
+/// those that loaders do not see as a linear, are targets by name.
+pub(crate) fn quantization_config(
+    model: &Model,
+    selection: &Selection,
+) -> Result<QuantizationConfig, ConfigError> {
+    let mut members: Vec<(Scheme, Vec<&Site>)> = Vec::new();
+    for (site, scheme) in selection.sites(model) {
+        match members.iter_mut().find(|(known, _)| *known == scheme) {
+            Some((_, sites)) => sites.push(site),
+            None => members.push((scheme, vec![site])),
+        }
+    }
+    members.sort_by_key(|(_, sites)| std::cmp::Reverse(sites.len()));
+    let group = |(number, (scheme, sites)): (usize, (Scheme, Vec<&Site>))| {
+        (targets(model, &sites, number == 0), scheme)
+    };
+    let groups = members.into_iter().enumerate().map(group).collect();
+    QuantizationConfig::new(groups, ignored(model, selection))
+}
+
+fn targets(model: &Model, sites: &[&Site], most: bool) -> Vec<String> {
+    let linear = |site: &Site| site.role == Role::Linear;
+    let by_name = sites.iter().filter(|site| !(most && linear(site)));
+    let class = (most && sites.iter().any(|site| linear(site))).then(|| "Linear".to_owned());
+    class.into_iter().chain(by_name.flat_map(|site| model.aliases(&site.module))).collect()
+}
+
+/// Every module that a loader may see as a linear and that stays dense.
+fn ignored(model: &Model, selection: &Selection) -> Vec<String> {
+    let chosen: BTreeSet<&str> =
+        selection.sites(model).map(|(site, _)| site.module.as_str()).collect();
+    let dense_sites = model.sites().iter().map(|site| &site.module);
+    let modules = dense_sites.chain(model.dense_linears());
+    let dense = modules.filter(|module| !chosen.contains(module.as_str()));
+    let names = dense.flat_map(|module| model.aliases(module));
+    names.chain(model.ignore_patterns().iter().cloned()).collect()
+}

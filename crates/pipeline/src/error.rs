@@ -1,0 +1,117 @@
+//! Why a run did not happen or did not finish.
+
+use crate::Fault;
+use llmopt_arch::BindError;
+pub use llmopt_checkpoint::Blame;
+
+/// A refusal or a failure. What it says is for people; [`Error::blame`] is for programs.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read, written or understood.
+    #[error(transparent)]
+    Checkpoint(#[from] llmopt_checkpoint::Error),
+    /// The tensors are not the model that the config describes.
+    #[error("{error}{}", file.as_deref().map(|file| format!("\n  in `{file}`")).unwrap_or_default())]
+    Bind {
+        /// What disagrees.
+        error: BindError,
+        /// The file that holds the tensor.
+        file: Option<String>,
+    },
+    /// The request cannot be carried out on this model.
+    #[error("{0}")]
+    Refused(String),
+    /// As [`Error::Refused`], with what to do instead.
+    #[error("{what}")]
+    RefusedWithHint {
+        /// What was asked for and why it cannot be.
+        what: String,
+        /// What can be.
+        hint: String,
+    },
+    /// The input is not what it should be.
+    #[error("{what}")]
+    Input {
+        /// What is wrong with which file or tensor.
+        what: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// A weight to be quantized is NaN or infinite.
+    #[error(
+        "tensor `{tensor}` holds {value} at row {row}, column {column}, expected a finite number\n  \
+         in `{file}`"
+    )]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+        /// The file that holds it.
+        file: String,
+        /// Row of the first such weight of its band.
+        row: usize,
+        /// Column of it.
+        column: usize,
+        /// The weight.
+        value: f32,
+    },
+    /// The bound on memory is below what one worker needs.
+    #[error("{given} bytes of memory are not enough, expected at least {smallest}")]
+    Budget {
+        /// The bound asked for.
+        given: u64,
+        /// The smallest bound that works.
+        smallest: u64,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// The new artifact is not what it should be; it did not get its name.
+    #[error("the artifact that was written is not sound:\n{}", lines(.0))]
+    Unsound(Vec<Fault>),
+}
+
+impl Error {
+    /// Who can do something about it.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Checkpoint(error) => error.blame(),
+            Self::Bind {
+                error: BindError::Refused { .. } | BindError::Transposed { .. }, ..
+            } => Blame::Request,
+            Self::Bind { .. } | Self::Input { .. } | Self::NotFinite { .. } => Blame::Input,
+            Self::Refused(_) | Self::RefusedWithHint { .. } | Self::Budget { .. } => Blame::Request,
+            Self::Interrupted | Self::Unsound(_) => Blame::System,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Checkpoint(error) => error.hint().map(str::to_owned),
+            Self::Bind { error, .. } => error.hint().map(str::to_owned),
+            Self::RefusedWithHint { hint, .. } => Some(hint.clone()),
+            Self::Input { hint, .. } => hint.clone(),
+            Self::NotFinite { .. } => Some(
+                "the checkpoint is damaged, or was saved while training diverged; \
+                 `--allow-nonfinite` keeps such tensors as they are"
+                    .to_owned(),
+            ),
+            Self::Budget { smallest, .. } => Some(format!("`--memory {smallest}` works")),
+            Self::Interrupted => Some("the same command goes on where this one stopped".to_owned()),
+            Self::Unsound(_) => {
+                Some("please report this: it is a bug, or a failing disk".to_owned())
+            }
+            Self::Refused(_) => None,
+        }
+    }
+
+    /// Whether the work done so far is worth keeping for the next attempt.
+    pub(crate) fn is_resumable(&self) -> bool {
+        matches!(self, Self::Interrupted) || self.blame() == Blame::System
+    }
+}
+
+fn lines(faults: &[Fault]) -> String {
+    let line = |fault: &Fault| format!("  {}: {}", fault.subject, fault.message);
+    faults.iter().map(line).collect::<Vec<_>>().join("\n")
+}

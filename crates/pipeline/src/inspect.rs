@@ -1,0 +1,187 @@
+//! What is in a checkpoint, what can be shrunk, and what each scheme would weigh: from headers alone.
+
+use crate::place::quantized_parts;
+use crate::run::{bound, quantization_method};
+use crate::select::{Selection, selected};
+use crate::{Error, Recipe, Scheme};
+use llmopt_arch::Model;
+use llmopt_checkpoint::Source;
+use llmopt_tensor::TensorMeta;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// What a look at the headers tells.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inspection {
+    /// The input's path.
+    pub path: String,
+    /// Its family; `None` when names and shapes decide.
+    pub family: Option<String>,
+    /// `model_type` of the config.
+    pub model_type: Option<String>,
+    /// Layers.
+    pub layers: usize,
+    /// Weights.
+    pub parameters: u64,
+    /// Bytes of all weight files.
+    pub bytes: u64,
+    /// The weight files.
+    pub shards: Vec<ShardFacts>,
+    /// What there is of each element type.
+    pub dtypes: Vec<Amount>,
+    /// What there is in each role.
+    pub roles: Vec<Amount>,
+    /// Embedding and head, when they are one.
+    pub tied: Option<(String, String)>,
+    /// How the checkpoint is quantized already.
+    pub quantization: Option<String>,
+    /// The matrices that are quantized unless told otherwise.
+    pub quantizable: Amount,
+    /// What the artifact of each scheme would weigh; none for what is quantized already.
+    pub schemes: Vec<SchemeWeight>,
+}
+
+/// A weight file.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShardFacts {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Tensors in it.
+    pub tensors: usize,
+}
+
+/// So many tensors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Amount {
+    /// Of what: an element type, a role.
+    pub what: String,
+    /// How many tensors.
+    pub tensors: usize,
+    /// Elements in them.
+    pub parameters: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// What the artifact of a scheme would weigh.
+#[derive(Clone, Debug, Serialize)]
+pub struct SchemeWeight {
+    /// The scheme.
+    pub scheme: String,
+    /// Bytes of its tensors.
+    pub bytes: u64,
+    /// Of the checkpoint's bytes, the share that is left.
+    pub share: f64,
+    /// Bits stored per weight, over the whole model.
+    pub bits_per_weight: f64,
+    /// Why the default runtimes do not take it.
+    pub refused: Option<String>,
+}
+
+/// Looks at a checkpoint's headers.
+///
+/// # Errors
+/// The input is wrong, or its family cannot be quantized.
+pub fn inspect(path: &Path) -> Result<Inspection, Error> {
+    let source = Source::open(path)?;
+    let quantization = quantization_method(&source);
+    let usable = quantization.as_deref().is_none_or(|method| method == "fp8");
+    let model = if usable { Some(bound(&source)?) } else { None };
+    let tensors = || source.shards().iter().flat_map(|shard| shard.header.tensors());
+    let parameters = tensors().map(|entry| entry.meta.elements()).sum();
+    let facts = source.shards().iter().map(|shard| ShardFacts {
+        name: shard.name.clone(),
+        bytes: shard.bytes,
+        tensors: shard.header.tensors().len(),
+    });
+    let by_dtype = tensors().map(|entry| (entry.meta.dtype().to_string(), &entry.meta));
+    let roles = model.iter().flat_map(|model| model.tensors());
+    let by_role = roles.map(|tensor| (tensor.role.name().to_owned(), &tensor.meta));
+    let sites = model.iter().flat_map(|model| model.sites());
+    let quantizable = sites.filter_map(|site| source.meta(&site.tensor));
+    let model_type = source.config().and_then(|config| config.str_at("model_type").ok().flatten());
+    Ok(Inspection {
+        path: path.display().to_string(),
+        family: model.as_ref().and_then(Model::family).map(|family| family.name().to_owned()),
+        model_type: model_type.map(str::to_owned),
+        layers: model.as_ref().map_or(0, Model::layers),
+        parameters,
+        bytes: source.shards().iter().map(|shard| shard.bytes).sum(),
+        shards: facts.collect(),
+        dtypes: amounts(by_dtype),
+        roles: amounts(by_role),
+        tied: model.as_ref().and_then(Model::tied).map(|(a, b)| (a.to_owned(), b.to_owned())),
+        quantization,
+        quantizable: amounts(quantizable.map(|meta| ("quantizable".to_owned(), meta)))
+            .pop()
+            .unwrap_or_default(),
+        schemes: model.map_or_else(Vec::new, |model| weights(&source, &model)),
+    })
+}
+
+/// Sums per name, the largest first.
+fn amounts<'a>(tensors: impl Iterator<Item = (String, &'a TensorMeta)>) -> Vec<Amount> {
+    let mut amounts: BTreeMap<String, Amount> = BTreeMap::new();
+    for (what, meta) in tensors {
+        let amount = amounts.entry(what.clone()).or_insert(Amount { what, ..Amount::default() });
+        amount.tensors += 1;
+        amount.parameters += meta.elements();
+        amount.bytes += meta.bytes();
+    }
+    let mut amounts: Vec<_> = amounts.into_values().collect();
+    amounts.sort_by_key(|amount| std::cmp::Reverse(amount.bytes));
+    amounts
+}
+
+/// What each scheme would weigh, where it can be had at all.
+fn weights(source: &Source, model: &Model) -> Vec<SchemeWeight> {
+    let schemes = Scheme::NAMES.iter().filter_map(|name| Scheme::preset(name).ok());
+    schemes.filter_map(|scheme| weight(source, model, scheme)).collect()
+}
+
+fn weight(source: &Source, model: &Model, scheme: Scheme) -> Option<SchemeWeight> {
+    let recipe = Recipe::new(scheme);
+    let anywhere = Recipe { runtimes: Vec::new(), ..recipe.clone() };
+    let selection = selected(model, &anywhere, &BTreeSet::new()).ok()?;
+    let refused = selected(model, &recipe, &BTreeSet::new()).err().map(|error| error.to_string());
+    let (mut before, mut after, mut parameters) = (0, 0, 0);
+    for entry in source.shards().iter().flat_map(|shard| shard.header.tensors()) {
+        before += entry.meta.bytes();
+        let absorbed =
+            entry.name.strip_suffix("_scale_inv").and_then(|name| model.block_scale_of(name));
+        if absorbed.is_none() {
+            after += stored_bytes(model, &selection, &entry.name, &entry.meta)?;
+            parameters += entry.meta.elements();
+        }
+    }
+    let granularity = selection.sites(model).next().map(|(_, scheme)| scheme.granularity)?;
+    Some(SchemeWeight {
+        scheme: Scheme { granularity, ..scheme }.to_string(),
+        bytes: after,
+        share: after as f64 / f64::max(before as f64, 1.0),
+        bits_per_weight: after as f64 * 8.0 / f64::max(parameters as f64, 1.0),
+        refused,
+    })
+}
+
+/// Bytes of a tensor in the artifact. Scales and dense weights that were E4M3 take two bytes.
+fn stored_bytes(
+    model: &Model,
+    selection: &Selection,
+    name: &str,
+    meta: &TensorMeta,
+) -> Option<u64> {
+    let wide =
+        if meta.dtype().is_plain_float() { meta.dtype() } else { llmopt_tensor::Dtype::BF16 };
+    match (selection.scheme_of(name), meta.shape()) {
+        (Some(scheme), &[rows, columns]) => {
+            let parts = quantized_parts(&scheme, wide, rows, columns).ok()?;
+            Some(parts.iter().map(|part| part.part.meta.bytes()).sum())
+        }
+        _ if model.block_scale_of(name).is_some() => Some(meta.elements() * 2),
+        _ => Some(meta.bytes()),
+    }
+}

@@ -1,0 +1,72 @@
+//! How much memory a run needs, and how many workers fit a budget.
+
+use crate::Error;
+use crate::recipe::Resources;
+use llmopt_checkpoint::read_text;
+use serde::Serialize;
+use std::path::Path;
+
+/// What a run will take, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// A bound on resident memory with the workers planned.
+    pub predicted_peak: u64,
+    /// The bound asked for.
+    pub budget: u64,
+    /// The smallest bound that works.
+    pub smallest: u64,
+    /// Threads that fit.
+    pub workers: usize,
+}
+
+impl Memory {
+    /// Fits as many workers as threads and budget allow.
+    ///
+    /// # Errors
+    /// [`Error::Budget`] if not even one fits.
+    pub(crate) fn planned(
+        tensors: usize,
+        names_bytes: usize,
+        worker_bytes: u64,
+        resources: Resources,
+    ) -> Result<Self, Error> {
+        let base = BASE_BYTES + (tensors * TENSOR_BYTES + names_bytes * COPIES_OF_A_NAME) as u64;
+        let worker_bytes = worker_bytes + WORKER_BYTES;
+        let fitting = resources.memory.saturating_sub(base) / worker_bytes;
+        let smallest = base + worker_bytes;
+        let given = resources.memory;
+        let workers = (fitting.min(resources.threads as u64)) as usize;
+        match workers {
+            0 => Err(Error::Budget { given, smallest }),
+            _ => Ok(Self {
+                predicted_peak: base + workers as u64 * worker_bytes,
+                budget: given,
+                smallest,
+                workers,
+            }),
+        }
+    }
+}
+
+/// Memory that is free for a new program: what the system has left, or what its control group leaves.
+/// `None` where the system does not tell.
+pub fn available_memory() -> Option<u64> {
+    let text = |path: &str| read_text(Path::new(path), 1 << 16).ok();
+    let kib = text("/proc/meminfo")?.lines().find_map(|line| {
+        line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    })?;
+    let number = |path| text(path)?.trim().parse::<u64>().ok();
+    let limit = number("/sys/fs/cgroup/memory.max");
+    let used = number("/sys/fs/cgroup/memory.current");
+    let group = limit.zip(used).map(|(limit, used)| limit.saturating_sub(used));
+    Some((kib * 1024).min(group.unwrap_or(u64::MAX)))
+}
+
+/// The program itself: code, the allocator's slack, the main thread.
+const BASE_BYTES: u64 = 24 << 20;
+/// Per worker: stack, allocator arena, the pieces of a report in flight.
+const WORKER_BYTES: u64 = 4 << 20;
+/// Per tensor: its entries in headers, model, plan and report, names apart.
+const TENSOR_BYTES: usize = 1200;
+/// How often a name is held at the same time: in header, model, plan and report.
+const COPIES_OF_A_NAME: usize = 8;

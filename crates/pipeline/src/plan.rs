@@ -1,0 +1,350 @@
+//! Everything known before the first data byte.
+
+use crate::config::{QUANTIZATION_CONFIG, edited, quantization_config};
+use crate::place::{Action, Place, PlacedPart, quantized_parts};
+use crate::recipe::{DenseDtype, Format, Recipe, Resources};
+use crate::select::{Fallback, Selection};
+use crate::{Error, Memory};
+use llmopt_arch::Model;
+use llmopt_checkpoint::{Header, HeaderEntry, Source};
+use llmopt_codec::{QuantizationConfig, for_scheme};
+use llmopt_tensor::{Dtype, TensorMeta};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What a run will do: every output tensor's name, type, shape and offset, every other file, and what
+/// it takes. If a `Plan` exists, it can be carried out.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) source: Source,
+    pub(crate) model: Model,
+    pub(crate) recipe: Recipe,
+    pub(crate) output: PathBuf,
+    /// Whether the output is a bare file.
+    pub(crate) bare: bool,
+    pub(crate) force: bool,
+    pub(crate) shards: Vec<PlannedShard>,
+    /// `config.json` and the index, by name.
+    pub(crate) documents: BTreeMap<String, Vec<u8>>,
+    pub(crate) config_changes: Vec<String>,
+    pub(crate) quantization: QuantizationConfig,
+    pub(crate) fallbacks: Vec<Fallback>,
+    pub(crate) memory: Memory,
+}
+
+/// A file of weights to be written: the counterpart of the source's shard with the same number.
+#[derive(Debug)]
+pub(crate) struct PlannedShard {
+    pub(crate) name: String,
+    /// Length and JSON.
+    pub(crate) header: Vec<u8>,
+    /// Size of the whole file.
+    pub(crate) bytes: u64,
+    /// One per tensor of the source's shard, in the order of its bytes.
+    pub(crate) places: Vec<Place>,
+}
+
+impl Plan {
+    /// Plans the carrying out of `selection`.
+    pub(crate) fn new(
+        source: Source,
+        model: Model,
+        selection: &Selection,
+        recipe: &Recipe,
+        output: Output,
+        resources: Resources,
+    ) -> Result<Self, Error> {
+        let quantization = quantization_config(&model, selection)
+            .map_err(|error| Error::Refused(error.to_string()))?;
+        let context = Context { source: &source, model: &model, recipe, selection };
+        let mut shards = Vec::with_capacity(source.shards().len());
+        for number in 0..source.shards().len() {
+            let metadata = context.metadata(number, output.bare, &quantization);
+            shards.push(context.shard(number, metadata, &output)?);
+        }
+        let memory = memory(&source, &shards, recipe, resources)?;
+        let (documents, config_changes) = documents(&source, recipe, &quantization, &shards)?;
+        Ok(Self {
+            recipe: recipe.clone(),
+            output: output.path,
+            bare: output.bare,
+            force: output.force,
+            documents,
+            config_changes,
+            fallbacks: selection.fallbacks.clone(),
+            shards,
+            quantization,
+            memory,
+            model,
+            source,
+        })
+    }
+
+    /// Where the artifact goes.
+    pub fn output(&self) -> &std::path::Path {
+        &self.output
+    }
+
+    /// Every source tensor with its place.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&HeaderEntry, &Place)> {
+        let shards = self.source.shards().iter().zip(&self.shards);
+        shards.flat_map(|(source, planned)| source.header.tensors().iter().zip(&planned.places))
+    }
+
+    /// The files of the artifact except its report, with their sizes.
+    pub(crate) fn files(&self) -> BTreeMap<&str, u64> {
+        let shards = self.shards.iter().map(|shard| (shard.name.as_str(), shard.bytes));
+        let documents =
+            self.documents.iter().map(|(name, bytes)| (name.as_str(), bytes.len() as u64));
+        let side = self.side_files().iter().map(|side| (side.name.as_str(), side.bytes));
+        shards.chain(documents).chain(side).collect()
+    }
+
+    /// The files that come along; none with a bare file.
+    pub(crate) fn side_files(&self) -> &[llmopt_checkpoint::SideFile] {
+        if self.bare { &[] } else { self.source.side_files() }
+    }
+
+    /// The name of the report.
+    pub(crate) fn report_name(&self) -> String {
+        match self.shards.first() {
+            Some(shard) if self.bare => {
+                let stem = shard.name.strip_suffix(".safetensors").unwrap_or(&shard.name);
+                format!("{stem}.llmopt.json")
+            }
+            _ => "llmopt.json".to_owned(),
+        }
+    }
+}
+
+/// Where the artifact goes, and as what.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) path: PathBuf,
+    pub(crate) bare: bool,
+    pub(crate) force: bool,
+}
+
+impl Output {
+    /// The name of a weight file: the source's, unless a single file gets a name of its own.
+    fn shard_name(&self, source: &Source, name: &str) -> String {
+        match (self.bare, source.is_folder()) {
+            (true, _) => {
+                let name = self.path.file_name().unwrap_or_default();
+                name.to_string_lossy().into_owned()
+            }
+            (false, true) => name.to_owned(),
+            (false, false) => "model.safetensors".to_owned(),
+        }
+    }
+}
+
+struct Context<'a> {
+    source: &'a Source,
+    model: &'a Model,
+    recipe: &'a Recipe,
+    selection: &'a Selection,
+}
+
+impl Context<'_> {
+    fn shard(
+        &self,
+        number: usize,
+        metadata: BTreeMap<String, String>,
+        output: &Output,
+    ) -> Result<PlannedShard, Error> {
+        let source = &self.source.shards()[number];
+        let entries = source.header.tensors();
+        let mut places =
+            entries.iter().map(|entry| self.place(entry)).collect::<Result<Vec<_>, _>>()?;
+        let (header, bytes) = laid_out(&metadata, entries, &mut places)?;
+        let name = output.shard_name(self.source, &source.name);
+        Ok(PlannedShard { name, header, bytes, places })
+    }
+
+    fn place(&self, entry: &HeaderEntry) -> Result<Place, Error> {
+        let name = entry.name.as_str();
+        let scheme = self.selection.scheme_of(name);
+        let block_scale = self.model.block_scale_of(name).cloned();
+        let dense = matches!(self.recipe.format, Format::Dense(_));
+        let action = match (scheme, &block_scale) {
+            (Some(scheme), _) if dense => Action::Dense(Some(scheme)),
+            (Some(scheme), _) => Action::Quantize(scheme),
+            (None, Some(_)) => Action::Dense(None),
+            (None, None) => match self.absorbed(name) {
+                Some(into) => Action::Omit { into },
+                None => Action::Keep,
+            },
+        };
+        let mut place = Place::new(action, &entry.meta);
+        let (rows, columns) = match (entry.meta.shape(), &place.action) {
+            (&[rows, columns], Action::Quantize(_) | Action::Dense(_)) => (rows, columns),
+            _ => {
+                if place.action == Action::Keep {
+                    place.parts = vec![PlacedPart::plain(entry.meta.clone())];
+                }
+                return Ok(place);
+            }
+        };
+        place.block_scale = block_scale;
+        place.scale_dtype = self.scale_dtype(&entry.meta);
+        let step = match (&place.action, scheme) {
+            (Action::Quantize(_) | Action::Dense(_), Some(scheme)) => {
+                for_scheme(&scheme).row_step(&scheme)
+            }
+            _ => 1,
+        };
+        place.parts = self.parts(&place, rows, columns, name)?;
+        Ok(place.as_matrix(rows, columns, step))
+    }
+
+    fn parts(
+        &self,
+        place: &Place,
+        rows: usize,
+        columns: usize,
+        name: &str,
+    ) -> Result<Vec<PlacedPart>, Error> {
+        let refused = |why: String| Error::Refused(format!("tensor `{name}`: {why}"));
+        match &place.action {
+            Action::Quantize(scheme) => quantized_parts(scheme, place.scale_dtype, rows, columns)
+                .map_err(|error| refused(error.to_string())),
+            _ => {
+                let dtype = match self.recipe.format {
+                    Format::Dense(DenseDtype::F32) => Dtype::F32,
+                    _ => place.scale_dtype,
+                };
+                let meta = TensorMeta::new(dtype, [rows, columns])
+                    .map_err(|error| refused(error.to_string()))?;
+                Ok(vec![PlacedPart::plain(meta)])
+            }
+        }
+    }
+
+    /// The weight whose block scales `name` holds.
+    fn absorbed(&self, name: &str) -> Option<String> {
+        let weight = name.strip_suffix("_scale_inv")?;
+        let scale = self.model.block_scale_of(weight)?;
+        (scale.tensor == name).then(|| weight.to_owned())
+    }
+
+    /// Scales are stored as the weights were, or as the config says if those were in F8_E4M3.
+    fn scale_dtype(&self, meta: &TensorMeta) -> Dtype {
+        let keys = ["dtype", "torch_dtype", "text_config.dtype", "text_config.torch_dtype"];
+        let config = self.source.config();
+        let named = |key: &&str| config?.str_at(key).ok().flatten();
+        match meta.dtype() {
+            Dtype::F8E4M3 => match keys.iter().find_map(named) {
+                Some("float16") => Dtype::F16,
+                Some("float32") => Dtype::F32,
+                _ => Dtype::BF16,
+            },
+            dtype => dtype,
+        }
+    }
+
+    /// The source's own metadata; a bare file also carries the quantization config.
+    fn metadata(
+        &self,
+        number: usize,
+        bare: bool,
+        quantization: &QuantizationConfig,
+    ) -> BTreeMap<String, String> {
+        let mut metadata = self.source.shards()[number].header.metadata().clone();
+        metadata.entry("format".to_owned()).or_insert_with(|| "pt".to_owned());
+        if bare && self.recipe.format == Format::CompressedTensors {
+            let json = quantization.to_json().to_string();
+            metadata.insert(QUANTIZATION_CONFIG.to_owned(), json);
+        }
+        metadata
+    }
+}
+
+/// Lays the output tensors out in the reference writer's order and tells each part where it begins.
+/// Returns the header and the size of the file.
+fn laid_out(
+    metadata: &BTreeMap<String, String>,
+    entries: &[HeaderEntry],
+    places: &mut [Place],
+) -> Result<(Vec<u8>, u64), Error> {
+    let mut names: Vec<(String, TensorMeta)> = Vec::new();
+    for (entry, place) in entries.iter().zip(places.iter()) {
+        let part = |part: &PlacedPart| (place.part_name(entry, &part.part), part.part.meta.clone());
+        names.extend(place.parts.iter().map(part));
+    }
+    Header::reference_order(&mut names);
+    let (header, begins) = Header::encode(metadata, &names).map_err(|error| Error::Input {
+        what: format!("the output's header cannot be written: {error}"),
+        hint: None,
+    })?;
+    let data = header.len() as u64;
+    let size = names.iter().map(|(_, meta)| meta.bytes()).sum::<u64>();
+    let begins: BTreeMap<&str, u64> =
+        names.iter().zip(&begins).map(|((name, _), &begin)| (name.as_str(), begin)).collect();
+    for (entry, place) in entries.iter().zip(places.iter_mut()) {
+        for number in 0..place.parts.len() {
+            let name = place.part_name(entry, &place.parts[number].part);
+            place.parts[number].begin = data + begins[name.as_str()];
+        }
+    }
+    Ok((header, data + size))
+}
+
+fn memory(
+    source: &Source,
+    shards: &[PlannedShard],
+    recipe: &Recipe,
+    resources: Resources,
+) -> Result<Memory, Error> {
+    let quantizer = recipe.method.quantizer();
+    let (mut tensors, mut names_bytes, mut worker_bytes) = (0, 0, 0);
+    for (source, planned) in source.shards().iter().zip(shards) {
+        for (entry, place) in source.header.tensors().iter().zip(&planned.places) {
+            tensors += 1;
+            names_bytes += entry.name.len();
+            worker_bytes = worker_bytes.max(place.working_bytes(entry.meta.dtype(), quantizer));
+        }
+    }
+    Memory::planned(tensors, names_bytes, worker_bytes, resources)
+}
+
+/// `config.json` and the index, and what changed in the config.
+fn documents(
+    source: &Source,
+    recipe: &Recipe,
+    quantization: &QuantizationConfig,
+    shards: &[PlannedShard],
+) -> Result<(BTreeMap<String, Vec<u8>>, Vec<String>), Error> {
+    let mut documents = BTreeMap::new();
+    let mut changes = Vec::new();
+    if let Some(config) = source.config() {
+        let (config, changed) = edited(config, recipe, quantization).map_err(|error| {
+            Error::Input { what: format!("{error}\n  in `config.json`"), hint: None }
+        })?;
+        documents.insert("config.json".to_owned(), config.to_bytes());
+        changes = changed;
+    }
+    if source.index().is_some() {
+        documents.insert("model.safetensors.index.json".to_owned(), index(source, shards));
+    }
+    Ok((documents, changes))
+}
+
+/// The index of the output's tensors.
+fn index(source: &Source, shards: &[PlannedShard]) -> Vec<u8> {
+    let mut weight_map = BTreeMap::new();
+    let mut total_size = 0;
+    for (source, planned) in source.shards().iter().zip(shards) {
+        for (entry, place) in source.header.tensors().iter().zip(&planned.places) {
+            for part in &place.parts {
+                total_size += part.part.meta.bytes();
+                weight_map.insert(place.part_name(entry, &part.part), planned.name.as_str());
+            }
+        }
+    }
+    let index = serde_json::json!({
+        "metadata": { "total_size": total_size },
+        "weight_map": weight_map,
+    });
+    format!("{index:#}\n").into_bytes()
+}

@@ -1,0 +1,193 @@
+//! `llmopt.json`: what was done to every tensor, and what it cost.
+//!
+//! It holds no clock, no host name and no absolute path: the same run gives the same report.
+
+use crate::place::{Action, Place};
+use crate::select::Fallback;
+use crate::{Plan, Recipe};
+use llmopt_checkpoint::{HeaderEntry, sha256};
+use llmopt_scheme::SquaredError;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The record of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// `llmopt`.
+    pub tool: &'static str,
+    /// The version that ran.
+    pub version: &'static str,
+    /// What was asked for, as resolved.
+    pub recipe: Recipe,
+    /// The model's family; `None` when names and shapes decided.
+    pub family: Option<String>,
+    /// Every file that was read, by name.
+    pub inputs: BTreeMap<String, FileFacts>,
+    /// Every file that was written, except this one.
+    pub outputs: BTreeMap<String, FileFacts>,
+    /// Weights of the model, counted before anything was done to them.
+    pub parameters: u64,
+    /// Bits stored per weight, over the whole model.
+    pub bits_per_weight: f64,
+    /// Over all quantized tensors together.
+    pub quantized: Loss,
+    /// The tensor with the greatest relative error.
+    pub worst: Option<String>,
+    /// Layers that got something else than was asked for.
+    pub fallbacks: Vec<Fallback>,
+    /// Every tensor of the source, in the order of the files.
+    pub tensors: Vec<TensorReport>,
+}
+
+/// Size and hash of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileFacts {
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+/// What quantization lost.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Loss {
+    /// Relative Frobenius error, `|W - Q| / |W|`.
+    pub relative_error: f64,
+    /// Signal to quantization noise ratio in dB; none when nothing was lost.
+    pub sqnr_db: Option<f64>,
+}
+
+/// What was done to a tensor.
+#[derive(Clone, Debug, Serialize)]
+pub struct TensorReport {
+    /// Its name in the source.
+    pub name: String,
+    /// `kept`, `dequantized`, a scheme, or where it went.
+    pub what: String,
+    /// Its type and shape in the source.
+    pub source: String,
+    /// Bytes in the source.
+    pub bytes_before: u64,
+    /// Bytes in the artifact.
+    pub bytes_after: u64,
+    /// What it lost, if it was quantized.
+    #[serde(flatten)]
+    pub loss: Option<Loss>,
+}
+
+impl Report {
+    /// Puts together what the sweeps found: what each place lost, the hashes of the source's and the
+    /// artifact's weight files, and those of the files beside them.
+    pub(crate) fn new(
+        plan: &Plan,
+        errors: &[SquaredError],
+        read: &[String],
+        written: &[String],
+        beside: BTreeMap<String, String>,
+    ) -> Self {
+        let tensors: Vec<TensorReport> = plan
+            .places()
+            .zip(errors)
+            .map(|((entry, place), &error)| TensorReport::new(entry, place, error))
+            .collect();
+        let mut all = SquaredError::default();
+        for ((_, place), &error) in plan.places().zip(errors) {
+            if place.scheme().is_some() {
+                all.add(error);
+            }
+        }
+        let error_of =
+            |tensor: &&TensorReport| tensor.loss.map_or(-1.0, |loss| loss.relative_error);
+        let worst = tensors
+            .iter()
+            .filter(|tensor| tensor.loss.is_some())
+            .max_by(|a, b| error_of(a).total_cmp(&error_of(b)));
+        Self {
+            tool: "llmopt",
+            version: env!("CARGO_PKG_VERSION"),
+            recipe: plan.recipe.clone(),
+            family: plan.model.family().map(|family| family.name().to_owned()),
+            inputs: inputs(plan, read, &beside),
+            outputs: outputs(plan, written, beside),
+            parameters: plan.parameters(),
+            bits_per_weight: plan.bits_per_weight(),
+            quantized: Loss::from(all),
+            worst: worst.map(|tensor| tensor.name.clone()),
+            fallbacks: plan.fallbacks.clone(),
+            tensors,
+        }
+    }
+
+    /// The file's content.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("every key is a string");
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+impl TensorReport {
+    fn new(entry: &HeaderEntry, place: &Place, error: SquaredError) -> Self {
+        Self {
+            name: entry.name.clone(),
+            what: place.action.to_string(),
+            source: entry.meta.to_string(),
+            bytes_before: entry.meta.bytes(),
+            bytes_after: place.bytes_after(),
+            loss: place.scheme().map(|_| Loss::from(error)),
+        }
+    }
+}
+
+impl From<SquaredError> for Loss {
+    fn from(error: SquaredError) -> Self {
+        Self { relative_error: error.relative(), sqnr_db: error.sqnr_db() }
+    }
+}
+
+/// `kept`, `w4a16 g128`, `w4a16 g128, dequantized`, `dequantized`, `merged into ...`
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Keep => f.write_str("kept"),
+            Self::Quantize(scheme) => scheme.fmt(f),
+            Self::Dense(Some(scheme)) => write!(f, "{scheme}, dequantized"),
+            Self::Dense(None) => f.write_str("dequantized"),
+            Self::Omit { into } => write!(f, "merged into {into}"),
+        }
+    }
+}
+
+fn inputs(
+    plan: &Plan,
+    read: &[String],
+    beside: &BTreeMap<String, String>,
+) -> BTreeMap<String, FileFacts> {
+    let shards = plan.source.shards().iter().zip(read).map(|(shard, sha256)| {
+        (shard.name.clone(), FileFacts { bytes: shard.bytes, sha256: sha256.clone() })
+    });
+    let config = plan.source.config_bytes().map(|bytes| {
+        let facts = FileFacts { bytes: bytes.len() as u64, sha256: sha256(bytes) };
+        ("config.json".to_owned(), facts)
+    });
+    // Side files are copied, so their hashes are the same before and after.
+    let side = plan.side_files().iter().filter_map(|side| {
+        let facts = FileFacts { bytes: side.bytes, sha256: beside.get(&side.name)?.clone() };
+        Some((side.name.clone(), facts))
+    });
+    shards.chain(config).chain(side).collect()
+}
+
+fn outputs(
+    plan: &Plan,
+    written: &[String],
+    beside: BTreeMap<String, String>,
+) -> BTreeMap<String, FileFacts> {
+    let sizes = plan.files();
+    let shards = plan.shards.iter().map(|shard| shard.name.clone()).zip(written.iter().cloned());
+    let facts = |(name, sha256): (String, String)| {
+        let bytes = sizes.get(name.as_str()).copied().unwrap_or_default();
+        (name, FileFacts { bytes, sha256 })
+    };
+    shards.chain(beside).map(facts).collect()
+}

@@ -1,0 +1,187 @@
+//! What is known of bands that are done, and the journal from which an interrupted run goes on.
+
+use crate::{Error, Plan};
+use llmopt_checkpoint::{Journal, OutFile, sha256};
+use llmopt_scheme::SquaredError;
+use std::collections::BTreeSet;
+use std::sync::mpsc::Receiver;
+use std::sync::{Mutex, PoisonError};
+
+/// A finished band: its number in the plan, where it belongs, what it lost, and the fingerprint of
+/// what was written to each part.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Record {
+    pub(crate) number: usize,
+    pub(crate) shard: usize,
+    pub(crate) place: usize,
+    pub(crate) error: SquaredError,
+    pub(crate) prints: Vec<u64>,
+}
+
+impl Record {
+    /// Numbers in hexadecimal, floats as their bits, separated by spaces.
+    fn line(&self) -> String {
+        let fixed = [
+            self.number as u64,
+            self.shard as u64,
+            self.place as u64,
+            self.error.signal.to_bits(),
+            self.error.noise.to_bits(),
+        ];
+        let words = fixed.iter().chain(&self.prints).map(|word| format!("{word:x}"));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let words = line.split(' ').map(|word| u64::from_str_radix(word, 16));
+        let words: Vec<u64> = words.collect::<Result<_, _>>().ok()?;
+        let [number, shard, place, signal, noise, ref prints @ ..] = words[..] else { return None };
+        Some(Self {
+            number: number as usize,
+            shard: shard as usize,
+            place: place as usize,
+            error: SquaredError { signal: f64::from_bits(signal), noise: f64::from_bits(noise) },
+            prints: prints.to_vec(),
+        })
+    }
+}
+
+/// What is known of all bands.
+pub(crate) struct Records {
+    done: BTreeSet<usize>,
+    /// Per band; a place's sum is taken in the order of its bands.
+    errors: Mutex<Vec<SquaredError>>,
+    /// Per shard, place and part.
+    prints: Mutex<Vec<Vec<Vec<u64>>>>,
+}
+
+impl Records {
+    /// Nothing is known.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let bands = plan.places().map(|(_, place)| place.bands()).sum();
+        let places = |shard: &crate::plan::PlannedShard| {
+            shard.places.iter().map(|place| vec![0; place.parts.len()]).collect()
+        };
+        Self {
+            done: BTreeSet::new(),
+            errors: Mutex::new(vec![SquaredError::default(); bands]),
+            prints: Mutex::new(plan.shards.iter().map(places).collect()),
+        }
+    }
+
+    /// What the lines of a journal tell. A line that does not fit the plan is passed over: its band is
+    /// done again.
+    pub(crate) fn resumed(plan: &Plan, lines: &[String]) -> Self {
+        let mut records = Self::new(plan);
+        let bands = lock(&records.errors).len();
+        for record in lines.iter().filter_map(|line| Record::parse(line)) {
+            let place = plan.shards.get(record.shard).and_then(|s| s.places.get(record.place));
+            let fits = place.is_some_and(|place| place.parts.len() == record.prints.len());
+            if fits && record.number < bands && records.done.insert(record.number) {
+                records.add(&record);
+            }
+        }
+        records
+    }
+
+    /// Whether a band was done by an earlier attempt.
+    pub(crate) fn is_done(&self, number: usize) -> bool {
+        self.done.contains(&number)
+    }
+
+    pub(crate) fn add(&self, record: &Record) {
+        lock(&self.errors)[record.number] = record.error;
+        for (part, &print) in record.prints.iter().enumerate() {
+            self.add_print(record.shard, record.place, part, print);
+        }
+    }
+
+    pub(crate) fn add_print(&self, shard: usize, place: usize, part: usize, print: u64) {
+        let sum = &mut lock(&self.prints)[shard][place][part];
+        *sum = sum.wrapping_add(print);
+    }
+
+    /// The names of output tensors whose fingerprints differ.
+    pub(crate) fn differing(&self, other: &Self, plan: &Plan) -> Vec<String> {
+        let (ours, theirs) = (lock(&self.prints), lock(&other.prints));
+        let pairs = ours.iter().flatten().zip(theirs.iter().flatten());
+        let mut names = Vec::new();
+        for ((entry, place), (ours, theirs)) in plan.places().zip(pairs) {
+            for (part, _) in
+                place.parts.iter().zip(ours.iter().zip(theirs)).filter(|(_, (a, b))| a != b)
+            {
+                names.push(place.part_name(entry, &part.part));
+            }
+        }
+        names
+    }
+
+    /// What each place lost, in the order of [`Plan::places`].
+    pub(crate) fn errors(&self, plan: &Plan) -> Vec<SquaredError> {
+        let errors = lock(&self.errors);
+        let mut bands = errors.iter();
+        let sum = |bands: &mut dyn Iterator<Item = &SquaredError>| {
+            bands.fold(SquaredError::default(), |mut sum, &error| {
+                sum.add(error);
+                sum
+            })
+        };
+        plan.places().map(|(_, place)| sum(&mut bands.by_ref().take(place.bands()))).collect()
+    }
+}
+
+/// What must be equal for a run to go on from a journal: version, recipe, and the input's names,
+/// sizes, headers and times of change.
+pub(crate) fn identity(plan: &Plan) -> Result<String, Error> {
+    let mut text = format!("llmopt {}\n", env!("CARGO_PKG_VERSION"));
+    text +=
+        &serde_json::to_string(&plan.recipe).map_err(|error| Error::Refused(error.to_string()))?;
+    for (source, planned) in plan.source.shards().iter().zip(&plan.shards) {
+        let head = sha256(&planned.header);
+        text += &format!("\n{} {} {} {head}", source.name, source.bytes, source.modified()?);
+    }
+    for (name, document) in &plan.documents {
+        text += &format!("\n{name} {}", sha256(document));
+    }
+    Ok(sha256(text.as_bytes()))
+}
+
+/// Writes records to the journal, each after its data is on the disk. Ends when the senders do.
+pub(crate) fn keep_journal(
+    finished: Receiver<Record>,
+    files: &[OutFile],
+    mut journal: Journal,
+) -> Result<(), Error> {
+    while let Ok(first) = finished.recv() {
+        let batch: Vec<Record> = std::iter::once(first).chain(finished.try_iter()).collect();
+        let shards: BTreeSet<usize> = batch.iter().map(|record| record.shard).collect();
+        for shard in shards {
+            files[shard].sync()?;
+        }
+        journal.append(&batch.iter().map(Record::line).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_from_its_line_to_the_last_bit() {
+        let error = SquaredError { signal: 0.1 + 0.2, noise: f64::MIN_POSITIVE };
+        let record = Record { number: 7, shard: 1, place: 300, error, prints: vec![u64::MAX, 0] };
+        assert_eq!(Record::parse(&record.line()), Some(record));
+    }
+
+    #[test]
+    fn damaged_lines_are_passed_over() {
+        for line in ["", "1 2 3 4", "1 2 3 4 x", "1  2 3 4 5"] {
+            assert_eq!(Record::parse(line), None, "{line:?}");
+        }
+    }
+}

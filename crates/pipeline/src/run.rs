@@ -1,0 +1,188 @@
+//! A run from start to end: read this first.
+
+use crate::plan::Output;
+use crate::recipe::{Recipe, Resources};
+use crate::report::Report;
+use crate::resume::{Records, identity, keep_journal};
+use crate::{Cancel, Error, Events, Plan, nonfinite, select, sweep, verify};
+use llmopt_arch::Model;
+use llmopt_checkpoint::{OutFile, Output as Staged, OutputOptions, Source};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where the artifact goes.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// The path; the input's name with the scheme appended, if there is none. One that ends in a
+    /// slash asks for a folder.
+    pub output: Option<PathBuf>,
+    /// Whether an existing output is replaced, once the new one is complete.
+    pub force: bool,
+}
+
+/// Decides everything that can be decided without reading a weight.
+///
+/// # Errors
+/// What cannot be done is refused here, and what is wrong with the input is named.
+pub fn plan(
+    model: &Path,
+    target: &Target,
+    recipe: &Recipe,
+    resources: Resources,
+) -> Result<Plan, Error> {
+    let source = Source::open(model)?;
+    refuse_quantized(&source)?;
+    let model = bound(&source)?;
+    let kept = nonfinite::kept(&source, &model, recipe, resources.threads, &Cancel::new())?;
+    let selection = select::selected(&model, recipe, &kept)?;
+    let output = output(&source, target, recipe);
+    Plan::new(source, model, &selection, recipe, output, resources)
+}
+
+/// Carries out a plan. The artifact gets its name last, after it was read back and verified.
+///
+/// # Errors
+/// Nothing is left behind when the input or the request is at fault; after an interruption or a
+/// failure of the system, the same plan goes on where it stopped.
+pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
+    let options = OutputOptions { force: plan.force, file: plan.bare, source: plan.source.path() };
+    let staged = Staged::begin(&plan.output, options)?;
+    match carried_out(plan, &staged, events, cancel) {
+        Ok(report) => {
+            let mut names: Vec<String> = plan.files().into_keys().map(str::to_owned).collect();
+            names.push(plan.report_name());
+            staged.publish(&names)?;
+            Ok(report)
+        }
+        Err(error) if error.is_resumable() => Err(error),
+        Err(error) => {
+            staged.discard()?;
+            Err(error)
+        }
+    }
+}
+
+fn carried_out(
+    plan: &Plan,
+    staged: &Staged,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<Report, Error> {
+    let (lines, journal) = staged.journal(&identity(plan)?)?;
+    let files = files(plan, staged)?;
+    let records = Records::resumed(plan, &lines);
+    let (finished, inbox) = std::sync::mpsc::channel();
+    let read = std::thread::scope(|scope| {
+        let keeper = scope.spawn(|| keep_journal(inbox, &files, journal));
+        events.stage_started("rewrite", plan.source.shards().iter().map(|s| s.bytes).sum());
+        let read = sweep::rewrite(plan, &files, &records, finished, events, cancel);
+        events.stage_finished("rewrite");
+        let kept = keeper.join().unwrap_or(Err(Error::Interrupted));
+        read.and_then(|hashes| kept.map(|()| hashes))
+    })?;
+    events.stage_started("read back", plan.shards.iter().map(|shard| shard.bytes).sum());
+    let written = sweep::read_back(plan, &files, &records, events, cancel)?;
+    events.stage_finished("read back");
+    let beside = beside(plan, staged)?;
+    let report = Report::new(plan, &records.errors(plan), &read, &written, beside);
+    staged.write(&plan.report_name(), &report.to_bytes())?;
+    verify::before_publishing(plan, staged.partial_path(), cancel)?;
+    Ok(report)
+}
+
+/// The weight files, at their full length, each with its header.
+fn files(plan: &Plan, staged: &Staged) -> Result<Vec<OutFile>, Error> {
+    let mut files = Vec::with_capacity(plan.shards.len());
+    for shard in &plan.shards {
+        let file = staged.create(&shard.name, shard.bytes)?;
+        file.write_at(0, &shard.header)?;
+        files.push(file);
+    }
+    Ok(files)
+}
+
+/// Writes the files beside the weights and returns their hashes.
+fn beside(plan: &Plan, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
+    let mut hashes = BTreeMap::new();
+    for (name, document) in &plan.documents {
+        staged.write(name, document)?;
+        hashes.insert(name.clone(), llmopt_checkpoint::sha256(document));
+    }
+    for side in plan.side_files() {
+        let hash = staged.copy(&plan.source.path_of(&side.name), &side.name)?;
+        hashes.insert(side.name.clone(), hash);
+    }
+    Ok(hashes)
+}
+
+/// Headers bound to an architecture.
+pub(crate) fn bound(source: &Source) -> Result<Model, Error> {
+    let metas = source.shards().iter().flat_map(|shard| shard.header.tensors());
+    let metas = metas.map(|entry| (entry.name.clone(), entry.meta.clone())).collect();
+    Model::bind(source.config().map(|config| config.as_map()), &metas).map_err(|error| {
+        let shard = error.tensor().and_then(|tensor| source.entry(tensor)).map(|(shard, _)| shard);
+        Error::Bind { file: shard.map(|shard| shard.name.clone()), error }
+    })
+}
+
+/// Refuses what is quantized already, except in a way that is dequantized on the way.
+fn refuse_quantized(source: &Source) -> Result<(), Error> {
+    let Some(method) = quantization_method(source) else { return Ok(()) };
+    if method == "fp8" {
+        return Ok(());
+    }
+    Err(Error::Input {
+        what: format!(
+            "the checkpoint is quantized already, by `{method}`, expected F32, F16 or BF16 weights"
+        ),
+        hint: Some(
+            "start from the original checkpoint: quantizing twice adds up both losses".to_owned(),
+        ),
+    })
+}
+
+/// The `quant_method` of a checkpoint that is quantized already.
+pub(crate) fn quantization_method(source: &Source) -> Option<String> {
+    let keys = ["quantization_config", "text_config.quantization_config", "quantization"];
+    let named = |config: &serde_json::Value| {
+        let method = config.get("quant_method").and_then(|method| method.as_str());
+        method.unwrap_or("an unnamed method").to_owned()
+    };
+    if let Some(config) = source.config() {
+        return keys
+            .iter()
+            .find_map(|key| config.get(key))
+            .filter(|found| !found.is_null())
+            .map(named);
+    }
+    let metadata = source
+        .shards()
+        .iter()
+        .find_map(|shard| shard.header.metadata().get(crate::config::QUANTIZATION_CONFIG))?;
+    Some(
+        serde_json::from_str(metadata)
+            .map_or_else(|_| "an unnamed method".to_owned(), |c| named(&c)),
+    )
+}
+
+/// Where the artifact goes: a bare file when a bare file came in.
+fn output(source: &Source, target: &Target, recipe: &Recipe) -> Output {
+    let slashed = |path: &PathBuf| path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let wants_folder = source.wants_folder_output()
+        || target.output.as_ref().is_some_and(|path| slashed(path) || path.is_dir());
+    let path = match &target.output {
+        Some(path) => path.clone(),
+        None => default_path(source.path(), recipe, !wants_folder),
+    };
+    Output { path, bare: !wants_folder, force: target.force }
+}
+
+/// The input's name with the scheme appended, beside the input.
+fn default_path(input: &Path, recipe: &Recipe, bare: bool) -> PathBuf {
+    let absolute = std::path::absolute(input).unwrap_or_else(|_| input.to_owned());
+    let is_file = absolute.extension().is_some_and(|extension| extension == "safetensors");
+    let stem = if is_file { absolute.file_stem() } else { absolute.file_name() };
+    let stem = stem.unwrap_or_default().to_string_lossy();
+    let ending = if bare { ".safetensors" } else { "" };
+    input.with_file_name(format!("{stem}-{}{ending}", recipe.scheme.name()))
+}

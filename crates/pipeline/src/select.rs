@@ -1,0 +1,277 @@
+//! Which matrices are quantized, with which scheme, and whether the runtimes take it.
+
+use crate::recipe::{GroupSize, Recipe};
+use crate::{Error, Granularity, Scheme};
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use llmopt_arch::{Model, Site};
+use llmopt_codec::{Facts, Fused, Refusal, Runtime, check};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was selected, and which layers got something else than was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    /// The scheme of each tensor to be quantized.
+    schemes: BTreeMap<String, Scheme>,
+    pub(crate) fallbacks: Vec<Fallback>,
+}
+
+impl Selection {
+    /// The scheme of a tensor, if it is to be quantized.
+    pub(crate) fn scheme_of(&self, tensor: &str) -> Option<Scheme> {
+        self.schemes.get(tensor).copied()
+    }
+
+    /// Every selected site with its scheme, in the order of execution.
+    pub(crate) fn sites<'a>(&self, model: &'a Model) -> impl Iterator<Item = (&'a Site, Scheme)> {
+        let sites = model.sites().iter().chain(model.optional_sites());
+        sites.filter_map(|site| Some((site, self.scheme_of(&site.tensor)?)))
+    }
+}
+
+/// A tensor that got another scheme than was asked for.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Fallback {
+    /// The tensor.
+    pub tensor: String,
+    /// What it got, and why.
+    pub why: String,
+}
+
+/// Selects. `kept` are tensors that stay as they are whatever the recipe says.
+pub(crate) fn selected(
+    model: &Model,
+    recipe: &Recipe,
+    kept: &BTreeSet<String>,
+) -> Result<Selection, Error> {
+    let wanted = wanted(model, recipe, kept)?;
+    let mut selection = Selection::default();
+    for members in fused_groups(&wanted) {
+        choose(&members, recipe, &mut selection)?;
+    }
+    refuse_if_any(refusals(model, recipe, &selection))?;
+    if let (true, Some(fallback)) = (recipe.strict, selection.fallbacks.first()) {
+        let Fallback { tensor, why } = fallback;
+        return Err(Error::Refused(format!("tensor `{tensor}`: {why}, and `--strict` forbids it")));
+    }
+    Ok(selection)
+}
+
+/// The sites that the recipe names, in the order of execution.
+fn wanted<'a>(
+    model: &'a Model,
+    recipe: &Recipe,
+    kept: &BTreeSet<String>,
+) -> Result<Vec<&'a Site>, Error> {
+    let (include, exclude) = (globs(&recipe.include)?, globs(&recipe.exclude)?);
+    let named = |site: &&Site| {
+        (recipe.include.is_empty() || include.is_match(&site.tensor))
+            && !exclude.is_match(&site.tensor)
+            && !kept.contains(&site.tensor)
+    };
+    let optional = optional_sites(model, recipe, &include)?;
+    let wanted: Vec<_> = model.sites().iter().chain(optional).filter(named).collect();
+    if wanted.is_empty() {
+        return Err(Error::Refused(match model.sites().len() {
+            0 => "there is no matrix to quantize in this checkpoint".to_owned(),
+            n => format!("none of the {n} quantizable matrices is selected"),
+        }));
+    }
+    Ok(wanted)
+}
+
+/// The embedding and the head, if asked for by flag or by name.
+fn optional_sites<'a>(
+    model: &'a Model,
+    recipe: &Recipe,
+    include: &GlobSet,
+) -> Result<impl Iterator<Item = &'a Site>, Error> {
+    let asked = |site: &&Site| match site.role {
+        llmopt_arch::Role::Embedding => recipe.embeddings || include.is_match(&site.tensor),
+        _ => recipe.lm_head || include.is_match(&site.tensor),
+    };
+    let sites: Vec<_> = model.optional_sites().iter().filter(asked).collect();
+    if let (Some(site), Some((embedding, head))) = (sites.first(), model.tied()) {
+        return Err(Error::Refused(format!(
+            "tensor `{}` cannot be quantized: `{embedding}` and `{head}` are tied, and runtimes \
+             expect one dense matrix for both",
+            site.tensor
+        )));
+    }
+    let embedding = sites.iter().find(|site| site.role == llmopt_arch::Role::Embedding);
+    if let Some(site) = embedding.filter(|_| recipe.runtimes.contains(&Runtime::Transformers)) {
+        return Err(Error::RefusedWithHint {
+            what: format!(
+                "tensor `{}`: transformers cannot load a quantized embedding",
+                site.tensor
+            ),
+            hint: "`--runtime vllm` can, with integer weights".to_owned(),
+        });
+    }
+    Ok(sites.into_iter())
+}
+
+/// Sites that must share a scheme, together; the order of the first members is kept.
+fn fused_groups<'a>(sites: &[&'a Site]) -> Vec<Vec<&'a Site>> {
+    let mut groups: Vec<Vec<&Site>> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for site in sites {
+        let place = site.fused.as_deref().and_then(|group| places.get(group));
+        match place {
+            Some(&place) => groups[place].push(site),
+            None => {
+                if let Some(group) = site.fused.as_deref() {
+                    places.insert(group, groups.len());
+                }
+                groups.push(vec![site]);
+            }
+        }
+    }
+    groups
+}
+
+fn choose(members: &[&Site], recipe: &Recipe, selection: &mut Selection) -> Result<(), Error> {
+    let columns: Vec<usize> = members.iter().map(|site| site.view.columns()).collect();
+    let asked = recipe.scheme;
+    let granularity = recipe
+        .group_size
+        .granularity(asked, &columns)
+        .ok_or_else(|| undivided(members, recipe.group_size))?;
+    let scheme = Scheme { granularity, ..asked };
+    for site in members {
+        if recipe.group_size == GroupSize::Auto
+            && matches!(asked.granularity, Granularity::Group(_))
+            && granularity == Granularity::Channel
+        {
+            let why = format!(
+                "a scale per channel, because none of {:?} divides a row of {} columns",
+                GroupSize::AUTO,
+                site.view.columns()
+            );
+            selection.fallbacks.push(Fallback { tensor: site.tensor.clone(), why });
+        }
+        selection.schemes.insert(site.tensor.clone(), scheme);
+    }
+    Ok(())
+}
+
+fn undivided(members: &[&Site], size: GroupSize) -> Error {
+    let GroupSize::Columns(size) = size else {
+        return Error::Refused("a scale per channel fits every row".to_owned());
+    };
+    let site = members
+        .iter()
+        .find(|site| size == 0 || !site.view.columns().is_multiple_of(size))
+        .unwrap_or(&members[0]);
+    let divides =
+        |candidate: &usize| members.iter().all(|site| site.view.columns() % candidate == 0);
+    let fitting: Vec<String> =
+        [256, 128, 64, 32, 16].iter().filter(|size| divides(size)).map(usize::to_string).collect();
+    Error::RefusedWithHint {
+        what: format!(
+            "a group size of {size} does not divide the {} columns of tensor `{}`",
+            site.view.columns(),
+            site.tensor
+        ),
+        hint: match fitting.as_slice() {
+            [] => "`--group-size channel` fits every row".to_owned(),
+            sizes => format!("{} divide them, and `channel` fits every row", sizes.join(", ")),
+        },
+    }
+}
+
+/// What the runtimes asked for cannot run.
+fn refusals(model: &Model, recipe: &Recipe, selection: &Selection) -> Vec<Refusal> {
+    let groups = Groups::of(model);
+    let mut refusals = Vec::new();
+    for &runtime in &recipe.runtimes {
+        for (site, scheme) in selection.sites(model) {
+            refusals.extend(check(runtime, &scheme, &groups.facts(site, recipe.tensor_parallel)));
+            if runtime != Runtime::Transformers {
+                refusals.extend(groups.split(runtime, site, selection));
+            }
+        }
+    }
+    refusals
+}
+
+/// The sites of each fused group.
+pub(crate) struct Groups<'a>(BTreeMap<&'a str, Vec<&'a Site>>);
+
+impl<'a> Groups<'a> {
+    pub(crate) fn of(model: &'a Model) -> Self {
+        let mut groups: BTreeMap<&str, Vec<&Site>> = BTreeMap::new();
+        for site in model.sites() {
+            if let Some(group) = site.fused.as_deref() {
+                groups.entry(group).or_default().push(site);
+            }
+        }
+        Self(groups)
+    }
+
+    /// What the rules of a runtime ask about a site.
+    pub(crate) fn facts<'b>(&self, site: &'b Site, tp: usize) -> Facts<'b> {
+        let members = self.members(site);
+        let position = members.iter().position(|member| member.tensor == site.tensor);
+        Facts {
+            module: &site.module,
+            rows: site.view.rows(),
+            columns: site.view.columns(),
+            fused: position.map(|position| Fused { position, members: members.len() }),
+            expert: site.expert.is_some(),
+            tp,
+        }
+    }
+
+    /// Refuses a quantized site of whose fused group another member stays dense. Transformers alone
+    /// fuses nothing.
+    fn split(&self, runtime: Runtime, site: &Site, selection: &Selection) -> Option<Refusal> {
+        let is_dense = |member: &&&Site| selection.scheme_of(&member.tensor).is_none();
+        let dense = self.members(site).iter().find(is_dense)?;
+        Some(Refusal {
+            runtime,
+            what: format!("`{}` is quantized while `{}` is not", site.module, dense.module),
+            why: format!("{runtime} fuses them into one matrix, whose parts must share a scheme"),
+            hint: Some("include or exclude the members of a fused group together".to_owned()),
+        })
+    }
+
+    fn members(&self, site: &Site) -> &[&'a Site] {
+        site.fused.as_deref().and_then(|group| self.0.get(group)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// One error for all refusals: each rule once, with the first that breaks it.
+fn refuse_if_any(refusals: Vec<Refusal>) -> Result<(), Error> {
+    let mut rules: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut hints = BTreeSet::new();
+    for Refusal { what, why, hint, .. } in refusals {
+        rules.entry(why).or_default().insert(what);
+        hints.extend(hint);
+    }
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let lines = rules.iter().map(|(why, subjects)| {
+        let first = subjects.first().map_or("", String::as_str);
+        match subjects.len() {
+            0 | 1 => format!("{first}: {why}"),
+            n => format!("{first} (and {} more): {why}", n - 1),
+        }
+    });
+    hints
+        .insert("`--runtime` says whose rules hold, `--exclude` leaves tensors as they are".into());
+    Err(Error::RefusedWithHint {
+        what: lines.collect::<Vec<_>>().join("\n  "),
+        hint: hints.into_iter().collect::<Vec<_>>().join("\n      "),
+    })
+}
+
+/// A set of patterns over full tensor names.
+fn globs(patterns: &[String]) -> Result<GlobSet, Error> {
+    let invalid = |error: globset::Error| Error::Refused(format!("{error}"));
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(Glob::new(pattern).map_err(invalid)?);
+    }
+    set.build().map_err(invalid)
+}

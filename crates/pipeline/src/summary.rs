@@ -1,0 +1,187 @@
+//! A plan in figures, for people and for programs.
+
+use crate::place::Action;
+use crate::select::Fallback;
+use crate::{Memory, Plan};
+use llmopt_checkpoint::free_disk;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What `--dry-run` shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The input's path.
+    pub model: String,
+    /// Its family; `None` when names and shapes decide.
+    pub family: Option<String>,
+    /// The output's path.
+    pub output: String,
+    /// Whether a folder comes out; a bare file otherwise.
+    pub folder: bool,
+    /// The scheme asked for.
+    pub scheme: String,
+    /// The method asked for.
+    pub method: String,
+    /// The files of the artifact except its report, with their exact sizes.
+    pub files: Vec<PlannedFile>,
+    /// Bytes of the source's weight files.
+    pub input_bytes: u64,
+    /// Bytes of all `files` together.
+    pub output_bytes: u64,
+    /// Weights of the model.
+    pub parameters: u64,
+    /// Bits stored per weight, over the whole model.
+    pub bits_per_weight: f64,
+    /// How many tensors get which treatment.
+    pub actions: Vec<ActionSummary>,
+    /// Every tensor of the source.
+    pub tensors: Vec<PlannedTensor>,
+    /// Layers that get something else than was asked for.
+    pub fallbacks: Vec<Fallback>,
+    /// The modules that loaders are told to leave alone.
+    pub ignore: Vec<String>,
+    /// What changes in `config.json`.
+    pub config_changes: Vec<String>,
+    /// Memory.
+    pub memory: Memory,
+    /// Room on the disk.
+    pub disk: Disk,
+}
+
+/// A file of the artifact.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedFile {
+    /// Its name.
+    pub name: String,
+    /// Its exact size.
+    pub bytes: u64,
+}
+
+/// The tensors that get one treatment.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ActionSummary {
+    /// `kept`, a scheme, ...
+    pub what: String,
+    /// How many tensors.
+    pub tensors: usize,
+    /// Elements in them.
+    pub parameters: u64,
+    /// Bytes in the source.
+    pub bytes_before: u64,
+    /// Bytes in the artifact.
+    pub bytes_after: u64,
+}
+
+/// A tensor of the source and its treatment.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedTensor {
+    /// Its name.
+    pub name: String,
+    /// `kept`, a scheme, ...
+    pub what: String,
+    /// Its type and shape.
+    pub source: String,
+    /// Bytes in the source.
+    pub bytes_before: u64,
+    /// Bytes in the artifact.
+    pub bytes_after: u64,
+}
+
+/// Room on the disk that the output goes to.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Disk {
+    /// Bytes that will be written there.
+    pub needed: u64,
+    /// Bytes that are free; none if the system does not tell.
+    pub free: Option<u64>,
+}
+
+impl Plan {
+    /// The plan in figures.
+    pub fn summary(&self) -> Summary {
+        let files: Vec<PlannedFile> = self
+            .files()
+            .into_iter()
+            .map(|(name, bytes)| PlannedFile { name: name.to_owned(), bytes })
+            .collect();
+        let output_bytes = files.iter().map(|file| file.bytes).sum();
+        let asked = crate::Scheme { granularity: self.granularity(), ..self.recipe.scheme };
+        Summary {
+            model: self.source.path().display().to_string(),
+            family: self.model.family().map(|family| family.name().to_owned()),
+            output: self.output.display().to_string(),
+            folder: !self.bare,
+            scheme: asked.to_string(),
+            method: self.recipe.method.quantizer().name().to_owned(),
+            files,
+            input_bytes: self.source.shards().iter().map(|shard| shard.bytes).sum(),
+            output_bytes,
+            parameters: self.parameters(),
+            bits_per_weight: self.bits_per_weight(),
+            actions: self.actions(),
+            tensors: self.tensors(),
+            fallbacks: self.fallbacks.clone(),
+            ignore: self.quantization.ignore().to_vec(),
+            config_changes: self.config_changes.clone(),
+            memory: self.memory,
+            disk: Disk { needed: output_bytes, free: self.free_disk() },
+        }
+    }
+
+    /// Weights of the model: what was absorbed into another tensor is no weight of its own.
+    pub(crate) fn parameters(&self) -> u64 {
+        let weights =
+            self.places().filter(|(_, place)| !matches!(place.action, Action::Omit { .. }));
+        weights.map(|(entry, _)| entry.meta.elements()).sum()
+    }
+
+    /// Bits stored per weight.
+    pub(crate) fn bits_per_weight(&self) -> f64 {
+        let bytes: u64 = self.places().map(|(_, place)| place.bytes_after()).sum();
+        bytes as f64 * 8.0 / self.parameters().max(1) as f64
+    }
+
+    /// The granularity that most matrices get.
+    fn granularity(&self) -> crate::Granularity {
+        let group = self.quantization.groups().first();
+        group.map_or(self.recipe.scheme.granularity, |group| group.scheme.granularity)
+    }
+
+    fn actions(&self) -> Vec<ActionSummary> {
+        let mut actions: BTreeMap<String, ActionSummary> = BTreeMap::new();
+        for (entry, place) in self.places() {
+            let what = match &place.action {
+                Action::Omit { .. } => "merged".to_owned(),
+                action => action.to_string(),
+            };
+            let action = actions.entry(what.clone()).or_default();
+            action.what = what;
+            action.tensors += 1;
+            action.parameters += entry.meta.elements();
+            action.bytes_before += entry.meta.bytes();
+            action.bytes_after += place.bytes_after();
+        }
+        let mut actions: Vec<_> = actions.into_values().collect();
+        actions.sort_by_key(|action| std::cmp::Reverse(action.bytes_before));
+        actions
+    }
+
+    fn tensors(&self) -> Vec<PlannedTensor> {
+        let tensor = |(entry, place): (&llmopt_checkpoint::HeaderEntry, &crate::place::Place)| {
+            PlannedTensor {
+                name: entry.name.clone(),
+                what: place.action.to_string(),
+                source: entry.meta.to_string(),
+                bytes_before: entry.meta.bytes(),
+                bytes_after: place.bytes_after(),
+            }
+        };
+        self.places().map(tensor).collect()
+    }
+
+    /// Free bytes where the output goes: on the disk of the nearest folder that exists.
+    fn free_disk(&self) -> Option<u64> {
+        let absolute = std::path::absolute(&self.output).ok()?;
+        absolute.ancestors().skip(1).find_map(|folder| free_disk(folder).ok())
+    }
+}

@@ -1,0 +1,158 @@
+//! The two sweeps of a run: every band rewritten, then every byte read back.
+
+use crate::band::Band;
+use crate::fingerprint::fingerprint;
+use crate::in_order::InOrder;
+use crate::pool::{Stop, for_each};
+use crate::resume::{Record, Records};
+use crate::{Cancel, Error, Events, Fault, Plan};
+use llmopt_checkpoint::{OutFile, Source};
+use std::sync::mpsc::Sender;
+
+/// Rewrites the model, band after band, in the order of its bytes. Bands that `records` already knows
+/// are read for the input's hash alone. Returns the hash of each source shard.
+pub(crate) fn rewrite(
+    plan: &Plan,
+    files: &[OutFile],
+    records: &Records,
+    finished: Sender<Record>,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<Vec<String>, Error> {
+    let hashes = heads(&plan.source)?;
+    for_each(plan.memory.workers, tasks(plan), cancel, |task, stop| {
+        let Task { shard, place, number, .. } = task;
+        let band = task.band(plan);
+        let mut bytes = Vec::new();
+        band.read(&mut bytes)?;
+        hashes[shard].update(task.turn, &bytes, stop);
+        if !records.is_done(number) {
+            let rewritten = band.rewritten(&bytes)?;
+            let mut prints = Vec::with_capacity(rewritten.parts.len());
+            for (part, bytes) in band.place.parts.iter().zip(&rewritten.parts) {
+                let range = part.range(&band.rows, band.place.rows);
+                files[shard].write_at(range.start, bytes)?;
+                prints.push(fingerprint(range.start, bytes));
+            }
+            let record = Record { number, shard, place, error: rewritten.error, prints };
+            records.add(&record);
+            // The journal's thread outlives the workers; without it there would be no resuming.
+            finished.send(record).map_err(|_| Error::Interrupted)?;
+        }
+        events.advanced(bytes.len() as u64, &band.entry.name);
+        Ok(())
+    })?;
+    Ok(hashes.into_iter().map(InOrder::finish).collect())
+}
+
+/// Reads every byte of the new weights once, in order, and compares it with what was written. Returns
+/// the hash of each file.
+pub(crate) fn read_back(
+    plan: &Plan,
+    files: &[OutFile],
+    records: &Records,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<Vec<String>, Error> {
+    let headers = plan.shards.iter().map(|shard| shard.header.as_slice());
+    let hashes: Vec<InOrder> = headers.map(InOrder::new).collect();
+    let found = Records::new(plan);
+    for_each(plan.memory.workers, reads(plan), cancel, |read, stop: &Stop| {
+        let mut bytes = vec![0; (read.range.end - read.range.start) as usize];
+        files[read.shard].read_at(read.range.start, &mut bytes)?;
+        hashes[read.shard].update(read.turn, &bytes, stop);
+        found.add_print(read.shard, read.place, read.part, fingerprint(read.range.start, &bytes));
+        events.advanced(bytes.len() as u64, read.name);
+        Ok(())
+    })?;
+    let differing = records.differing(&found, plan);
+    if !differing.is_empty() {
+        let message = "it reads back differently from what was written".to_owned();
+        let fault = |subject| Fault { code: "read-back", subject, message: message.clone() };
+        return Err(Error::Unsound(differing.into_iter().map(fault).collect()));
+    }
+    Ok(hashes.into_iter().map(InOrder::finish).collect())
+}
+
+/// One band of one place.
+struct Task {
+    shard: usize,
+    place: usize,
+    band: usize,
+    /// Its number among all bands of the plan.
+    number: usize,
+    /// Its number among the bands of the shard.
+    turn: u64,
+}
+
+impl Task {
+    fn band<'a>(&self, plan: &'a Plan) -> Band<'a> {
+        let shard = &plan.source.shards()[self.shard];
+        let entry = &shard.header.tensors()[self.place];
+        let place = &plan.shards[self.shard].places[self.place];
+        Band { plan, shard, entry, place, rows: place.band(self.band) }
+    }
+}
+
+/// Every band, in the order of the source's bytes.
+fn tasks(plan: &Plan) -> impl Iterator<Item = Task> + Send {
+    let bands = plan.shards.iter().enumerate().flat_map(|(shard, planned)| {
+        let places = planned.places.iter().enumerate();
+        let bands = places.flat_map(|(place, cut)| (0..cut.bands()).map(move |band| (place, band)));
+        bands.enumerate().map(move |(turn, (place, band))| (shard, place, band, turn as u64))
+    });
+    bands.enumerate().map(|(number, (shard, place, band, turn))| Task {
+        shard,
+        place,
+        band,
+        number,
+        turn,
+    })
+}
+
+/// A run of bytes of the output: one band of one part.
+struct Read<'a> {
+    shard: usize,
+    place: usize,
+    part: usize,
+    range: std::ops::Range<u64>,
+    name: &'a str,
+    turn: u64,
+}
+
+/// Every byte of the output behind the headers, in order.
+fn reads(plan: &Plan) -> impl Iterator<Item = Read<'_>> + Send {
+    let shards = plan.source.shards().iter().zip(&plan.shards).enumerate();
+    shards.flat_map(|(shard, (source, planned))| {
+        let places = planned.places.iter().zip(source.header.tensors()).enumerate();
+        let mut parts: Vec<_> = places
+            .flat_map(|(number, (place, entry))| {
+                let parts = place.parts.iter().enumerate();
+                parts.map(move |(part, placed)| (placed.begin, number, part, place, &entry.name))
+            })
+            .collect();
+        parts.sort_by_key(|&(begin, ..)| begin);
+        let ranges = parts.into_iter().flat_map(move |(_, number, part, place, name)| {
+            let range = move |band| place.parts[part].range(&place.band(band), place.rows);
+            (0..place.bands()).map(move |band| (number, part, range(band), name))
+        });
+        ranges.enumerate().map(move |(turn, (place, part, range, name))| Read {
+            shard,
+            place,
+            part,
+            range,
+            name,
+            turn: turn as u64,
+        })
+    })
+}
+
+/// A hash per source shard that has seen the header.
+fn heads(source: &Source) -> Result<Vec<InOrder>, Error> {
+    let head = |shard: &llmopt_checkpoint::Shard| {
+        let mut head = vec![0; shard.header_bytes as usize];
+        shard.read_at(0, &mut head)?;
+        Ok(InOrder::new(&head))
+    };
+    source.shards().iter().map(head).collect()
+}

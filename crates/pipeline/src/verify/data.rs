@@ -1,0 +1,100 @@
+//! Every byte of the quantized matrices, decoded band by band.
+
+use super::Request;
+use super::artifact::Artifact;
+use super::findings::Findings;
+use super::matrix::Matrix;
+use crate::nonfinite::has_nonfinite;
+use crate::{Error, pool};
+use llmopt_arch::Model;
+use llmopt_codec::DecodeError;
+use llmopt_scheme::Tiles;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Decodes every matrix. Of each, the first fault counts.
+pub(super) fn check_matrices(
+    artifact: &Artifact,
+    matrices: &[Matrix],
+    request: &Request<'_>,
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    let bytes = |matrix: &Matrix| matrix.bytes(&(0..matrix.rows));
+    request.events.stage_started("decode", matrices.iter().map(bytes).sum());
+    let faults = Mutex::new(BTreeMap::new());
+    let bands = matrices.iter().enumerate();
+    let bands = bands.flat_map(|(number, matrix)| matrix.bands().map(move |rows| (number, rows)));
+    pool::for_each(request.threads, bands, request.cancel, |(number, rows), _| {
+        let matrix = &matrices[number];
+        if let Err(error) = matrix.read(artifact, rows.clone())? {
+            let mut faults = faults.lock().unwrap_or_else(PoisonError::into_inner);
+            faults.insert((number, rows.start), error);
+        }
+        request.events.advanced(matrix.bytes(&rows), &matrix.module);
+        Ok(())
+    })?;
+    request.events.stage_finished("decode");
+    let faults = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut last = None;
+    for ((number, first_row), error) in faults {
+        if last.replace(number) != Some(number) {
+            let (code, subject, message) = told(&matrices[number], first_row, &error);
+            findings.fault(code, &subject, message);
+        }
+    }
+    findings.checked("matrices decoded", matrices.len());
+    Ok(())
+}
+
+/// Looks for NaN and infinity in the dense weights that multiply hidden states.
+pub(super) fn check_dense(
+    artifact: &Artifact,
+    model: &Model,
+    request: &Request<'_>,
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    let is_dense = |module: &String| artifact.modules.get(module).is_some_and(|m| !m.is_quantized());
+    let sites: Vec<_> = model.sites().iter().filter(|site| is_dense(&site.module)).collect();
+    let found = Mutex::new(BTreeMap::new());
+    pool::for_each(request.threads, sites.iter().enumerate(), request.cancel, |(number, site), _| {
+        if has_nonfinite(&artifact.source, &site.tensor)? {
+            found.lock().unwrap_or_else(PoisonError::into_inner).insert(number, &site.tensor);
+        }
+        Ok(())
+    })?;
+    for tensor in found.into_inner().unwrap_or_else(PoisonError::into_inner).values() {
+        findings.fault("nonfinite", tensor, "it holds NaN or infinity: so will every output");
+    }
+    findings.checked("dense linears read", sites.len());
+    Ok(())
+}
+
+/// Where in the whole matrix a band's fault lies, and what it does.
+fn told(matrix: &Matrix, first_row: usize, error: &DecodeError) -> (&'static str, String, String) {
+    let subject = |suffix: &str| format!("{}.{suffix}", matrix.module);
+    let tiles = Tiles::new(matrix.scheme.granularity, matrix.rows, matrix.columns);
+    let first_tile = tiles.map_or(0, |tiles| first_row / tiles.tile_rows());
+    match error {
+        DecodeError::Scale { down, across, value } => {
+            let down = first_tile + down;
+            let message = format!(
+                "it is {value} at [{down}, {across}], expected a finite number: every output of \
+                 the layer becomes NaN"
+            );
+            ("scale", subject("weight_scale"), message)
+        }
+        DecodeError::ZeroScale { down, across } => {
+            let down = first_tile + down;
+            let message = format!(
+                "it is zero at [{down}, {across}], but the codes there are not: the weights are lost"
+            );
+            ("scale", subject("weight_scale"), message)
+        }
+        DecodeError::NanCode { row, column } => {
+            let row = first_row + row;
+            let message = format!("it is NaN at [{row}, {column}], expected a number");
+            ("code", subject("weight"), message)
+        }
+        other => ("decode", matrix.module.clone(), other.to_string()),
+    }
+}

@@ -1,0 +1,200 @@
+//! What is stored of each module against what its scheme stores.
+
+use super::artifact::{Artifact, Module, WEIGHT};
+use super::findings::Findings;
+use super::matrix::Matrix;
+use super::shape;
+use crate::Error;
+use llmopt_codec::{ConfigGroup, Part, for_format, for_scheme};
+use llmopt_scheme::Granularity;
+use llmopt_tensor::{Dtype, TensorMeta};
+use std::collections::BTreeMap;
+
+/// The quantized modules.
+#[derive(Debug, Default)]
+pub(super) struct Matrices {
+    /// Those that can be read.
+    pub(super) sound: Vec<Matrix>,
+    /// Those that are among the faults, with the shape that they seem to have.
+    pub(super) faulty: BTreeMap<String, Option<[usize; 2]>>,
+}
+
+/// Holds every quantized module against the layout of its group.
+pub(super) fn check(artifact: &Artifact, findings: &mut Findings) -> Result<Matrices, Error> {
+    let mut matrices = Matrices::default();
+    let quantized = artifact.modules.iter().filter(|(_, module)| module.is_quantized());
+    for (name, module) in quantized {
+        match artifact.scheme() {
+            Some(config) => match config.scheme_of(name) {
+                Some(group) => check_module(artifact, name, module, group, findings, &mut matrices)?,
+                None => {
+                    findings.fault("ignore", name, stored_though_dense(config, name));
+                    matrices.faulty.insert(name.clone(), shape::stored(artifact, name)?);
+                }
+            },
+            None => {
+                if !artifact.is_quantized() {
+                    let message = "it is stored quantized, but there is no `quantization_config`: \
+                                   loaders expect an ordinary `weight`";
+                    findings.fault("config", name, message);
+                }
+                matrices.faulty.insert(name.clone(), shape::stored(artifact, name)?);
+            }
+        }
+    }
+    findings.checked("quantized matrices", matrices.sound.len());
+    Ok(matrices)
+}
+
+fn check_module(
+    artifact: &Artifact,
+    name: &str,
+    module: &Module,
+    group: &ConfigGroup,
+    findings: &mut Findings,
+    matrices: &mut Matrices,
+) -> Result<(), Error> {
+    let stored = shape::stored(artifact, name)?;
+    let likely = shape::likely(module, &group.scheme, stored);
+    let check = Check { name, module, group };
+    let faults = match check.layout(likely) {
+        Ok(parts) => {
+            let mut faults = check.faults(&parts);
+            faults.extend(check.stored_shape(stored, likely));
+            if let (true, Some(shape)) = (faults.is_empty(), likely) {
+                let matrix = Matrix::new(name, group, shape, check.scale_dtype(), parts);
+                matrices.sound.push(matrix);
+                return Ok(());
+            }
+            faults
+        }
+        Err(why) => vec![("layout", name.to_owned(), why)],
+    };
+    for (code, subject, message) in faults {
+        findings.fault(code, &subject, message);
+    }
+    matrices.faulty.insert(name.to_owned(), likely);
+    Ok(())
+}
+
+/// A module and the group that the config puts it in.
+struct Check<'a> {
+    name: &'a str,
+    module: &'a Module,
+    group: &'a ConfigGroup,
+}
+
+type Found = (&'static str, String, String);
+
+impl Check<'_> {
+    /// The parts that should be there. If no part tells the shape, one that the scheme divides stands
+    /// in for it: the names are right at least.
+    fn layout(&self, likely: Option<[usize; 2]>) -> Result<Vec<Part>, String> {
+        let ConfigGroup { format, scheme, .. } = self.group;
+        let columns = match scheme.granularity {
+            Granularity::Group(size) => size,
+            _ => 1,
+        };
+        let [rows, columns] = likely.unwrap_or([1, columns]);
+        let codec = for_format(format).unwrap_or_else(|| for_scheme(scheme));
+        let parts = codec.layout(scheme, self.scale_dtype(), rows, columns);
+        parts.map_err(|error| format!("{error}\n  by `{}` of the config", self.group.name))
+    }
+
+    /// The dtype of the scales if it is one for scales, else the model's most likely one.
+    fn scale_dtype(&self) -> Dtype {
+        let scale = self.module.parts.get("weight_scale");
+        scale.map(TensorMeta::dtype).filter(|dtype| dtype.is_plain_float()).unwrap_or(Dtype::BF16)
+    }
+
+    fn faults(&self, expected: &[Part]) -> Vec<Found> {
+        let subject = |suffix: &str| format!("{}.{suffix}", self.name);
+        let mut faults = Vec::new();
+        for part in expected {
+            let found = match self.module.parts.get(part.suffix) {
+                None => Some(("missing", missing(part))),
+                Some(found) if *found != part.meta => Some(self.different(part, found)),
+                Some(_) => None,
+            };
+            faults.extend(found.map(|(code, message)| (code, subject(part.suffix), message)));
+        }
+        for suffix in self.module.parts.keys() {
+            if expected.iter().all(|part| part.suffix != suffix) {
+                faults.push(("extra", subject(suffix), self.superfluous(suffix)));
+            }
+        }
+        faults
+    }
+
+    fn different(&self, part: &Part, found: &TensorMeta) -> (&'static str, String) {
+        let expected = &part.meta;
+        let is_shape = found.shape() != expected.shape();
+        let why = match part.suffix {
+            "weight_scale" if is_shape && found.shape().len() == 1 => {
+                "scales of one axis are multiplied along the wrong one, without an error where \
+                 the matrix is square"
+            }
+            _ if is_shape => "vLLM and Transformers compare shapes exactly",
+            "weight_scale" => "scales are plain floats; loaders would cast or refuse it",
+            _ => "loaders would cast the codes, and decode something else",
+        };
+        let message = format!("it is {found}, but {} takes {expected}: {why}", self.group.scheme);
+        (if is_shape { "shape" } else { "dtype" }, message)
+    }
+
+    fn superfluous(&self, suffix: &str) -> String {
+        let scheme = &self.group.scheme;
+        match suffix {
+            WEIGHT => "a dense weight lies beside the quantized one: vLLM refuses the tensor, \
+                       others may load either"
+                .to_owned(),
+            "weight_zero_point" => format!(
+                "{scheme} by `{}` has no zero points: vLLM refuses the tensor, and what ignores \
+                 it decodes shifted weights",
+                self.group.name
+            ),
+            "weight_g_idx" => "columns in another order are not supported any more: vLLM refuses \
+                               the tensor, and what ignores it computes garbage"
+                .to_owned(),
+            _ => format!(
+                "{scheme} by `{}` has no such tensor: vLLM refuses it",
+                self.group.name
+            ),
+        }
+    }
+
+    /// `weight_shape` against all other parts.
+    fn stored_shape(
+        &self,
+        stored: Option<[usize; 2]>,
+        likely: Option<[usize; 2]>,
+    ) -> Option<Found> {
+        let meta = self.module.parts.get("weight_shape")?;
+        let is_readable = meta.dtype() == Dtype::I64 && meta.shape() == [2];
+        (is_readable && stored != likely).then(|| {
+            let found = stored.map_or("no shape".to_owned(), |shape| format!("{shape:?}"));
+            let expected = likely.map_or("another".to_owned(), |shape| format!("{shape:?}"));
+            let message = format!(
+                "it holds {found}, but the other parts are of {expected}: Transformers unpacks \
+                 by what it holds"
+            );
+            ("shape", format!("{}.weight_shape", self.name), message)
+        })
+    }
+}
+
+fn missing(part: &Part) -> String {
+    format!(
+        "it is missing, expected {}: vLLM does not notice and computes with whatever is in \
+         memory, Transformers with random numbers",
+        part.meta
+    )
+}
+
+fn stored_though_dense(config: &llmopt_codec::QuantizationConfig, module: &str) -> String {
+    let reason = match config.ignore().iter().any(|entry| entry == module) {
+        true => "is in `ignore`",
+        false => "is in `ignore` or in no target",
+    };
+    format!("it is stored quantized, but {reason}: loaders expect an ordinary `weight`")
+}

@@ -1,0 +1,119 @@
+//! The rules of the runtimes asked for: what their kernels take, and what they merge.
+
+use super::artifact::Artifact;
+use super::findings::Findings;
+use super::matrix::Matrix;
+use crate::Runtime;
+use crate::select::Groups;
+use llmopt_arch::{Model, Site};
+use llmopt_codec::{Refusal, check as refusals};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Whose rules hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    pub(super) runtimes: &'a [Runtime],
+    pub(super) tensor_parallel: usize,
+}
+
+/// Checks every quantized matrix of the model.
+pub(super) fn check(
+    artifact: &Artifact,
+    model: &Model,
+    matrices: &BTreeMap<&str, &Matrix>,
+    rules: Rules<'_>,
+    findings: &mut Findings,
+) {
+    let sites: Vec<&Site> = model.sites().iter().chain(model.optional_sites()).collect();
+    let groups = Groups::of(model);
+    let mut broken: BTreeMap<(Runtime, String), Vec<Refusal>> = BTreeMap::new();
+    for &site in &sites {
+        let Some(matrix) = matrices.get(site.module.as_str()) else { continue };
+        for &runtime in rules.runtimes {
+            let facts = groups.facts(site, rules.tensor_parallel);
+            for refusal in refusals(runtime, &matrix.scheme, &facts) {
+                broken.entry((runtime, refusal.why.clone())).or_default().push(refusal);
+            }
+        }
+    }
+    for ((runtime, _), refusals) in &broken {
+        findings.fault("runtime", runtime.name(), told(refusals));
+    }
+    if rules.runtimes.iter().any(|&runtime| merges(runtime)) {
+        check_merged(artifact, &sites, matrices, findings);
+    }
+    findings.checked("runtimes whose rules were checked", rules.runtimes.len());
+}
+
+/// One rule with everything that breaks it.
+fn told(refusals: &[Refusal]) -> String {
+    let subjects: BTreeSet<&str> = refusals.iter().map(|refusal| refusal.what.as_str()).collect();
+    let first = subjects.first().copied().unwrap_or_default();
+    let more = match subjects.len() {
+        0 | 1 => String::new(),
+        several => format!(" (and {} more)", several - 1),
+    };
+    let why = refusals.first().map(|refusal| refusal.why.as_str()).unwrap_or_default();
+    let hint = refusals.iter().find_map(|refusal| refusal.hint.as_deref());
+    let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("{first}{more}: {why}{hint}")
+}
+
+/// Whether a runtime makes one matrix of q, k and v, and of gate and up.
+fn merges(runtime: Runtime) -> bool {
+    matches!(runtime, Runtime::Vllm | Runtime::Sglang)
+}
+
+/// Holds the members of each merged matrix against each other.
+fn check_merged(
+    artifact: &Artifact,
+    sites: &[&Site],
+    matrices: &BTreeMap<&str, &Matrix>,
+    findings: &mut Findings,
+) {
+    let mut merged: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for site in sites {
+        if let Some(module) = site.fused.as_deref() {
+            merged.entry(module).or_default().push(&site.module);
+        }
+    }
+    for (module, members) in &merged {
+        if let Some(message) = disagreement(artifact, module, members, matrices) {
+            findings.fault("fused", module, message);
+        }
+    }
+    findings.checked("merged matrices", merged.len());
+}
+
+fn disagreement(
+    artifact: &Artifact,
+    module: &str,
+    members: &[&str],
+    matrices: &BTreeMap<&str, &Matrix>,
+) -> Option<String> {
+    let scheme = |member: &str| matrices.get(member).map(|matrix| matrix.scheme);
+    let first = members.first()?;
+    if let Some(other) = members.iter().find(|member| scheme(member) != scheme(first)) {
+        let told = |member| scheme(member).map_or("dense".to_owned(), |scheme| scheme.to_string());
+        return Some(format!(
+            "`{first}` is {}, but `{other}` is {}: vLLM and SGLang make one matrix of them and \
+             refuse the model",
+            told(first),
+            told(other)
+        ));
+    }
+    match artifact.scheme()?.fused_scheme_of(module, members) {
+        Err(conflict) => Some(format!("{conflict}: vLLM and SGLang refuse the model")),
+        Ok(group) if group.map(|group| group.scheme) != scheme(first) => {
+            let told = |scheme: Option<_>| {
+                scheme.map_or("dense".to_owned(), |scheme: crate::Scheme| scheme.to_string())
+            };
+            Some(format!(
+                "it is stored as {}, but vLLM takes it for {} by the config",
+                told(scheme(first)),
+                told(group.map(|group| group.scheme))
+            ))
+        }
+        Ok(_) => None,
+    }
+}
