@@ -1,1 +1,44 @@
-//! .
+//! The `llmopt` command line: flags to a recipe, printing, progress and exit codes.
+//!
+//! Everything else is [`llmopt_pipeline`]'s. This crate never sees a tensor's bytes.
+
+#![forbid(unsafe_code)]
+
+mod absent;
+mod command;
+mod exit;
+mod failure;
+mod flags;
+mod print;
+mod progress;
+mod reference;
+mod request;
+mod signal;
+mod units;
+
+pub use reference::reference;
+
+use clap::{CommandFactory, FromArgMatches};
+use flags::Flags;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The command line's definition, from which help, completions and the reference are made.
+pub fn command() -> clap::Command {
+    Flags::command()
+}
+
+/// Runs `llmopt` with `args`, the first of which is the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = command().try_get_matches_from(args);
+    let flags = match matches.and_then(|matches| Flags::from_arg_matches(&matches)) {
+        Ok(flags) => flags,
+        Err(error) => return exit::code(&failure::of_flags(error)),
+    };
+    let voice = flags.command.voice();
+    let result = command::run(flags.command);
+    if let Err(failure) = &result {
+        failure.report(voice);
+    }
+    exit::code(&result)
+}

@@ -1,0 +1,19 @@
+//! The commands, one module each: flags in, a request to the library, its answer printed.
+
+mod completions;
+mod inspect;
+mod quantize;
+mod verify;
+
+use crate::failure::Failure;
+use crate::flags::Command;
+
+/// Does what the command line asks for.
+pub(crate) fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Inspect(flags) => inspect::run(&flags),
+        Command::Quantize(flags) => quantize::run(&flags),
+        Command::Verify(flags) => verify::run(&flags),
+        Command::Completions(flags) => completions::run(&flags),
+    }
+}

@@ -1,0 +1,44 @@
+//! `llmopt quantize`: the plan, or the plan carried out.
+
+mod closing;
+mod plan;
+
+use crate::failure::Failure;
+use crate::flags::Quantize;
+use crate::print;
+use crate::progress::Progress;
+use crate::{request, signal};
+use llmopt_pipeline::write_file;
+use std::sync::Arc;
+
+pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
+    let voice = flags.voice.voice(flags.quiet.quiet);
+    let recipe = request::recipe(flags)?;
+    request::report(flags)?;
+    let (target, resources) = (request::target(flags), request::resources(flags));
+    let plan = llmopt_pipeline::plan(&flags.model, &target, &recipe, resources)?;
+    if flags.dry_run {
+        let summary = plan.summary();
+        return if voice.json {
+            print::json(&summary)
+        } else {
+            print::data(&plan::told(&summary, flags.verbose))
+        };
+    }
+    let progress = Arc::new(Progress::new(voice));
+    signal::watch(&progress, STOPPING);
+    let report = llmopt_pipeline::quantize(&plan, &*progress, &signal::CANCEL)?;
+    if let Some(path) = &flags.report {
+        let text = print::document(&report)?;
+        write_file(path, text.as_bytes()).map_err(llmopt_pipeline::Error::from)?;
+    }
+    if voice.json {
+        return print::json(&report);
+    }
+    if !voice.quiet {
+        print::say(closing::told(&plan.summary(), &report).trim_end());
+    }
+    Ok(())
+}
+
+const STOPPING: &str = "stopping after the current band; run the same command again to go on";

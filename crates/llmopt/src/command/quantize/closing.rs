@@ -1,0 +1,68 @@
+//! What is said when the artifact has its name.
+
+use crate::print;
+use crate::units;
+use llmopt_pipeline::{Report, Summary};
+
+/// Where the artifact is, what it weighs, what it lost, and what to do next.
+pub(super) fn told(summary: &Summary, report: &Report) -> String {
+    let kind = if summary.folder { "folder" } else { "file" };
+    let mut facts = vec![
+        ("wrote", format!("{kind} `{}`", summary.output)),
+        (
+            "size",
+            format!(
+                "{} to {} ({}), {:.2} bits per weight",
+                units::bytes(summary.input_bytes),
+                units::bytes(summary.output_bytes),
+                units::share(summary.output_bytes, summary.input_bytes),
+                report.bits_per_weight
+            ),
+        ),
+    ];
+    facts.extend(error(report).map(|error| ("error", error)));
+    for fallback in &report.fallbacks {
+        facts.push(("fallback", format!("`{}`: {}", fallback.tensor, fallback.why)));
+    }
+    if !summary.folder {
+        facts.push(("note", "runtimes need a folder with a `config.json`: `-o FOLDER/`".to_owned()));
+    }
+    facts.push(("next", format!("llmopt verify {}", shell_word(&summary.output))));
+    print::facts(&facts)
+}
+
+/// Relative errors of the quantized tensors: their mean, and the largest with its name.
+fn error(report: &Report) -> Option<String> {
+    let errors = || {
+        let tensors = report.tensors.iter();
+        tensors.filter_map(|tensor| Some((tensor.loss?.relative_error, tensor.name.as_str())))
+    };
+    let (worst, name) = errors().max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let mean = errors().map(|(error, _)| error).sum::<f64>() / errors().count() as f64;
+    let (mean, worst) = (units::percent(mean), units::percent(worst));
+    Some(format!("of the weights: {mean} on average, at most {worst} in `{name}`"))
+}
+
+/// A path that can be pasted into a shell.
+fn shell_word(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !path.is_empty() && path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_with_spaces_and_quotes_can_be_pasted() {
+        let check = |path, expected: &str| assert_eq!(shell_word(path), expected);
+        check("out/Llama-3.1-8B-w4a16", "out/Llama-3.1-8B-w4a16");
+        check("my model", "'my model'");
+        check("it's", r"'it'\''s'");
+        check("", "''");
+    }
+}

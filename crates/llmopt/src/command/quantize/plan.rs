@@ -1,0 +1,94 @@
+//! The plan as a person reads it before anything is written.
+
+use crate::print::{self, Table};
+use crate::units;
+use llmopt_pipeline::Summary;
+use std::fmt::Write;
+
+/// The whole plan; every tensor of it when `verbose`.
+pub(super) fn told(summary: &Summary, verbose: bool) -> String {
+    let mut text = facts(summary);
+    let mut actions = Table::new(&["action", ">tensors", ">parameters", ">before", ">after"]);
+    for action in &summary.actions {
+        actions.row([
+            action.what.clone(),
+            units::count(action.tensors as u64),
+            units::count(action.parameters),
+            units::bytes(action.bytes_before),
+            units::bytes(action.bytes_after),
+        ]);
+    }
+    let mut files = Table::new(&["file", ">bytes"]);
+    for file in &summary.files {
+        files.row([file.name.clone(), units::count(file.bytes)]);
+    }
+    files.row(["total".to_owned(), units::count(summary.files.iter().map(|file| file.bytes).sum())]);
+    let _ = write!(text, "\n{actions}\n{files}");
+    list(&mut text, "changes of config.json", &summary.config_changes);
+    let fallbacks =
+        summary.fallbacks.iter().map(|fallback| format!("`{}`: {}", fallback.tensor, fallback.why));
+    list(&mut text, "fallbacks", &fallbacks.collect::<Vec<_>>());
+    if verbose {
+        let _ = write!(text, "\n{}", tensors(summary));
+    }
+    text
+}
+
+fn facts(summary: &Summary) -> String {
+    let memory = &summary.memory;
+    let family = summary.family.as_deref().unwrap_or("unknown family");
+    let kind = if summary.folder { "folder" } else { "file" };
+    let free = match summary.disk.free {
+        Some(free) => format!("{} free", units::bytes(free)),
+        None => "free space unknown".to_owned(),
+    };
+    print::facts(&[
+        ("from", format!("`{}`, {family}, {}", summary.model, units::bytes(summary.input_bytes))),
+        ("to", format!("{kind} `{}`", summary.output)),
+        ("how", format!("{}, {}", summary.scheme, summary.method)),
+        (
+            "size",
+            format!(
+                "{} ({} bytes exactly), {} of the input, {:.2} bits per weight",
+                units::bytes(summary.output_bytes),
+                units::count(summary.output_bytes),
+                units::share(summary.output_bytes, summary.input_bytes),
+                summary.bits_per_weight
+            ),
+        ),
+        (
+            "memory",
+            format!(
+                "at most {} of {}, {}; {} would do",
+                units::bytes(memory.predicted_peak),
+                units::bytes(memory.budget),
+                units::counted(memory.workers, "worker"),
+                units::bytes(memory.smallest)
+            ),
+        ),
+        ("disk", format!("{} needed, {free}", units::bytes(summary.disk.needed))),
+    ])
+}
+
+fn list(text: &mut String, heading: &str, lines: &[String]) {
+    if !lines.is_empty() {
+        let _ = writeln!(text, "\n{heading}");
+    }
+    for line in lines {
+        let _ = writeln!(text, "  {line}");
+    }
+}
+
+fn tensors(summary: &Summary) -> Table {
+    let mut table = Table::new(&["tensor", "action", "source", ">before", ">after"]);
+    for tensor in &summary.tensors {
+        table.row([
+            tensor.name.clone(),
+            tensor.what.clone(),
+            tensor.source.clone(),
+            units::count(tensor.bytes_before),
+            units::count(tensor.bytes_after),
+        ]);
+    }
+    table
+}

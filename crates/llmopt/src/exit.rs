@@ -1,0 +1,44 @@
+//! Exit codes: the one place that decides them.
+
+use crate::failure::Failure;
+use llmopt_pipeline::Blame;
+use std::process::ExitCode;
+
+/// The code that tells a script what became of the run.
+pub(crate) fn code(result: &Result<(), Failure>) -> ExitCode {
+    ExitCode::from(match result {
+        Ok(()) => DONE,
+        Err(Failure::Refused(_)) => REQUEST,
+        Err(Failure::Flags(error)) if error.use_stderr() => REQUEST,
+        Err(Failure::Flags(_)) => DONE,
+        Err(Failure::Faults { .. }) => INPUT,
+        Err(Failure::Standard(_)) => SYSTEM,
+        Err(Failure::Run(llmopt_pipeline::Error::Interrupted)) => INTERRUPTED,
+        Err(Failure::Run(error)) => match error.blame() {
+            Blame::Request => REQUEST,
+            Blame::Input => INPUT,
+            Blame::System => SYSTEM,
+        },
+    })
+}
+
+/// Ends the program at once, for whoever asks a second time.
+#[expect(clippy::disallowed_methods, reason = "this is the module that decides exit codes")]
+pub(crate) fn interrupted_at_once() -> ! {
+    std::process::exit(INTERRUPTED.into())
+}
+
+/// What `--help` says about them.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0    done
+  2    the request is wrong: options, or a plan that cannot be carried out
+  3    the input is wrong: a file, a shape, a model family, or an artifact with faults
+  4    the system failed: reading, writing, memory
+  130  interrupted";
+
+const DONE: u8 = 0;
+const REQUEST: u8 = 2;
+const INPUT: u8 = 3;
+const SYSTEM: u8 = 4;
+const INTERRUPTED: u8 = 130;

@@ -1,0 +1,103 @@
+//! Why a command did not do what was asked, and how that is said.
+
+use crate::absent;
+use crate::print::{self, Voice};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use serde_json::json;
+
+/// Everything that ends a command early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The flags are not those of [`crate::command`].
+    Flags(clap::Error),
+    /// The flags contradict each other, or ask for what this version does not have.
+    Refused(Refusal),
+    /// The library refused or failed.
+    Run(llmopt_pipeline::Error),
+    /// An artifact was checked and is not sound.
+    Faults {
+        /// Which.
+        artifact: String,
+        /// How many.
+        faults: usize,
+    },
+    /// Standard output could not be written.
+    Standard(std::io::Error),
+}
+
+/// A request that is refused, with advice.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// What is refused, and why.
+    pub(crate) message: String,
+    /// What to do instead.
+    pub(crate) hint: String,
+}
+
+/// Help and versions go to standard output, what this version does not have is refused by name, and
+/// anything else is said as `clap` says it.
+pub(crate) fn of_flags(error: clap::Error) -> Result<(), Failure> {
+    let asked = match error.kind() {
+        ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
+        ErrorKind::UnknownArgument => error.get(ContextKind::InvalidArg),
+        _ => None,
+    };
+    let refusal = match asked {
+        Some(ContextValue::String(name)) => absent::refusal(name),
+        _ => None,
+    };
+    let failure = match refusal {
+        Some(refusal) => Failure::Refused(refusal),
+        None => Failure::Flags(error),
+    };
+    failure.report(Voice::default());
+    Err(failure)
+}
+
+impl Failure {
+    /// Says it on standard error; as a line of JSON where those are wanted.
+    pub(crate) fn report(&self, voice: Voice) {
+        let message = match self {
+            Self::Flags(error) => {
+                // Help goes to standard output; if nobody reads it, there is nobody to tell.
+                let _ = error.print();
+                return;
+            }
+            Self::Refused(refusal) => refusal.message.clone(),
+            Self::Run(error) => error.to_string(),
+            Self::Faults { artifact, faults } => {
+                format!("`{artifact}` has {}", crate::units::counted(*faults, "fault"))
+            }
+            Self::Standard(error) => format!("cannot write to standard output: {error}"),
+        };
+        let hint = match self {
+            Self::Refused(refusal) => Some(refusal.hint.clone()),
+            Self::Run(error) => error.hint(),
+            _ => None,
+        };
+        if voice.json {
+            print::say(&json!({ "event": "error", "message": message, "hint": hint }).to_string());
+        } else {
+            print::error(&message, hint.as_deref(), voice.color);
+        }
+    }
+}
+
+impl Refusal {
+    /// A refusal.
+    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<llmopt_pipeline::Error> for Failure {
+    fn from(error: llmopt_pipeline::Error) -> Self {
+        Self::Run(error)
+    }
+}

@@ -1,0 +1,164 @@
+//! Text for people: tables, errors, and the two streams.
+//!
+//! Whatever comes out of a file may hold control characters; none of them reaches a terminal.
+
+use crate::failure::Failure;
+use std::io::{ErrorKind, IsTerminal, Write};
+
+/// How a command speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Voice {
+    /// Nothing but errors.
+    pub(crate) quiet: bool,
+    /// For programs.
+    pub(crate) json: bool,
+    /// Standard error shows colours.
+    pub(crate) color: bool,
+}
+
+impl Default for Voice {
+    fn default() -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { quiet: false, json: false, color: !plain && std::io::stderr().is_terminal() }
+    }
+}
+
+/// Writes `text` to standard output. A reader that has gone away, as in `llmopt ... | head`, is no
+/// failure.
+pub(crate) fn data(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(visible(text).as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Standard(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes `value` as a JSON document to standard output.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    data(&document(value)?)
+}
+
+/// `value` as a JSON document.
+pub(crate) fn document(value: &impl serde::Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::Standard(std::io::Error::other(error)))?;
+    Ok(text + "\n")
+}
+
+/// Writes a line to standard error. If even that fails, there is nowhere left to say so.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible(text));
+}
+
+/// `error: ...`, then a blank line and `hint: ...`.
+pub(crate) fn error(message: &str, hint: Option<&str>, color: bool) {
+    let (red, cyan, plain) =
+        if color { ("\x1b[1;31m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
+    let mut text = format!("{red}error:{plain} {}\n", visible(message));
+    if let Some(hint) = hint {
+        text += &format!("\n{cyan}hint:{plain} {}\n", visible(hint));
+    }
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Lines of a name and what is to be said about it.
+pub(crate) fn facts(facts: &[(&str, String)]) -> String {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    facts.iter().map(|(name, fact)| format!("{name:<width$}  {}\n", one_line(fact))).collect()
+}
+
+/// Columns of text with a heading. A name that begins with `>` is a column of numbers.
+pub(crate) struct Table {
+    columns: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// An empty one.
+    pub(crate) fn new(columns: &[&'static str]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+        self.rows.push(cells.into_iter().map(|cell| one_line(&cell.into())).collect());
+    }
+
+    /// Whether there is nothing below the heading.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let heading: Vec<String> =
+            self.columns.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
+        let lines = || std::iter::once(&heading).chain(&self.rows);
+        let width = |column: usize| {
+            lines().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
+        };
+        let widths: Vec<usize> =
+            (0..heading.len()).map(|column| width(column).unwrap_or(0)).collect();
+        for line in lines() {
+            let mut text = String::new();
+            for ((cell, &width), name) in line.iter().zip(&widths).zip(&self.columns) {
+                if name.starts_with('>') {
+                    text += &format!("{cell:>width$}  ");
+                } else {
+                    text += &format!("{cell:<width$}  ");
+                }
+            }
+            writeln!(f, "{}", text.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// `text` without control characters: each is written as its escape.
+fn visible(text: &str) -> String {
+    let hidden = |c: char| (c.is_control() && c != '\n') || BIDIRECTIONAL.contains(&c);
+    escaped(text, hidden)
+}
+
+/// `text` on one line.
+fn one_line(text: &str) -> String {
+    escaped(text, char::is_control)
+}
+
+fn escaped(text: &str, hidden: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if hidden(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// They reorder the rest of a line on screen.
+const BIDIRECTIONAL: [char; 9] = [
+    '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}',
+    '\u{2069}',
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_align_words_left_and_numbers_right() {
+        let mut table = Table::new(&["role", ">bytes", "why"]);
+        table.row(["norm", "1,024", ""]);
+        table.row(["embedding", "8", "kept"]);
+        assert_eq!(
+            table.to_string(),
+            "role       bytes  why\nnorm       1,024\nembedding      8  kept\n"
+        );
+    }
+
+    #[test]
+    fn control_characters_of_names_are_spelled_out() {
+        assert_eq!(visible("a\x1b[2Jb\nc"), "a\\u{1b}[2Jb\nc");
+        assert_eq!(visible("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(one_line("a\nb"), "a\\nb");
+    }
+}

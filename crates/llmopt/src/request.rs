@@ -1,0 +1,193 @@
+//! From flags to a recipe: what goes together, and what is refused before any file is opened.
+
+use crate::absent;
+use crate::failure::Refusal;
+use crate::flags::{self, Group, Quantize};
+use llmopt_pipeline::{
+    DenseDtype, Format, GroupSize, Method, Recipe, Resources, Runtime, Scheme, Target,
+    available_memory,
+};
+
+/// What `quantize` was asked to do.
+pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
+    let (name, scheme) = scheme(flags)?;
+    let fixed = match name.as_str() {
+        "w8a8" | "fp8" => Some("a scale per output channel"),
+        "fp8-block" => Some("a scale per 128 x 128 block"),
+        _ => None,
+    };
+    if let (Some(scales), Some(group)) = (fixed, flags.group_size)
+        && !(group == Group::Channel && name != "fp8-block")
+    {
+        return Err(Refusal::new(
+            format!("`--group-size` does not go with `--scheme {name}`, which has {scales}"),
+            "group sizes are for `w8a16` and `w4a16`",
+        ));
+    }
+    if flags.asymmetric && fixed.is_some() {
+        return Err(Refusal::new(
+            format!("`--asymmetric` does not go with `--scheme {name}`, which has no zero points"),
+            "zero points are for `w8a16` and `w4a16`",
+        ));
+    }
+    Ok(Recipe {
+        group_size: match flags.group_size {
+            None => GroupSize::Auto,
+            Some(Group::Channel) => GroupSize::Channel,
+            Some(Group::Columns(columns)) => GroupSize::Columns(columns),
+        },
+        method: method(&flags.method)?,
+        format: format(flags)?,
+        runtimes: runtimes(&flags.runtime)?,
+        tensor_parallel: flags.tp,
+        include: flags.include.clone(),
+        exclude: flags.exclude.clone(),
+        embeddings: flags.embeddings,
+        lm_head: flags.lm_head,
+        allow_nonfinite: flags.allow_nonfinite,
+        strict: flags.strict,
+        ..Recipe::new(Scheme { symmetric: !flags.asymmetric, ..scheme })
+    })
+}
+
+/// Where the artifact goes.
+pub(crate) fn target(flags: &Quantize) -> Target {
+    Target { output: flags.output.clone(), force: flags.force }
+}
+
+/// What the run may use.
+pub(crate) fn resources(flags: &Quantize) -> Resources {
+    let most = || available_memory().map_or(UNKNOWN_MEMORY, |bytes| bytes / 5 * 4);
+    let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Resources {
+        memory: flags.memory.unwrap_or_else(most),
+        threads: flags.threads.unwrap_or_else(all),
+    }
+}
+
+/// The runtimes of `--runtime`, each once.
+pub(crate) fn runtimes(names: &[String]) -> Result<Vec<Runtime>, Refusal> {
+    let mut runtimes = Vec::new();
+    for name in names {
+        let runtime = ALL_RUNTIMES.into_iter().find(|runtime| runtime.name() == name);
+        let runtime =
+            runtime.ok_or_else(|| absent::value("--runtime", name, flags::RUNTIMES, &[]))?;
+        if !runtimes.contains(&runtime) {
+            runtimes.push(runtime);
+        }
+    }
+    Ok(runtimes)
+}
+
+/// Refuses a report that could not be written when the work is done.
+pub(crate) fn report(flags: &Quantize) -> Result<(), Refusal> {
+    let Some(path) = &flags.report else { return Ok(()) };
+    if path.extension().is_none_or(|ending| ending != "json") {
+        return Err(Refusal::new(
+            format!("`--report {}` does not end in `.json`", path.display()),
+            "reports are JSON; other kinds are not in this version",
+        ));
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(Refusal::new(
+            format!("`--report {}`: there is no folder `{}`", path.display(), folder.display()),
+            "make the folder first",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn scheme(flags: &Quantize) -> Result<(String, Scheme), Refusal> {
+    let from_bits = match flags.bits.as_deref() {
+        Some(bits) if !flags::BITS.contains(&bits) => {
+            return Err(absent::value("--bits", bits, flags::BITS, absent::BITS));
+        }
+        bits => bits.map(|bits| format!("w{bits}a16")),
+    };
+    let name = match (&flags.scheme, from_bits) {
+        (Some(scheme), Some(from_bits)) if *scheme != from_bits => {
+            return Err(Refusal::new(
+                format!("`--bits` means `--scheme {from_bits}` here, not `--scheme {scheme}`"),
+                "give one of the two",
+            ));
+        }
+        (Some(scheme), _) => scheme.clone(),
+        (None, from_bits) => from_bits.unwrap_or_else(|| "w8a16".to_owned()),
+    };
+    match Scheme::preset(&name) {
+        Ok(scheme) => Ok((name, scheme)),
+        Err(_) => Err(absent::value("--scheme", &name, flags::SCHEMES, absent::SCHEMES)),
+    }
+}
+
+fn method(name: &str) -> Result<Method, Refusal> {
+    match name {
+        "rtn" => Ok(Method::Rtn),
+        "search" => Ok(Method::Search),
+        _ => Err(absent::value("--method", name, flags::METHODS, absent::METHODS)),
+    }
+}
+
+fn format(flags: &Quantize) -> Result<Format, Refusal> {
+    match (flags.format.as_str(), flags.dense_dtype) {
+        ("compressed-tensors", None) => Ok(Format::CompressedTensors),
+        ("compressed-tensors", Some(_)) => {
+            Err(Refusal::new("`--dense-dtype` needs `--format dense`", "add it, or leave both out"))
+        }
+        ("dense", Some(flags::DenseDtype::Source)) => Ok(Format::Dense(DenseDtype::Source)),
+        ("dense", _) => Ok(Format::Dense(DenseDtype::F32)),
+        (name, _) => Err(absent::value("--format", name, flags::FORMATS, absent::FORMATS)),
+    }
+}
+
+const ALL_RUNTIMES: [Runtime; 5] =
+    [Runtime::Transformers, Runtime::Vllm, Runtime::Sglang, Runtime::LlamaCpp, Runtime::Mlx];
+
+const UNKNOWN_MEMORY: u64 = 2 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::{Command, Flags};
+    use clap::Parser;
+
+    fn asked(flags: &str) -> Quantize {
+        let args = ["llmopt", "quantize", "model"].into_iter().chain(flags.split_whitespace());
+        match Flags::try_parse_from(args).expect("known flags").command {
+            Command::Quantize(quantize) => *quantize,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_become_a_recipe() {
+        let check = |flags: &str, expected: &str| {
+            let recipe = recipe(&asked(flags)).expect(flags);
+            let told = format!(
+                "{} {:?} {:?} {:?}",
+                recipe.scheme, recipe.group_size, recipe.method, recipe.format
+            );
+            assert_eq!(told, expected, "{flags}");
+        };
+        check("", "w8a16 Auto Search CompressedTensors");
+        check("--bits 4 --group-size 64", "w4a16 g128 Columns(64) Search CompressedTensors");
+        check("--bits 4 --scheme w4a16", "w4a16 g128 Auto Search CompressedTensors");
+        check("--scheme w8a8 --group-size channel", "w8a8 Channel Search CompressedTensors");
+        check("--asymmetric --method rtn", "w8a16 asymmetric Auto Rtn CompressedTensors");
+        check("--scheme fp8-block --format dense", "fp8-block Auto Search Dense(F32)");
+        check("--format dense --dense-dtype source", "w8a16 Auto Search Dense(Source)");
+    }
+
+    #[test]
+    fn runtimes_are_a_list_without_repetition() {
+        let named = |flags: &str| runtimes(&asked(flags).runtime).expect(flags);
+        assert_eq!(named(""), [Runtime::Transformers, Runtime::Vllm]);
+        assert_eq!(named("--runtime mlx,vllm,mlx"), [Runtime::Mlx, Runtime::Vllm]);
+    }
+
+    #[test]
+    fn resources_are_those_asked_for() {
+        let resources = resources(&asked("--memory 1GiB --threads 3"));
+        assert_eq!((resources.memory, resources.threads), (1 << 30, 3));
+    }
+}

@@ -1,0 +1,15 @@
+//! The binary, run as its users run it: in a fresh directory, judged by exit code, output and files.
+
+#![expect(clippy::disallowed_methods, reason = "tests lay out and read back files themselves")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bad_input;
+mod determinism;
+mod dir;
+mod flags;
+mod inspect;
+mod memory;
+mod quantize;
+mod resume;
+mod synthetic;
+mod verify;
