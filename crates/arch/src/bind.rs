@@ -190,28 +190,23 @@ impl<'a> Binder<'a> {
     }
 
     fn missing(&self, tensor: String, template: &Template, place: Place) -> BindError {
-        let hint = match (&template.required_if, place) {
-            (Some(key), _) => Some(format!("`{key}` in `config.json` is true")),
-            (None, Place { expert: Some(expert), .. })
-                if !self.holds_any(&tensor, ".experts.", expert) =>
-            {
-                self.sizes.described(&["experts"])
-            }
-            (None, Place { layer: Some(layer), .. })
-                if !self.holds_any(&tensor, "layers.", layer) =>
-            {
-                let sizes = self.sizes.described(&["layers"]);
-                sizes.map(|sizes| format!("{sizes}, but the checkpoint holds {layer} layers"))
-            }
-            _ if template.role == Role::Head => {
-                let key = &self.family.tied.keys[0];
-                Some(format!(
-                    "`{key}` is not true in `config.json`, so the head is a tensor of its own"
-                ))
-            }
-            _ => None,
+        let counted = |size: &str, list: &str, number: Option<usize>| {
+            let number = number.filter(|&number| !self.holds_any(&tensor, list, number))?;
+            let count = self.sizes.described(&[size])?;
+            Some(format!("{count}, but the checkpoint holds {number} {size}"))
         };
+        let required_if = template.required_if.as_ref();
+        let hint = required_if
+            .map(|key| format!("`{key}` in `config.json` is true"))
+            .or_else(|| counted("layers", "layers.", place.layer))
+            .or_else(|| counted("experts", "experts.", place.expert))
+            .or_else(|| (template.role == Role::Head).then(|| self.untied_hint()));
         BindError::Missing { tensor, family: self.family.name(), hint }
+    }
+
+    fn untied_hint(&self) -> String {
+        let key = &self.family.tied.keys[0];
+        format!("`{key}` is not true in `config.json`, so the head is a tensor of its own")
     }
 
     /// Whether any tensor lies in the same numbered list entry as `tensor` would.

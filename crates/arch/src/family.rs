@@ -4,7 +4,7 @@ use crate::config::ConfigView;
 use crate::expression::Expression;
 use crate::{BindError, Role};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 /// A model family: what its checkpoints hold and how that follows from the config.
@@ -213,8 +213,9 @@ impl Tied {
 
 impl Sparse {
     /// The numbers of the layers that are listed as dense, and the distance between sparse layers.
-    pub(crate) fn read(&self, config: ConfigView<'_>) -> Result<(Vec<u64>, usize), BindError> {
-        Ok((config.indices(&self.dense)?, config.size(&self.step)?.unwrap_or(1)))
+    pub(crate) fn read(&self, config: ConfigView<'_>) -> Result<(BTreeSet<u64>, usize), BindError> {
+        let dense = config.indices(&self.dense)?.into_iter().collect();
+        Ok((dense, config.size(&self.step)?.unwrap_or(1)))
     }
 }
 
@@ -237,3 +238,59 @@ static REFUSED: LazyLock<Refused> = LazyLock::new(|| {
     let text = include_str!("../families/conv1d.json");
     serde_json::from_str(text).expect("the tests parse it")
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Loops over layers and experts end at the first that a checkpoint lacks, because each has a
+    /// tensor that is always required.
+    #[test]
+    fn every_layer_and_expert_has_a_required_tensor() {
+        for family in Family::all() {
+            let required = |kind| {
+                let is_kind = |template: &&Template| template.only.is_none_or(|only| only == kind);
+                family.block.tensors.iter().filter(is_kind).any(|t| t.required_if.is_none())
+            };
+            assert!(required(LayerKind::Dense) && required(LayerKind::Sparse), "{}", family.name);
+            assert!(family.block.path.contains("layers.{layer}."), "{}", family.name);
+            let mut experts = family.block.tensors.iter().filter(|t| t.name.contains("{expert}"));
+            assert!(experts.all(|t| t.required_if.is_none()), "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn shapes_use_dimensions_that_the_family_has() {
+        for family in Family::all() {
+            let mut known = BTreeSet::new();
+            for Dimension { name, keys, default } in &family.dims {
+                let names = default.iter().flat_map(Expression::names);
+                assert!(
+                    names.into_iter().all(|name| known.contains(name)),
+                    "{} {name}",
+                    family.name
+                );
+                assert!(!keys.is_empty() && known.insert(name.as_str()), "{} {name}", family.name);
+            }
+            let Family { before, block, after, .. } = family;
+            let templates = before.iter().chain(&block.tensors).chain(after);
+            let shapes = templates.flat_map(|template| &template.shape);
+            let unknown = shapes.flat_map(Expression::names).find(|name| !known.contains(name));
+            assert_eq!(unknown, None, "{}", family.name);
+            assert!(known.contains("layers") && !family.namings.is_empty(), "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn no_model_type_or_architecture_is_claimed_twice() {
+        let mut names = BTreeSet::new();
+        let families = Family::all().iter().map(|f| (&f.model_types, &f.architectures));
+        for (types, architectures) in
+            families.chain([(&REFUSED.model_types, &REFUSED.architectures)])
+        {
+            for name in types.iter().chain(architectures) {
+                assert!(names.insert(name), "{name}");
+            }
+        }
+    }
+}
