@@ -35,20 +35,11 @@ impl Place {
 
     /// Refuses to write where `source` is read from, and to remove it.
     pub(crate) fn refuse_overlap(&self, source: &Path) -> Result<(), Error> {
-        // A link is in two places: where it is and where it leads.
-        let inputs =
-            [resolved(source), fs::canonicalize(source).unwrap_or_else(|_| resolved(source))];
+        let inputs = places(source);
         for output in [&self.target, &self.partial, &self.replaced] {
-            let places =
-                [resolved(output), fs::canonicalize(output).unwrap_or_else(|_| resolved(output))];
-            for (place, input) in
-                places.iter().flat_map(|place| inputs.iter().map(move |input| (place, input)))
-            {
-                let relation = match () {
-                    () if place == input => "is",
-                    () if place.starts_with(input) => "lies inside",
-                    () if input.starts_with(place) => "contains",
-                    () => continue,
+            for place in places(output) {
+                let Some(relation) = inputs.iter().find_map(|input| relation(&place, input)) else {
+                    continue;
                 };
                 let (output, input) = (output.clone(), source.to_owned());
                 return Err(RequestError::Overlap { output, relation, input }.into());
@@ -127,6 +118,22 @@ fn is_model(folder: &Path) -> bool {
 fn names_in(folder: &Path) -> Option<Vec<std::ffi::OsString>> {
     let entries = fs::read_dir(folder).ok()?;
     entries.map(|entry| Some(entry.ok()?.file_name())).collect()
+}
+
+/// How an output's place gets in the way of an input's, if it does.
+fn relation(output: &Path, input: &Path) -> Option<&'static str> {
+    match () {
+        () if output == input => Some("is"),
+        () if output.starts_with(input) => Some("lies inside"),
+        () if input.starts_with(output) => Some("contains"),
+        () => None,
+    }
+}
+
+/// Where a path is, and where it leads, which differ for a link.
+fn places(path: &Path) -> [PathBuf; 2] {
+    let place = resolved(path);
+    [fs::canonicalize(path).unwrap_or_else(|_| place.clone()), place]
 }
 
 /// The absolute path without links of something that need not be there yet. What is not there cannot

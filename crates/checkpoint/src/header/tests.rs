@@ -97,9 +97,19 @@ fn every_other_header_is_refused_by_name() {
             "`__metadata__` maps `n` to something that is no string",
         ),
         (
+            r#"{"__metadata__":{"n":[{"a":1.5}]}}"#.into(),
+            0,
+            "`__metadata__` maps `n` to something that is no string",
+        ),
+        (
+            r#"{"__metadata__":{"n":-1.5e99}}"#.into(),
+            0,
+            "`__metadata__` maps `n` to something that is no string",
+        ),
+        (
             r#"{"__metadata__":{"n":"1","n":"2"}}"#.into(),
             0,
-            "the header is not what safetensors allows: `n` occurs twice in `__metadata__` at line 1 column 32",
+            "the header is not what safetensors allows: `n` occurs twice in `__metadata__` at line 1 column 33",
         ),
         (
             r#"{"__metadata__":{},"__metadata__":{}}"#.into(),
