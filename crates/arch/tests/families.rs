@@ -66,7 +66,7 @@ fn every_family_binds_its_checkpoint() {
         tied("qwen3", "qwen3", 2 * (18432 + 18432)),
         tied("gemma", "gemma", 2 * (18432 + 18432)),
         tied("gemma2", "gemma2", 2 * (12288 + 18432)),
-        tied("gemma3-text", "gemma3_text", 2 * (12288 + 18432)),
+        tied("gemma3_text", "gemma3_text", 2 * (12288 + 18432)),
         tied("granite", "granite", 2 * (12288 + 18432)),
         case("olmo2", "olmo2", 2 * (18432 + 18432)),
         Case { sites: 8, groups: 0, ..case("phi3", "phi3", 2 * (18432 + 18432)) },
@@ -82,7 +82,7 @@ fn every_family_binds_its_checkpoint() {
         Case {
             sites: 7 + 4 + 5 * 3,
             dense: &["lm_head", "model.layers.1.mlp.gate"],
-            ..case("qwen3-moe", "qwen3_moe", 2 * 18432 + 18432 + 5 * 6144)
+            ..case("qwen3_moe", "qwen3_moe", 2 * 18432 + 18432 + 5 * 6144)
         },
         Case {
             dense: &[
@@ -106,7 +106,7 @@ fn every_family_binds_its_checkpoint() {
 
 #[test]
 fn sites_come_in_the_order_of_execution() {
-    let model = bound(&checkpoint("qwen3-moe"));
+    let model = bound(&checkpoint("qwen3_moe"));
     let found: Vec<_> = model.sites()[4..14]
         .iter()
         .map(|site| (site.module.as_str(), site.fused.as_deref(), site.layer, site.expert))

@@ -172,7 +172,7 @@ fn configs_that_the_family_does_not_describe() {
         None,
     );
     check(
-        "qwen3-moe",
+        "qwen3_moe",
         set("mlp_only_layers", json!(0)),
         "`mlp_only_layers` in `config.json` is 0, expected a list of whole numbers",
         None,

@@ -27,8 +27,8 @@ macro_rules! checkpoints {
 }
 
 checkpoints!(
-    "gemma" "gemma2" "gemma3" "gemma3-text" "granite" "llama" "llama-fp8" "llama-tied" "mistral"
-    "mixtral" "olmo2" "phi3" "qwen2" "qwen3" "qwen3-moe"
+    "gemma" "gemma2" "gemma3" "gemma3_text" "granite" "llama" "llama-fp8" "llama-tied" "mistral"
+    "mixtral" "olmo2" "phi3" "qwen2" "qwen3" "qwen3_moe"
 );
 
 /// Enough of safetensors for files that we wrote.
