@@ -1,12 +1,13 @@
 //! What happens to one band: bytes in, bytes of the output tensors out.
 
 use crate::place::{Action, Place};
+use crate::weights::Rows;
 use crate::{Error, Plan, Scheme};
 use llmopt_checkpoint::{HeaderEntry, Shard};
 use llmopt_codec::for_scheme;
 use llmopt_quant::QuantError;
 use llmopt_scheme::{QuantizedMatrix, SquaredError};
-use llmopt_tensor::{Dtype, decode, encode};
+use llmopt_tensor::{Dtype, encode};
 use ndarray::ArrayView2;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -58,48 +59,15 @@ impl<'a> Band<'a> {
 
     /// The band as f32, `[rows, columns]`; block scales are multiplied in.
     fn weights(&self, bytes: &[u8]) -> Result<Vec<f32>, Error> {
-        let mut weights = vec![0.0; self.rows.len() * self.place.columns];
-        decode(self.entry.meta.dtype(), bytes, &mut weights).map_err(|error| Error::Input {
-            what: format!("tensor `{}`: {error}\n  in `{}`", self.entry.name, self.shard.name),
-            hint: None,
-        })?;
-        if let Some(block) = &self.place.block_scale {
-            let across = self.place.columns.div_ceil(block.columns);
-            let first = self.rows.start / block.rows;
-            let scales = self.block_scales(&block.tensor, first, across, block.rows)?;
-            for (row, weights) in self.rows.clone().zip(weights.chunks_mut(self.place.columns)) {
-                let scales = &scales[(row / block.rows - first) * across..][..across];
-                for (weights, scale) in weights.chunks_mut(block.columns).zip(scales) {
-                    weights.iter_mut().for_each(|weight| *weight *= scale);
-                }
-            }
-        }
-        Ok(weights)
-    }
-
-    /// The block scales of this band's rows, from row `first` of blocks on, `[blocks, across]`.
-    fn block_scales(
-        &self,
-        tensor: &str,
-        first: usize,
-        across: usize,
-        block_rows: usize,
-    ) -> Result<Vec<f32>, Error> {
-        let missing = || Error::Input {
-            what: format!("tensor `{tensor}` is missing, which `{}` needs", self.entry.name),
-            hint: None,
+        let rows = Rows {
+            source: &self.plan.source,
+            shard: self.shard,
+            entry: self.entry,
+            block_scale: self.place.block_scale.as_ref(),
+            columns: self.place.columns,
+            rows: self.rows.clone(),
         };
-        let location = self.plan.source.tensors().get(tensor).ok_or_else(missing)?;
-        let shard = &self.plan.source.shards()[location.shard];
-        let entry = &shard.header.tensors()[location.entry];
-        let element_bytes = entry.meta.dtype().bits() / 8;
-        let begin = first * across * element_bytes;
-        let end = self.rows.end.div_ceil(block_rows) * across * element_bytes;
-        let mut bytes = vec![0; end - begin];
-        shard.read_tensor(entry, begin as u64..end as u64, &mut bytes)?;
-        let mut scales = vec![0.0; bytes.len() / element_bytes];
-        decode(entry.meta.dtype(), &bytes, &mut scales).map_err(|_| missing())?;
-        Ok(scales)
+        rows.weights(bytes)
     }
 
     /// Quantizes and encodes, and proves that the encoded bytes decode to what was quantized.

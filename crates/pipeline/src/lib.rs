@@ -25,6 +25,7 @@ mod select;
 mod summary;
 mod sweep;
 mod verify;
+mod weights;
 
 pub use error::{Blame, Error};
 pub use events::{Cancel, Events, Silent};

@@ -39,7 +39,8 @@ pub(crate) fn kept(
     Ok(concerned.map(|site| site.tensor.clone()).collect())
 }
 
-fn has_nonfinite(source: &Source, tensor: &str) -> Result<bool, Error> {
+/// Whether a tensor holds NaN or infinity. One that is not of floats does not.
+pub(crate) fn has_nonfinite(source: &Source, tensor: &str) -> Result<bool, Error> {
     let Some((shard, entry)) = source.entry(tensor) else { return Ok(false) };
     let element_bytes = (entry.meta.dtype().bits() / 8) as u64;
     let mut weights = Vec::new();

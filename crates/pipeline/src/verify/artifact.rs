@@ -88,7 +88,7 @@ pub(super) fn part_of(tensor: &str) -> Option<(&str, &str)> {
 /// The config's entry; in a file of its own, that of the file's metadata.
 fn quantization_value(source: &Source) -> Option<Value> {
     if let Some(text) = metadata(source) {
-        return Some(serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)));
+        return Some(serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str())));
     }
     let nested = format!("text_config.{QUANTIZATION_CONFIG}");
     let keys = [QUANTIZATION_CONFIG, "compression_config", &nested];
@@ -112,7 +112,7 @@ fn metadata(source: &Source) -> Option<&String> {
 fn understood(value: &Value, findings: &mut Findings) -> Quantization {
     let faults = lint(value);
     for fault in &faults {
-        findings.fault("config", &fault.subject, &fault.message);
+        findings.fault("config", &fault.at, &fault.what);
     }
     findings.checked("quantization configs", 1);
     match QuantizationConfig::parse(value) {

@@ -46,9 +46,10 @@ fn dense_tensors(artifact: &Artifact, matrices: &Matrices) -> BTreeMap<String, T
     let plain = entries.filter(|entry| !is_part(&entry.name));
     let mut tensors: BTreeMap<String, TensorMeta> =
         plain.map(|entry| (entry.name.clone(), entry.meta.clone())).collect();
-    let sound = matrices.sound.iter().map(|matrix| {
-        (&matrix.module, Some([matrix.rows, matrix.columns]), matrix.scale_dtype)
-    });
+    let sound = matrices
+        .sound
+        .iter()
+        .map(|matrix| (&matrix.module, Some([matrix.rows, matrix.columns]), matrix.scale_dtype));
     let faulty = matrices.faulty.iter().map(|(module, shape)| (module, *shape, Dtype::BF16));
     for (module, shape, dtype) in sound.chain(faulty) {
         if let Some(meta) = shape.and_then(|shape| TensorMeta::new(dtype, shape).ok()) {

@@ -53,15 +53,21 @@ pub(super) fn check_dense(
     request: &Request<'_>,
     findings: &mut Findings,
 ) -> Result<(), Error> {
-    let is_dense = |module: &String| artifact.modules.get(module).is_some_and(|m| !m.is_quantized());
+    let is_dense =
+        |module: &String| artifact.modules.get(module).is_some_and(|m| !m.is_quantized());
     let sites: Vec<_> = model.sites().iter().filter(|site| is_dense(&site.module)).collect();
     let found = Mutex::new(BTreeMap::new());
-    pool::for_each(request.threads, sites.iter().enumerate(), request.cancel, |(number, site), _| {
-        if has_nonfinite(&artifact.source, &site.tensor)? {
-            found.lock().unwrap_or_else(PoisonError::into_inner).insert(number, &site.tensor);
-        }
-        Ok(())
-    })?;
+    pool::for_each(
+        request.threads,
+        sites.iter().enumerate(),
+        request.cancel,
+        |(number, site), _| {
+            if has_nonfinite(&artifact.source, &site.tensor)? {
+                found.lock().unwrap_or_else(PoisonError::into_inner).insert(number, &site.tensor);
+            }
+            Ok(())
+        },
+    )?;
     for tensor in found.into_inner().unwrap_or_else(PoisonError::into_inner).values() {
         findings.fault("nonfinite", tensor, "it holds NaN or infinity: so will every output");
     }

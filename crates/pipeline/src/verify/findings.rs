@@ -22,11 +22,6 @@ impl Findings {
             self.checked.push(Checked { what, count: count as u64 });
         }
     }
-
-    /// Whether nothing was found to be wrong so far.
-    pub(super) fn is_sound(&self) -> bool {
-        self.faults.is_empty()
-    }
 }
 
 impl From<Findings> for Verification {

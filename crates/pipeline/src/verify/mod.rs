@@ -1,8 +1,135 @@
 //! Whether an artifact is what it says it is, and whether its loaders will agree.
+//!
+//! Names, headers and config come first, each question in a module of its own; then the data, band by
+//! band. Everything in an artifact is a stranger's, the report beside it included.
 
-use crate::{Cancel, Error, Events, Plan, Runtime};
+mod against;
+mod artifact;
+mod binding;
+mod data;
+mod files;
+mod findings;
+mod ignored;
+mod matrix;
+mod modules;
+mod record;
+mod rules;
+mod shape;
+mod tied;
+
+use crate::{Cancel, Error, Events, Plan, Runtime, Silent};
+use artifact::Artifact;
+use findings::Findings;
+use llmopt_checkpoint::Source;
+use matrix::Matrix;
+use record::Record;
+use rules::Rules;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// Verifies an artifact: one of ours or anyone's compressed-tensors folder or file, or a dense model as
+/// far as it goes.
+///
+/// # Errors
+/// What keeps the artifact, or the model that it is held against, from being read. Whatever is wrong
+/// with the artifact itself is a fault, not an error.
+pub fn verify(
+    path: &Path,
+    options: &VerifyOptions,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<Verification, Error> {
+    let request = Request {
+        rules: Rules { runtimes: &options.runtimes, tensor_parallel: 1 },
+        against: options.against.as_deref(),
+        quick: options.quick,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        events,
+        cancel,
+    };
+    let mut findings = Findings::default();
+    match Source::open(path) {
+        Ok(source) => examine(source, &request, &mut findings)?,
+        Err(error) if error.is_input() => files::refused(&error, &mut findings),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(findings.into())
+}
+
+/// Verifies what a run wrote to `folder`, before it gets its name. The sweep has read the data back
+/// already.
+///
+/// # Errors
+/// [`Error::Unsound`] with everything that is wrong.
+pub(crate) fn before_publishing(plan: &Plan, folder: &Path, cancel: &Cancel) -> Result<(), Error> {
+    let path = match plan.shards.first() {
+        Some(shard) if plan.bare => folder.join(&shard.name),
+        _ => folder.to_owned(),
+    };
+    let request = Request {
+        rules: Rules {
+            runtimes: &plan.recipe.runtimes,
+            tensor_parallel: plan.recipe.tensor_parallel,
+        },
+        against: None,
+        quick: true,
+        threads: plan.memory.workers,
+        events: &Silent,
+        cancel,
+    };
+    let mut findings = Findings::default();
+    match Source::open(&path) {
+        Ok(source) => examine(source, &request, &mut findings)?,
+        Err(error) if error.is_input() => files::refused(&error, &mut findings),
+        Err(error) => return Err(error.into()),
+    }
+    match Verification::from(findings).faults {
+        faults if faults.is_empty() => Ok(()),
+        faults => Err(Error::Unsound(faults)),
+    }
+}
+
+/// What to look at.
+struct Request<'a> {
+    rules: Rules<'a>,
+    against: Option<&'a Path>,
+    quick: bool,
+    threads: usize,
+    events: &'a dyn Events,
+    cancel: &'a Cancel,
+}
+
+/// All checks, in the order in which a loader would stumble.
+fn examine(source: Source, request: &Request<'_>, findings: &mut Findings) -> Result<(), Error> {
+    let artifact = Artifact::new(source, findings);
+    files::check(&artifact, findings)?;
+    let record = Record::read(&artifact, findings)?;
+    let matrices = modules::check(&artifact, findings)?;
+    let by_module: BTreeMap<&str, &Matrix> =
+        matrices.sound.iter().map(|matrix| (matrix.module.as_str(), matrix)).collect();
+    let model = binding::check(&artifact, &matrices, record.as_ref(), findings);
+    if let Some(model) = &model {
+        ignored::check(&artifact, model, &by_module, findings);
+        rules::check(&artifact, model, &by_module, request.rules, findings);
+        tied::check(&artifact, model, request.quick, findings)?;
+    }
+    if let Some(record) = &record {
+        record.check_tensors(&artifact, findings);
+        record.check_files(&artifact, request, findings)?;
+    }
+    if !request.quick {
+        data::check_matrices(&artifact, &matrices.sound, request, findings)?;
+        let may_be_nonfinite = record.as_ref().is_some_and(Record::allows_nonfinite);
+        if let (Some(model), false) = (&model, may_be_nonfinite) {
+            data::check_dense(&artifact, model, request, findings)?;
+        }
+    }
+    if let Some(path) = request.against {
+        against::check(&artifact, &by_module, record.as_ref(), path, request, findings)?;
+    }
+    Ok(())
+}
 
 /// Something wrong with an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,18 +169,4 @@ pub struct Checked {
     pub what: &'static str,
     /// How many.
     pub count: u64,
-}
-
-/// Verifies.
-pub fn verify(
-    _path: &Path,
-    _options: &VerifyOptions,
-    _events: &dyn Events,
-    _cancel: &Cancel,
-) -> Result<Verification, Error> {
-    Ok(Verification::default())
-}
-
-pub(crate) fn before_publishing(_: &Plan, _: &Path, _: &Cancel) -> Result<(), Error> {
-    Ok(())
 }

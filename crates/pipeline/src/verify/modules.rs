@@ -26,7 +26,9 @@ pub(super) fn check(artifact: &Artifact, findings: &mut Findings) -> Result<Matr
     for (name, module) in quantized {
         match artifact.scheme() {
             Some(config) => match config.scheme_of(name) {
-                Some(group) => check_module(artifact, name, module, group, findings, &mut matrices)?,
+                Some(group) => {
+                    check_module(artifact, name, module, group, findings, &mut matrices)?
+                }
                 None => {
                     findings.fault("ignore", name, stored_though_dense(config, name));
                     matrices.faulty.insert(name.clone(), shape::stored(artifact, name)?);
@@ -156,10 +158,7 @@ impl Check<'_> {
             "weight_g_idx" => "columns in another order are not supported any more: vLLM refuses \
                                the tensor, and what ignores it computes garbage"
                 .to_owned(),
-            _ => format!(
-                "{scheme} by `{}` has no such tensor: vLLM refuses it",
-                self.group.name
-            ),
+            _ => format!("{scheme} by `{}` has no such tensor: vLLM refuses it", self.group.name),
         }
     }
 

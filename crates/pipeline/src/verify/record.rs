@@ -14,8 +14,16 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// What matters here of a report.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct Record {
+    outputs: BTreeMap<String, RecordedFile>,
+    tensors: BTreeMap<String, RecordedTensor>,
+    allows_nonfinite: bool,
+}
+
+/// The part of a report that is read.
+#[derive(Debug, Deserialize)]
+struct RecordFile {
     outputs: BTreeMap<String, RecordedFile>,
     tensors: Vec<RecordedTensor>,
     recipe: Option<RecordedRecipe>,
@@ -51,7 +59,10 @@ enum Done<'a> {
 
 impl Record {
     /// Reads the report, if there is one.
-    pub(super) fn read(artifact: &Artifact, findings: &mut Findings) -> Result<Option<Self>, Error> {
+    pub(super) fn read(
+        artifact: &Artifact,
+        findings: &mut Findings,
+    ) -> Result<Option<Self>, Error> {
         let Some(name) = name(artifact) else { return Ok(None) };
         let path = artifact.source.path_of(&name);
         if !path.is_file() {
@@ -65,10 +76,10 @@ impl Record {
             }
             Err(error) => return Err(error.into()),
         };
-        match serde_json::from_slice(&bytes) {
-            Ok(record) => {
+        match serde_json::from_slice::<RecordFile>(&bytes) {
+            Ok(file) => {
                 findings.checked("reports", 1);
-                Ok(Some(record))
+                Ok(Some(file.into()))
             }
             Err(error) => {
                 findings.fault("record", &name, format!("it is no report of a run: {error}"));
@@ -79,19 +90,19 @@ impl Record {
 
     /// Whether a tensor of the artifact is one of the source, kept dense.
     pub(super) fn keeps(&self, tensor: &str) -> bool {
-        let recorded = self.tensors.iter().find(|recorded| recorded.name == tensor);
+        let recorded = self.tensors.get(tensor);
         recorded.is_some_and(|recorded| matches!(recorded.done(), Done::Kept | Done::Dequantized))
     }
 
-    /// What was done to a tensor of the source when its values were changed, but not its form.
+    /// Whether a tensor of the artifact is dense, but not as it was in the source.
     pub(super) fn is_dequantized(&self, tensor: &str) -> bool {
-        let recorded = self.tensors.iter().find(|recorded| recorded.name == tensor);
+        let recorded = self.tensors.get(tensor);
         recorded.is_some_and(|recorded| matches!(recorded.done(), Done::Dequantized))
     }
 
     /// Whether the run was allowed to keep NaN and infinity.
     pub(super) fn allows_nonfinite(&self) -> bool {
-        self.recipe.as_ref().is_some_and(|recipe| recipe.allow_nonfinite)
+        self.allows_nonfinite
     }
 
     /// Checks names and sizes of the files, and unless the request is quick, their hashes.
@@ -166,7 +177,7 @@ impl Record {
     /// Every tensor of the source is accounted for, and every tensor of the artifact comes from one.
     pub(super) fn check_tensors(&self, artifact: &Artifact, findings: &mut Findings) {
         let mut claimed: BTreeSet<String> = BTreeSet::new();
-        for recorded in &self.tensors {
+        for recorded in self.tensors.values() {
             if let Some(message) = recorded.unaccounted(artifact, &mut claimed) {
                 findings.fault("conservation", &recorded.name, message);
             }
@@ -176,6 +187,17 @@ impl Record {
             findings.fault("conservation", name, message);
         }
         findings.checked("tensors held against the report", self.tensors.len());
+    }
+}
+
+impl From<RecordFile> for Record {
+    fn from(file: RecordFile) -> Self {
+        let tensors = file.tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor));
+        Self {
+            outputs: file.outputs,
+            tensors: tensors.collect(),
+            allows_nonfinite: file.recipe.is_some_and(|recipe| recipe.allow_nonfinite),
+        }
     }
 }
 
@@ -206,9 +228,8 @@ impl RecordedTensor {
             Done::Dequantized => {
                 claimed.insert(self.name.clone());
                 let Some(found) = found else { return Some(missing()) };
-                (!found.dtype().is_plain_float() || !self.has_shape(found)).then(|| {
-                    format!("it was {} and dequantized, but is {found} now", self.source)
-                })
+                (!found.dtype().is_plain_float() || !self.has_shape(found))
+                    .then(|| format!("it was {} and dequantized, but is {found} now", self.source))
             }
             Done::Quantized(scheme) => self.unaccounted_parts(scheme, artifact, claimed),
         }
@@ -228,9 +249,8 @@ impl RecordedTensor {
         };
         claimed.extend(stored.parts.keys().map(|suffix| format!("{module}.{suffix}")));
         let group = artifact.scheme()?.scheme_of(module)?;
-        (group.scheme.to_string() != scheme).then(|| {
-            format!("the report says {scheme}, but the config says {}", group.scheme)
-        })
+        (group.scheme.to_string() != scheme)
+            .then(|| format!("the report says {scheme}, but the config says {}", group.scheme))
     }
 
     /// Whether `found` has the shape that the source had: `BF16 [4096, 1024]` ends with it.

@@ -26,7 +26,8 @@ pub(super) fn likely(
         Granularity::Block { .. } => [None, None],
     });
     // In a tie the earlier one counts.
-    let whole = |shape: Option<[usize; 2]>| shape.map(|[rows, columns]| [Some(rows), Some(columns)]);
+    let whole =
+        |shape: Option<[usize; 2]>| shape.map(|[rows, columns]| [Some(rows), Some(columns)]);
     let votes: Vec<[Option<usize>; 2]> =
         [whole(weight), whole(stored), scaled, unpacked].into_iter().flatten().collect();
     let axis = |axis: usize| most_common(votes.iter().filter_map(|vote| vote[axis]).collect());

@@ -1,0 +1,242 @@
+//! The artifact against the model that it was made from: nothing lost, nothing added, nothing else.
+
+use super::Request;
+use super::artifact::{Artifact, part_of};
+use super::findings::Findings;
+use super::matrix::Matrix;
+use super::record::Record;
+use super::tied::are_equal;
+use crate::run::bound;
+use crate::weights::Rows;
+use crate::{Error, Scheme, pool};
+use llmopt_arch::{Model, Role};
+use llmopt_checkpoint::{HeaderEntry, Shard, Source};
+use llmopt_scheme::{Numeric, SquaredError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Compares with the model at `path`.
+pub(super) fn check(
+    artifact: &Artifact,
+    matrices: &BTreeMap<&str, &Matrix>,
+    record: Option<&Record>,
+    path: &Path,
+    request: &Request<'_>,
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    let source = Source::open(path)?;
+    let model = bound(&source)?;
+    let comparison = Comparison { artifact, matrices, record, source: &source, model: &model };
+    request.events.stage_started("compare", source.shards().iter().map(|shard| shard.bytes).sum());
+    let faults = Mutex::new(BTreeMap::new());
+    let tensors = source
+        .shards()
+        .iter()
+        .flat_map(|shard| shard.header.tensors().iter().map(move |entry| (shard, entry)));
+    pool::for_each(request.threads, tensors.enumerate(), request.cancel, |(number, tensor), _| {
+        if let Some(fault) = comparison.fault(tensor, request)? {
+            let mut faults = faults.lock().unwrap_or_else(PoisonError::into_inner);
+            faults.insert(number, (tensor.1.name.as_str(), fault));
+        }
+        request.events.advanced(tensor.1.meta.bytes(), &tensor.1.name);
+        Ok(())
+    })?;
+    request.events.stage_finished("compare");
+    for (tensor, (code, message)) in
+        faults.into_inner().unwrap_or_else(PoisonError::into_inner).values()
+    {
+        findings.fault(code, tensor, message);
+    }
+    comparison.check_added(findings);
+    findings.checked("tensors held against the model", source.tensors().len());
+    Ok(())
+}
+
+struct Comparison<'a> {
+    artifact: &'a Artifact,
+    matrices: &'a BTreeMap<&'a str, &'a Matrix>,
+    record: Option<&'a Record>,
+    source: &'a Source,
+    model: &'a Model,
+}
+
+type Tensor<'a> = (&'a Shard, &'a HeaderEntry);
+type Found = (&'static str, String);
+
+impl<'a> Comparison<'a> {
+    /// What is wrong with what became of a tensor of the model.
+    fn fault(&self, tensor: Tensor<'a>, request: &Request<'_>) -> Result<Option<Found>, Error> {
+        let name = tensor.1.name.as_str();
+        let module = part_of(name).map(|(module, _)| module);
+        if let Some(matrix) = module.and_then(|module| self.matrices.get(module)) {
+            return self.quantized(tensor, matrix, request);
+        }
+        match self.artifact.entry(name) {
+            Some(found) if self.is_rewritten(tensor, found) => {
+                self.dequantized(tensor, found, request)
+            }
+            Some(found) => {
+                let differs = || {
+                    let message = format!(
+                        "its bytes differ from those in the model, although both are {}",
+                        found.1.meta
+                    );
+                    ("changed", message)
+                };
+                Ok((!are_equal(tensor, found)?).then(|| match tensor.1.meta == found.1.meta {
+                    true => differs(),
+                    false => (
+                        "changed",
+                        format!("it is {}, but {} in the model", found.1.meta, tensor.1.meta),
+                    ),
+                }))
+            }
+            None if self.may_be_absent(name, module) => Ok(None),
+            None => Ok(Some(("lost", "it is in the model, but not in the artifact".to_owned()))),
+        }
+    }
+
+    /// Whether a dense tensor holds the values of the model's in another form: dequantized, or rounded
+    /// on the way through a scheme.
+    fn is_rewritten(&self, (_, before): Tensor<'_>, (_, after): Tensor<'_>) -> bool {
+        let is_plain = after.meta.dtype().is_plain_float();
+        let is_scaled = self.model.block_scale_of(&before.name).is_some();
+        let is_recorded = self.record.is_some_and(|record| record.is_dequantized(&before.name));
+        is_plain && (is_scaled || is_recorded)
+    }
+
+    /// Block scales go into their weights, buffers are computed by every loader, and what is wrong with
+    /// a faulty module was said already.
+    fn may_be_absent(&self, name: &str, module: Option<&str>) -> bool {
+        let role = self.model.get(name).map(|tensor| tensor.role);
+        let is_stored = |module: &str| self.artifact.modules.contains_key(module);
+        matches!(role, Some(Role::BlockScale | Role::Buffer))
+            || module.is_some_and(|module| is_stored(module) && !self.matrices.contains_key(module))
+    }
+
+    fn quantized(
+        &self,
+        tensor: Tensor<'a>,
+        matrix: &Matrix,
+        request: &Request<'_>,
+    ) -> Result<Option<Found>, Error> {
+        let entry = tensor.1;
+        if !entry.name.ends_with(".weight") {
+            return Ok(None);
+        }
+        if entry.meta.shape() != [matrix.rows, matrix.columns] {
+            let found = [matrix.rows, matrix.columns];
+            return Ok(Some((
+                "shape",
+                format!("it is {found:?}, but {} in the model", entry.meta),
+            )));
+        }
+        if request.quick {
+            return Ok(None);
+        }
+        let mut error = SquaredError::default();
+        for rows in matrix.bands() {
+            let weights = self.weights(tensor, matrix.columns, matrix.rows, rows.clone())?;
+            // Bytes that do not decode are named elsewhere.
+            let Ok(band) = matrix.read(self.artifact, rows)? else { return Ok(None) };
+            error.add(band.squared_error(&weights));
+        }
+        Ok(too_far(error, bound_of(&matrix.scheme)))
+    }
+
+    fn dequantized(
+        &self,
+        tensor: Tensor<'a>,
+        found: Tensor<'a>,
+        request: &Request<'_>,
+    ) -> Result<Option<Found>, Error> {
+        let &[rows, columns] = tensor.1.meta.shape() else { return Ok(None) };
+        if found.1.meta.shape() != [rows, columns] {
+            let message = format!("it is {}, but {} in the model", found.1.meta, tensor.1.meta);
+            return Ok(Some(("shape", message)));
+        }
+        if request.quick || columns == 0 {
+            return Ok(None);
+        }
+        let mut error = SquaredError::default();
+        let step = (BAND_ELEMENTS / columns).max(1);
+        for first in (0..rows).step_by(step) {
+            let band = first..(first + step).min(rows);
+            let before = self.weights(tensor, columns, rows, band.clone())?;
+            let after = weights(&self.artifact.source, found, None, columns, rows, band)?;
+            let pairs = || before.iter().zip(&after).map(|(&a, &b)| (f64::from(a), f64::from(b)));
+            error.add(SquaredError {
+                signal: pairs().map(|(a, _)| a * a).sum(),
+                noise: pairs().map(|(a, b)| (a - b) * (a - b)).sum(),
+            });
+        }
+        Ok(too_far(error, COARSEST))
+    }
+
+    fn weights(
+        &self,
+        tensor: Tensor<'a>,
+        columns: usize,
+        rows_in_all: usize,
+        rows: Range<usize>,
+    ) -> Result<Vec<f32>, Error> {
+        let block_scale = self.model.block_scale_of(&tensor.1.name);
+        weights(self.source, tensor, block_scale, columns, rows_in_all, rows)
+    }
+
+    /// Tensors of the artifact that nothing in the model became.
+    fn check_added(&self, findings: &mut Findings) {
+        let modules: BTreeSet<&str> =
+            self.source.tensors().keys().filter_map(|name| Some(part_of(name)?.0)).collect();
+        for name in self.artifact.source.tensors().keys() {
+            let is_part = part_of(name).is_some_and(|(module, _)| modules.contains(module));
+            if !is_part && self.source.meta(name).is_none() {
+                findings.fault("added", name, "it is in the artifact, but not in the model");
+            }
+        }
+    }
+}
+
+/// Rows of a dense matrix as f32.
+fn weights(
+    source: &Source,
+    (shard, entry): Tensor<'_>,
+    block_scale: Option<&llmopt_arch::BlockScale>,
+    columns: usize,
+    rows_in_all: usize,
+    rows: Range<usize>,
+) -> Result<Vec<f32>, Error> {
+    let row_bytes = entry.meta.bytes() / (rows_in_all as u64).max(1);
+    let range = rows.start as u64 * row_bytes..rows.end as u64 * row_bytes;
+    let mut bytes = vec![0; (range.end - range.start) as usize];
+    shard.read_tensor(entry, range, &mut bytes)?;
+    Rows { source, shard, entry, block_scale, columns, rows }.weights(&bytes)
+}
+
+fn too_far(error: SquaredError, bound: f64) -> Option<Found> {
+    let relative = error.relative();
+    // NaN is too far.
+    (!(relative <= bound)).then(|| {
+        let message = format!(
+            "its relative error is {relative:.3}, expected at most {bound}: codes or scales are \
+             damaged or in another order"
+        );
+        ("error", message)
+    })
+}
+
+/// What a scheme may lose. Values in the wrong order lose 1.4 on average; whatever order is right, on
+/// weights as they occur, loses a fraction of this.
+fn bound_of(scheme: &Scheme) -> f64 {
+    match scheme.weights {
+        Numeric::E4m3 => 0.1,
+        Numeric::Int { bits: 7.. } => 0.05,
+        Numeric::Int { bits: 4.. } => 0.5,
+        Numeric::Int { .. } => COARSEST,
+    }
+}
+
+const COARSEST: f64 = 1.0;
+const BAND_ELEMENTS: usize = 1 << 18;
