@@ -1,7 +1,9 @@
 //! What a code stands for before it is scaled.
 
 use crate::Numeric;
-use llmopt_tensor::{e4m3_from_f32, e4m3_to_f32, round_half_even, rounded_to_e4m3};
+use llmopt_tensor::{
+    e4m3_from_f32, e4m3_to_f32, i8_from_integer, round_half_even, rounded_to_e4m3,
+};
 
 /// The values of the codes of a number format, in units of the scale.
 ///
@@ -66,7 +68,7 @@ impl Levels {
     #[inline(always)]
     pub fn code(self, level: f32) -> i8 {
         match self {
-            Self::Integer { .. } => level as i8,
+            Self::Integer { .. } => i8_from_integer(level),
             Self::E4m3 => e4m3_from_f32(level) as i8,
         }
     }

@@ -9,17 +9,21 @@ pub fn round_half_even(x: f32) -> f32 {
     (x + MAGIC) - MAGIC
 }
 
+/// `x`, an integer within the range of `i8`. Unlike `x as i8`, which saturates, a loop over it
+/// needs one addition and keeps the lowest byte.
+#[inline(always)]
+pub fn i8_from_integer(x: f32) -> i8 {
+    (x + MAGIC).to_bits() as i8
+}
+
 /// The nearest E4M3 value, ties to even, clamped to ±448. NaN stays NaN.
 #[inline(always)]
 pub fn rounded_to_e4m3(x: f32) -> f32 {
     let x = x.clamp(-448.0, 448.0);
-    // Below 2^-6 the values are multiples of 2^-9; from there on a significand has three bits.
-    let subnormal = round_half_even(x * 512.0) * (1.0 / 512.0);
-    let bits = x.to_bits();
-    let normal = f32::from_bits((bits + 0x7_ffff + ((bits >> 20) & 1)) & !0xf_ffff);
-    let small = x.abs() < 1.0 / 64.0;
-    let rounded = if small { subnormal.copysign(x) } else { normal };
-    if x.is_nan() { x } else { rounded }
+    // A significand has three bits, but below 2^-6 the values are multiples of 2^-9.
+    let binade = f32::from_bits(x.to_bits() & 0x7f80_0000);
+    let magic = MAGIC / 8.0 * if binade < 1.0 / 64.0 { 1.0 / 64.0 } else { binade };
+    ((x + magic) - magic).copysign(x)
 }
 
 /// The E4M3 code nearest to `x`: sign, four bits of exponent with bias 7, three of significand.
@@ -30,7 +34,7 @@ pub fn e4m3_from_f32(x: f32) -> u8 {
     let sign = (rounded.to_bits() >> 24) as u8 & 0x80;
     let magnitude = rounded.abs();
     let normal = ((magnitude.to_bits() >> 20) as i32 - ((127 - 7) << 3)) as u8;
-    let subnormal = (magnitude * 512.0) as u8;
+    let subnormal = (magnitude * 512.0 + MAGIC).to_bits() as u8;
     let code = if magnitude < 1.0 / 64.0 { subnormal } else { normal };
     if rounded.is_nan() { 0x7f } else { sign | code }
 }
@@ -84,6 +88,14 @@ mod tests {
         assert_eq!(e4m3_from_f32(-1e9), 0xfe);
         assert_eq!(e4m3_from_f32(f32::NAN), 0x7f);
         assert_eq!(e4m3_from_f32(-0.0), 0x80);
+    }
+
+    #[test]
+    fn every_i8_is_read_off_its_float() {
+        for integer in i8::MIN..=i8::MAX {
+            assert_eq!(i8_from_integer(f32::from(integer)), integer);
+        }
+        assert_eq!(i8_from_integer(-0.0), 0);
     }
 
     #[test]
