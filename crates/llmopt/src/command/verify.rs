@@ -43,7 +43,7 @@ fn told(found: &Verification) -> String {
     if found.faults.is_empty() {
         let mut table = Table::new(&["sound", ">checked"]);
         for checked in &found.checked {
-            table.row([checked.what.clone(), units::count(checked.count)]);
+            table.row([checked.what.to_owned(), units::count(checked.count)]);
         }
         let _ = write!(text, "{table}");
     }

@@ -1,1 +1,33 @@
-//! .
+//! Same input, same recipe: same bytes, whatever the run may use.
+
+use crate::dir::Dir;
+use crate::synthetic;
+
+#[test]
+fn threads_budgets_and_repetition_do_not_show_in_the_bytes() {
+    let dir = Dir::with_tiny_llama();
+    synthetic::bare(&dir, "bare.safetensors", 3, 1000);
+    let check = |model: &str, recipe: &str| {
+        let made = |resources: &str| {
+            dir.done(&format!("quantize {model} {recipe} {resources} -q -o out/"));
+            let tree = dir.tree("out");
+            dir.remove("out");
+            tree
+        };
+        let expected = made("--threads 1 --memory 64MiB");
+        for resources in
+            ["--threads 2 --memory 64MiB", "--threads 4 --memory 4GiB", "--threads 4 --memory 4GiB"]
+        {
+            let found = made(resources);
+            assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+            for (name, bytes) in &found {
+                assert!(bytes == &expected[name], "{model} {recipe} {resources}: {name} differs");
+            }
+        }
+    };
+    check("tiny-llama", "--bits 8");
+    check("tiny-llama", "--bits 4 --group-size 32 --asymmetric");
+    check("tiny-llama", "--scheme fp8-block");
+    check("bare.safetensors", "--bits 4 --group-size 8 --method rtn");
+    check("bare.safetensors", "--scheme w8a8");
+}

@@ -1,1 +1,50 @@
-//! .
+//! The budget is kept: what the system says that the process held, against what was promised.
+
+use crate::dir::Dir;
+use crate::synthetic;
+use std::fs;
+use std::process::Child;
+use std::time::Duration;
+
+#[test]
+fn the_resident_peak_stays_below_the_prediction_and_the_budget() {
+    let dir = Dir::new();
+    synthetic::bare(&dir, "model.safetensors", 12, 2500);
+    let check = |recipe: &str| {
+        let args = format!("quantize model.safetensors {recipe} --threads 2 --memory 64MiB --force");
+        let plan = dir.done(&format!("{args} --dry-run --json")).stdout;
+        let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+        let predicted = plan["memory"]["predicted_peak"].as_u64().unwrap();
+        let mut child = dir.command(&format!("{args} -q -o out.safetensors")).spawn().unwrap();
+        let peak = resident_peak(&mut child);
+        assert!(child.wait().unwrap().success());
+        assert!(predicted <= 64 << 20, "{recipe}: predicted {predicted}");
+        assert!(peak <= predicted, "{recipe}: {peak} bytes were resident, predicted {predicted}");
+    };
+    check("--bits 8 --method rtn");
+    check("--bits 4 --group-size 50");
+    check("--scheme fp8");
+}
+
+#[test]
+fn a_budget_that_cannot_be_kept_is_refused_with_one_that_can() {
+    let dir = Dir::with_tiny_llama();
+    let ran = dir.run("quantize tiny-llama --memory 1MiB");
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    let works = ran.stderr.split_once("`--memory ").unwrap().1.split_once('`').unwrap().0;
+    assert_eq!(dir.names(), ["tiny-llama"]);
+    dir.done(&format!("quantize tiny-llama -q --threads 4 --memory {works}"));
+}
+
+/// The highest resident size that Linux recorded while the process ran.
+fn resident_peak(child: &mut Child) -> u64 {
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
+        peak = peak.max(kib.map_or(0, |kib| kib.trim().parse::<u64>().unwrap() << 10));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    peak
+}

@@ -1,1 +1,189 @@
-//! .
+//! Quantizing the trained checkpoint: files, sizes, names, and what is said about them.
+
+use crate::dir::Dir;
+use crate::synthetic;
+use safetensors::SafeTensors;
+use std::collections::BTreeMap;
+
+#[test]
+fn every_scheme_writes_what_its_dry_run_promised() {
+    let check = |flags: &str, suffix: &str, parts: &[(&str, &str)]| {
+        let dir = Dir::with_tiny_llama();
+        let plan = dir.done(&format!("quantize tiny-llama {flags} --dry-run --json"));
+        let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+        assert_eq!(dir.names(), ["tiny-llama"], "a dry run writes nothing");
+        let ran = dir.done(&format!("quantize tiny-llama {flags} -q"));
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{flags}");
+        let output = format!("tiny-llama-{suffix}");
+        assert_eq!(dir.names(), ["tiny-llama".to_owned(), output.clone()]);
+
+        let promised: BTreeMap<String, u64> = plan["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| (file["name"].as_str().unwrap().to_owned(), file["bytes"].as_u64().unwrap()))
+            .collect();
+        let mut found: BTreeMap<String, u64> = dir
+            .tree(&output)
+            .into_iter()
+            .map(|(name, bytes)| (name[output.len() + 1..].to_owned(), bytes.len() as u64))
+            .collect();
+        assert!(found.remove("llmopt.json").is_some(), "{flags}");
+        assert_eq!(found, promised, "{flags}");
+
+        let report = dir.json(&format!("{output}/llmopt.json"));
+        for (name, &bytes) in &found {
+            assert_eq!(report["outputs"][name]["bytes"], bytes, "{flags}: {name}");
+        }
+
+        let bytes = dir.read(&format!("{output}/model.safetensors"));
+        let weights = SafeTensors::deserialize(&bytes).unwrap();
+        for (part, dtype) in parts {
+            let name = format!("model.layers.0.mlp.down_proj.{part}");
+            let tensor = weights.tensor(&name).unwrap_or_else(|_| panic!("{flags}: no {name}"));
+            assert_eq!(format!("{:?}", tensor.dtype()), *dtype, "{flags}: {name}");
+        }
+        let before = dir.read("tiny-llama/model.safetensors");
+        let before = SafeTensors::deserialize(&before).unwrap();
+        for (name, tensor) in before.tensors() {
+            if name.contains("norm") || name.contains("embed_tokens") {
+                assert_eq!(tensor, weights.tensor(&name).unwrap(), "{flags}: {name}");
+            }
+        }
+        for side in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
+            let (before, after) = (format!("tiny-llama/{side}"), format!("{output}/{side}"));
+            assert!(dir.read(&before) == dir.read(&after), "{flags}: {side}");
+        }
+        dir.done(&format!("verify {output} --against tiny-llama"));
+    };
+    let packed = [("weight_packed", "I32"), ("weight_scale", "BF16"), ("weight_shape", "I64")];
+    let with_zeros = [packed.as_slice(), &[("weight_zero_point", "I32")]].concat();
+    let int = [("weight", "I8"), ("weight_scale", "BF16")];
+    let float = [("weight", "F8_E4M3"), ("weight_scale", "BF16")];
+    check("", "w8a16", &packed);
+    check("--bits 4", "w4a16", &packed);
+    check("--bits 4 --asymmetric --group-size 32", "w4a16", &with_zeros);
+    check("--bits 8 --group-size channel --method rtn", "w8a16", &packed);
+    check("--scheme w8a8", "w8a8", &int);
+    check("--scheme fp8", "fp8", &float);
+    check("--scheme fp8-block", "fp8-block", &float);
+    check("--bits 4 --format dense", "w4a16", &[("weight", "F32")]);
+    check("--format dense --dense-dtype source", "w8a16", &[("weight", "BF16")]);
+}
+
+#[test]
+fn config_keeps_its_keys_in_their_order_and_gains_one() {
+    let dir = Dir::with_tiny_llama();
+    dir.done("quantize tiny-llama -q");
+    let keys = |name: &str| -> Vec<String> {
+        dir.json(name).as_object().unwrap().keys().cloned().collect()
+    };
+    let mut expected = keys("tiny-llama/config.json");
+    expected.push("quantization_config".to_owned());
+    assert_eq!(keys("tiny-llama-w8a16/config.json"), expected);
+}
+
+#[test]
+fn an_existing_output_is_refused_and_replaced_by_force() {
+    let dir = Dir::with_tiny_llama();
+    dir.write("out/precious", b"kept");
+    let message = "error: `out` exists already\n\nhint: `--force` replaces it once the new one is \
+                   complete; `-o` writes elsewhere\n";
+    dir.refused("quantize tiny-llama -o out", 2, message);
+    assert_eq!(dir.read("out/precious"), b"kept");
+    dir.done("quantize tiny-llama -o out --force -q");
+    assert!(!dir.path("out/precious").exists() && dir.path("out/llmopt.json").exists());
+    assert_eq!(dir.names(), ["out", "tiny-llama"]);
+}
+
+#[test]
+fn a_failed_run_leaves_an_existing_output_alone() {
+    let dir = Dir::new();
+    dir.write("out.safetensors", b"kept");
+    dir.write("model.safetensors", b"no model");
+    assert_eq!(dir.run("quantize model.safetensors -o out.safetensors --force").code, Some(3));
+    assert_eq!(dir.read("out.safetensors"), b"kept");
+    assert_eq!(dir.names(), ["model.safetensors", "out.safetensors"]);
+}
+
+#[test]
+fn a_bare_file_becomes_a_bare_file_with_its_report_beside_it() {
+    let dir = Dir::new();
+    synthetic::bare(&dir, "model.safetensors", 2, 96);
+    let ran = dir.done("quantize model.safetensors --bits 4");
+    assert_eq!(dir.names(), ["model-w4a16.llmopt.json", "model-w4a16.safetensors", "model.safetensors"]);
+    assert_eq!(ran.stdout, "");
+    let closing = "note   runtimes need a folder with a `config.json`: `-o FOLDER/`\n\
+                   next   llmopt verify model-w4a16.safetensors\n";
+    assert!(ran.stderr.ends_with(closing), "{}", ran.stderr);
+
+    let bytes = dir.read("model-w4a16.safetensors");
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let config = &header.metadata().as_ref().unwrap()["quantization_config"];
+    let config: serde_json::Value = serde_json::from_str(config).unwrap();
+    assert_eq!(config["quant_method"], "compressed-tensors");
+    dir.done("verify model-w4a16.safetensors");
+
+    dir.done("quantize model.safetensors -q -o folder/");
+    assert!(dir.path("folder/model.safetensors").exists());
+    assert!(dir.path("folder/llmopt.json").exists());
+}
+
+#[test]
+fn the_last_words_say_what_came_out() {
+    let dir = Dir::with_tiny_llama();
+    let ran = dir.done("quantize tiny-llama --bits 4 --report report.json");
+    assert_eq!(ran.stdout, "");
+    let names: Vec<&str> = ran
+        .stderr
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| !name.ends_with(':'))
+        .collect();
+    assert_eq!(names.first(), Some(&"wrote"), "{}", ran.stderr);
+    assert_eq!(names.last(), Some(&"next"), "{}", ran.stderr);
+    assert!(names.contains(&"size") && names.contains(&"error"), "{}", ran.stderr);
+    assert_eq!(dir.read("report.json"), dir.read("tiny-llama-w4a16/llmopt.json"));
+}
+
+#[test]
+fn json_is_one_document_on_standard_output_and_events_on_standard_error() {
+    let dir = Dir::with_tiny_llama();
+    let ran = dir.done("quantize tiny-llama --json");
+    assert_eq!(ran.stdout.as_bytes(), dir.read("tiny-llama-w8a16/llmopt.json"));
+    let events: Vec<String> = ran
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|event| event["event"] != "advanced")
+        .map(|event| format!("{} {}", event["event"], event["stage"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        events,
+        [
+            "stage-started rewrite",
+            "stage-finished rewrite",
+            "stage-started read back",
+            "stage-finished read back"
+        ]
+    );
+}
+
+#[test]
+fn tensors_are_included_and_excluded_by_their_names() {
+    let dir = Dir::with_tiny_llama();
+    let quantized = |flags: &str| -> Vec<String> {
+        let ran = dir.done(&format!("quantize tiny-llama {flags} --dry-run --json"));
+        let plan: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let tensors = plan["tensors"].as_array().unwrap().clone();
+        let quantized = tensors.iter().filter(|tensor| tensor["what"] == "w8a16");
+        quantized.map(|tensor| tensor["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut only = quantized("--include model.layers.0.mlp.*");
+    only.sort();
+    let names = ["down_proj", "gate_proj", "up_proj"];
+    assert_eq!(only, names.map(|name| format!("model.layers.0.mlp.{name}.weight")));
+    let all = quantized("");
+    let without = quantized("--exclude *.down_proj.weight");
+    assert!(without.iter().all(|name| !name.contains("down_proj")) && without.len() < all.len());
+}
