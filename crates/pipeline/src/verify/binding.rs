@@ -50,7 +50,8 @@ fn dense_tensors(artifact: &Artifact, matrices: &Matrices) -> BTreeMap<String, T
         .sound
         .iter()
         .map(|matrix| (&matrix.module, Some([matrix.rows, matrix.columns]), matrix.scale_dtype));
-    let faulty = matrices.faulty.iter().map(|(module, shape)| (module, *shape, Dtype::BF16));
+    let faulty = matrices.faulty.iter();
+    let faulty = faulty.map(|(module, faulty)| (module, faulty.shape, Dtype::BF16));
     for (module, shape, dtype) in sound.chain(faulty) {
         if let Some(meta) = shape.and_then(|shape| TensorMeta::new(dtype, shape).ok()) {
             tensors.insert(format!("{module}.{WEIGHT}"), meta);

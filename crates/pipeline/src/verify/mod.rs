@@ -111,7 +111,7 @@ fn examine(source: Source, request: &Request<'_>, findings: &mut Findings) -> Re
     let model = binding::check(&artifact, &matrices, record.as_ref(), findings);
     if let Some(model) = &model {
         ignored::check(&artifact, model, &by_module, findings);
-        rules::check(&artifact, model, &by_module, request.rules, findings);
+        rules::check(&artifact, model, &matrices, request.rules, findings);
         tied::check(&artifact, model, request.quick, findings)?;
     }
     if let Some(record) = &record {

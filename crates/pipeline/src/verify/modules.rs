@@ -4,7 +4,8 @@ use super::artifact::{Artifact, Module, WEIGHT};
 use super::findings::Findings;
 use super::matrix::Matrix;
 use super::shape;
-use crate::Error;
+use crate::config::QUANTIZATION_CONFIG;
+use crate::{Error, Scheme};
 use llmopt_codec::{ConfigGroup, Part, for_format, for_scheme};
 use llmopt_scheme::Granularity;
 use llmopt_tensor::{Dtype, TensorMeta};
@@ -15,34 +16,53 @@ use std::collections::BTreeMap;
 pub(super) struct Matrices {
     /// Those that can be read.
     pub(super) sound: Vec<Matrix>,
-    /// Those that are among the faults, with the shape that they seem to have.
-    pub(super) faulty: BTreeMap<String, Option<[usize; 2]>>,
+    /// Those that are among the faults.
+    pub(super) faulty: BTreeMap<String, Faulty>,
+}
+
+/// What a module seems to be although its parts are no matrix.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Faulty {
+    /// Rows and columns, if any part tells them.
+    pub(super) shape: Option<[usize; 2]>,
+    /// The scheme that the config gives it.
+    pub(super) scheme: Option<Scheme>,
+}
+
+impl Matrices {
+    /// The scheme of each module that is stored quantized; `None` if the config gives it none.
+    pub(super) fn schemes(&self) -> BTreeMap<&str, Option<Scheme>> {
+        let sound = self.sound.iter().map(|m| (m.module.as_str(), Some(m.scheme)));
+        let faulty = self.faulty.iter().map(|(module, faulty)| (module.as_str(), faulty.scheme));
+        sound.chain(faulty).collect()
+    }
 }
 
 /// Holds every quantized module against the layout of its group.
 pub(super) fn check(artifact: &Artifact, findings: &mut Findings) -> Result<Matrices, Error> {
     let mut matrices = Matrices::default();
     let quantized = artifact.modules.iter().filter(|(_, module)| module.is_quantized());
+    // Where there is no group at all, the config alone is at fault.
+    let config = artifact.scheme().filter(|config| !config.groups().is_empty());
     for (name, module) in quantized {
-        match artifact.scheme() {
-            Some(config) => match config.scheme_of(name) {
-                Some(group) => {
-                    check_module(artifact, name, module, group, findings, &mut matrices)?
-                }
-                None => {
-                    findings.fault("ignore", name, stored_though_dense(config, name));
-                    matrices.faulty.insert(name.clone(), shape::stored(artifact, name)?);
-                }
-            },
-            None => {
-                if !artifact.is_quantized() {
-                    let message = "it is stored quantized, but there is no `quantization_config`: \
-                                   loaders expect an ordinary `weight`";
-                    findings.fault("config", name, message);
-                }
-                matrices.faulty.insert(name.clone(), shape::stored(artifact, name)?);
-            }
+        let group = config.and_then(|config| config.scheme_of(name));
+        if let Some(group) = group {
+            check_module(artifact, name, module, group, findings, &mut matrices)?;
+            continue;
         }
+        if let Some(config) = config {
+            findings.fault("ignore", name, stored_though_dense(config, name));
+        }
+        let shape = shape::stored(artifact, name)?;
+        matrices.faulty.insert(name.clone(), Faulty { shape, scheme: None });
+    }
+    if let (false, Some(first)) = (artifact.is_quantized(), matrices.faulty.keys().next()) {
+        let message = format!(
+            "it is missing, but `{first}` and {} other modules are stored quantized: loaders \
+             expect an ordinary `weight` of each",
+            matrices.faulty.len() - 1
+        );
+        findings.fault("config", QUANTIZATION_CONFIG, message);
     }
     findings.checked("quantized matrices", matrices.sound.len());
     Ok(matrices)
@@ -75,7 +95,8 @@ fn check_module(
     for (code, subject, message) in faults {
         findings.fault(code, &subject, message);
     }
-    matrices.faulty.insert(name.to_owned(), likely);
+    let faulty = Faulty { shape: likely, scheme: Some(group.scheme) };
+    matrices.faulty.insert(name.to_owned(), faulty);
     Ok(())
 }
 

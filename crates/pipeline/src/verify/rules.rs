@@ -2,9 +2,9 @@
 
 use super::artifact::Artifact;
 use super::findings::Findings;
-use super::matrix::Matrix;
-use crate::Runtime;
+use super::modules::Matrices;
 use crate::select::Groups;
+use crate::{Runtime, Scheme};
 use llmopt_arch::{Model, Site};
 use llmopt_codec::{Refusal, check as refusals};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,18 +20,19 @@ pub(super) struct Rules<'a> {
 pub(super) fn check(
     artifact: &Artifact,
     model: &Model,
-    matrices: &BTreeMap<&str, &Matrix>,
+    matrices: &Matrices,
     rules: Rules<'_>,
     findings: &mut Findings,
 ) {
+    let schemes = matrices.schemes();
     let sites: Vec<&Site> = model.sites().iter().chain(model.optional_sites()).collect();
     let groups = Groups::of(model);
     let mut broken: BTreeMap<(Runtime, String), Vec<Refusal>> = BTreeMap::new();
     for &site in &sites {
-        let Some(matrix) = matrices.get(site.module.as_str()) else { continue };
+        let Some(&Some(scheme)) = schemes.get(site.module.as_str()) else { continue };
         for &runtime in rules.runtimes {
             let facts = groups.facts(site, rules.tensor_parallel);
-            for refusal in refusals(runtime, &matrix.scheme, &facts) {
+            for refusal in refusals(runtime, &scheme, &facts) {
                 broken.entry((runtime, refusal.why.clone())).or_default().push(refusal);
             }
         }
@@ -40,7 +41,7 @@ pub(super) fn check(
         findings.fault("runtime", runtime.name(), told(refusals));
     }
     if rules.runtimes.iter().any(|&runtime| merges(runtime)) {
-        check_merged(artifact, &sites, matrices, findings);
+        check_merged(artifact, &sites, &schemes, findings);
     }
     findings.checked("runtimes whose rules were checked", rules.runtimes.len());
 }
@@ -68,7 +69,7 @@ fn merges(runtime: Runtime) -> bool {
 fn check_merged(
     artifact: &Artifact,
     sites: &[&Site],
-    matrices: &BTreeMap<&str, &Matrix>,
+    schemes: &BTreeMap<&str, Option<Scheme>>,
     findings: &mut Findings,
 ) {
     let mut merged: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -78,7 +79,7 @@ fn check_merged(
         }
     }
     for (module, members) in &merged {
-        if let Some(message) = disagreement(artifact, module, members, matrices) {
+        if let Some(message) = disagreement(artifact, module, members, schemes) {
             findings.fault("fused", module, message);
         }
     }
@@ -89,9 +90,9 @@ fn disagreement(
     artifact: &Artifact,
     module: &str,
     members: &[&str],
-    matrices: &BTreeMap<&str, &Matrix>,
+    schemes: &BTreeMap<&str, Option<Scheme>>,
 ) -> Option<String> {
-    let scheme = |member: &str| matrices.get(member).map(|matrix| matrix.scheme);
+    let scheme = |member: &str| schemes.get(member).copied().flatten();
     let first = members.first()?;
     if let Some(other) = members.iter().find(|member| scheme(member) != scheme(first)) {
         let told = |member| scheme(member).map_or("dense".to_owned(), |scheme| scheme.to_string());
@@ -106,7 +107,7 @@ fn disagreement(
         Err(conflict) => Some(format!("{conflict}: vLLM and SGLang refuse the model")),
         Ok(group) if group.map(|group| group.scheme) != scheme(first) => {
             let told = |scheme: Option<_>| {
-                scheme.map_or("dense".to_owned(), |scheme: crate::Scheme| scheme.to_string())
+                scheme.map_or("dense".to_owned(), |scheme: Scheme| scheme.to_string())
             };
             Some(format!(
                 "it is stored as {}, but vLLM takes it for {} by the config",
