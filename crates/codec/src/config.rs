@@ -271,3 +271,6 @@ fn shortened(value: &Value) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod codec;
 mod config;
 mod float;
 mod int;
+mod lint;
 mod matching;
 mod packed;
 mod rules;
@@ -22,6 +23,7 @@ mod testing;
 
 pub use codec::{Codec, DecodeError, FormatRow, Part, PartRow, Span, Unsupported};
 pub use config::{ConfigError, ConfigGroup, QuantizationConfig};
+pub use lint::{Fault, lint};
 pub use matching::{FusedConflict, PatternError};
 pub use packed::stored_shape;
 pub use rules::{Facts, Fused, Refusal, check, check_scheme, runtimes_for};

@@ -170,6 +170,7 @@ fn axes(bytes: &[u8]) -> Option<[i64; 2]> {
 mod tests {
     use super::*;
     use crate::testing::{check_bands, matrix, of_bits};
+    use proptest::prelude::*;
 
     fn scheme(bits: u8, granularity: Granularity, symmetric: bool) -> Scheme {
         let activations = Activations::None;
@@ -212,20 +213,19 @@ mod tests {
         check(scheme(4, half, false), 2, &scales, &[0xf, 0x0], &halves.concat());
     }
 
-    #[test]
-    fn bands_are_the_matrix_for_sizes_that_divide_nothing() {
-        for bits in [2, 4, 8] {
-            for symmetric in [true, false] {
-                for granularity in [Granularity::Channel, Granularity::Group(17)] {
-                    for rows in [1, 5, 16, 39] {
-                        check_bands(
-                            &PackQuantized,
-                            &scheme(bits, granularity, symmetric),
-                            rows,
-                            51,
-                        );
-                    }
-                }
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn bands_are_the_matrix_for_any_size(
+            bits in prop::sample::select(vec![2, 4, 8]),
+            symmetric: bool,
+            rows in 1..70usize,
+            group in 1..40usize,
+            groups in 1..4usize,
+        ) {
+            for granularity in [Granularity::Channel, Granularity::Group(group)] {
+                let scheme = scheme(bits, granularity, symmetric);
+                check_bands(&PackQuantized, &scheme, rows, group * groups);
             }
         }
     }
