@@ -4,6 +4,7 @@ use super::Request;
 use super::artifact::{Artifact, part_of};
 use super::findings::Findings;
 use super::matrix::Matrix;
+use super::modules::Matrices;
 use super::record::Record;
 use super::tied::are_equal;
 use crate::run::bound;
@@ -20,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 /// Compares with the model at `path`.
 pub(super) fn check(
     artifact: &Artifact,
-    matrices: &BTreeMap<&str, &Matrix>,
+    matrices: &Matrices<'_>,
     record: Option<&Record>,
     path: &Path,
     request: &Request<'_>,
@@ -56,7 +57,7 @@ pub(super) fn check(
 
 struct Comparison<'a> {
     artifact: &'a Artifact,
-    matrices: &'a BTreeMap<&'a str, &'a Matrix>,
+    matrices: &'a Matrices<'a>,
     record: Option<&'a Record>,
     source: &'a Source,
     model: &'a Model,
@@ -113,13 +114,13 @@ impl<'a> Comparison<'a> {
         let role = self.model.get(name).map(|tensor| tensor.role);
         let is_stored = |module: &str| self.artifact.modules.contains_key(module);
         matches!(role, Some(Role::BlockScale | Role::Buffer))
-            || module.is_some_and(|module| is_stored(module) && !self.matrices.contains_key(module))
+            || module.is_some_and(|module| is_stored(module) && self.matrices.get(module).is_none())
     }
 
     fn quantized(
         &self,
         tensor: Tensor<'a>,
-        matrix: &Matrix,
+        matrix: &Matrix<'_>,
         request: &Request<'_>,
     ) -> Result<Option<Found>, Error> {
         let entry = tensor.1;
@@ -140,10 +141,10 @@ impl<'a> Comparison<'a> {
         for rows in matrix.bands() {
             let weights = self.weights(tensor, matrix.columns, matrix.rows, rows.clone())?;
             // Bytes that do not decode are named elsewhere.
-            let Ok(band) = matrix.read(self.artifact, rows)? else { return Ok(None) };
+            let (Ok(band), _) = matrix.read(self.artifact, rows)? else { return Ok(None) };
             error.add(band.squared_error(&weights));
         }
-        Ok(too_far(error, bound_of(&matrix.scheme)))
+        Ok(too_far(error, bound_of(&matrix.scheme())))
     }
 
     fn dequantized(
@@ -217,8 +218,7 @@ fn weights(
 
 fn too_far(error: SquaredError, bound: f64) -> Option<Found> {
     let relative = error.relative();
-    // NaN is too far.
-    (!(relative <= bound)).then(|| {
+    (relative.is_nan() || relative > bound).then(|| {
         let message = format!(
             "its relative error is {relative:.3}, expected at most {bound}: codes or scales are \
              damaged or in another order"

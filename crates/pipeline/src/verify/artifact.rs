@@ -2,7 +2,7 @@
 
 use super::findings::Findings;
 use crate::config::QUANTIZATION_CONFIG;
-use llmopt_checkpoint::{HeaderEntry, Shard, Source};
+use llmopt_checkpoint::{HeaderEntry, Location, Shard, Source};
 use llmopt_codec::{QuantizationConfig, lint};
 use llmopt_tensor::TensorMeta;
 use serde_json::{Map, Value};
@@ -29,10 +29,12 @@ pub(super) enum Quantization {
     Known(QuantizationConfig),
 }
 
-/// What is stored of a module's weight, by the end of the tensor's name: `weight_packed`, ...
+/// What is stored of a module's weight: each tensor by the end of its name, `weight_packed`, ..., and
+/// where it is. There are as many of these as tensors, hence the short list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Module {
-    pub(super) parts: BTreeMap<String, TensorMeta>,
+    parts: Vec<(&'static str, Location)>,
+    is_quantized: bool,
 }
 
 impl Artifact {
@@ -61,28 +63,59 @@ impl Artifact {
         }
     }
 
+    /// The parts of a module.
+    pub(super) fn parts(&self, module: &Module) -> Parts<'_> {
+        let meta = |&(suffix, Location { shard, entry }): &(&'static str, Location)| {
+            let entry = self.source.shards().get(shard)?.header.tensors().get(entry)?;
+            Some((suffix, &entry.meta))
+        };
+        Parts(module.parts.iter().filter_map(meta).collect())
+    }
+
+    /// Whether something other than an ordinary weight is stored of `module`.
+    pub(super) fn is_quantized_module(&self, module: &str) -> bool {
+        self.modules.get(module).is_some_and(|module| module.is_quantized)
+    }
+
     /// Where a tensor is.
     pub(super) fn entry(&self, tensor: &str) -> Option<(&Shard, &HeaderEntry)> {
         self.source.entry(tensor)
     }
 }
 
+/// The parts of one module, with type and shape.
+#[derive(Debug)]
+pub(super) struct Parts<'a>(pub(super) Vec<(&'static str, &'a TensorMeta)>);
+
+impl<'a> Parts<'a> {
+    pub(super) fn get(&self, suffix: &str) -> Option<&'a TensorMeta> {
+        self.0.iter().find(|(found, _)| *found == suffix).map(|(_, meta)| *meta)
+    }
+}
+
 impl Module {
     /// Whether what is stored is more, or something else, than an ordinary weight.
     pub(super) fn is_quantized(&self) -> bool {
-        let is_dense = |meta: &TensorMeta| meta.dtype().is_plain_float();
-        let is_quantized = |(suffix, meta): (&String, &TensorMeta)| match suffix.as_str() {
-            WEIGHT => !is_dense(meta) && meta.shape().len() == 2,
-            _ => true,
-        };
-        self.parts.iter().any(is_quantized)
+        self.is_quantized
+    }
+
+    /// The ends of its tensors' names.
+    pub(super) fn suffixes(&self) -> impl Iterator<Item = &'static str> {
+        self.parts.iter().map(|(suffix, _)| *suffix)
+    }
+
+    fn add(&mut self, suffix: &'static str, meta: &TensorMeta, location: Location) {
+        self.parts.push((suffix, location));
+        let is_dense = meta.dtype().is_plain_float() || meta.shape().len() != 2;
+        self.is_quantized |= suffix != WEIGHT || !is_dense;
     }
 }
 
 /// The module and the suffix of a tensor that holds a weight or a part of one.
-pub(super) fn part_of(tensor: &str) -> Option<(&str, &str)> {
+pub(super) fn part_of(tensor: &str) -> Option<(&str, &'static str)> {
     let (module, suffix) = tensor.rsplit_once('.')?;
-    (suffix == WEIGHT || PARTS.contains(&suffix)).then_some((module, suffix))
+    let suffix = PARTS.iter().find(|part| **part == suffix)?;
+    Some((module, suffix))
 }
 
 /// The config's entry; in a file of its own, that of the file's metadata.
@@ -129,10 +162,13 @@ fn understood(value: &Value, findings: &mut Findings) -> Quantization {
 
 fn modules(source: &Source) -> BTreeMap<String, Module> {
     let mut modules: BTreeMap<String, Module> = BTreeMap::new();
-    for entry in source.shards().iter().flat_map(|shard| shard.header.tensors()) {
-        if let Some((module, suffix)) = part_of(&entry.name) {
-            let module = modules.entry(module.to_owned()).or_default();
-            module.parts.insert(suffix.to_owned(), entry.meta.clone());
+    for (name, &location) in source.tensors() {
+        let (Some((module, suffix)), Some(meta)) = (part_of(name), source.meta(name)) else {
+            continue;
+        };
+        match modules.get_mut(module) {
+            Some(known) => known.add(suffix, meta, location),
+            None => modules.entry(module.to_owned()).or_default().add(suffix, meta, location),
         }
     }
     modules
@@ -140,8 +176,9 @@ fn modules(source: &Source) -> BTreeMap<String, Module> {
 
 pub(super) const WEIGHT: &str = "weight";
 
-/// What compressed-tensors, today and formerly, stores of a quantized module.
+/// A weight, and what compressed-tensors, today and formerly, stores of a quantized one.
 const PARTS: &[&str] = &[
+    WEIGHT,
     "weight_packed",
     "weight_scale",
     "weight_zero_point",

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Binds the artifact; `None` if that is not possible, which is then among the faults.
 pub(super) fn check(
     artifact: &Artifact,
-    matrices: &Matrices,
+    matrices: &Matrices<'_>,
     record: Option<&Record>,
     findings: &mut Findings,
 ) -> Option<Model> {
@@ -38,20 +38,19 @@ pub(super) fn check(
 }
 
 /// The tensors of the dense model that the artifact stands for.
-fn dense_tensors(artifact: &Artifact, matrices: &Matrices) -> BTreeMap<String, TensorMeta> {
+fn dense_tensors(artifact: &Artifact, matrices: &Matrices<'_>) -> BTreeMap<String, TensorMeta> {
     let entries = artifact.source.shards().iter().flat_map(|shard| shard.header.tensors());
-    let is_part = |name: &str| {
-        part_of(name).is_some_and(|(module, _)| artifact.modules[module].is_quantized())
-    };
+    let is_part =
+        |name: &str| part_of(name).is_some_and(|(module, _)| artifact.is_quantized_module(module));
     let plain = entries.filter(|entry| !is_part(&entry.name));
     let mut tensors: BTreeMap<String, TensorMeta> =
         plain.map(|entry| (entry.name.clone(), entry.meta.clone())).collect();
     let sound = matrices
         .sound
         .iter()
-        .map(|matrix| (&matrix.module, Some([matrix.rows, matrix.columns]), matrix.scale_dtype));
+        .map(|matrix| (matrix.module, Some([matrix.rows, matrix.columns]), matrix.scale_dtype));
     let faulty = matrices.faulty.iter();
-    let faulty = faulty.map(|(module, faulty)| (module, faulty.shape, Dtype::BF16));
+    let faulty = faulty.map(|(&module, faulty)| (module, faulty.shape, Dtype::BF16));
     for (module, shape, dtype) in sound.chain(faulty) {
         if let Some(meta) = shape.and_then(|shape| TensorMeta::new(dtype, shape).ok()) {
             tensors.insert(format!("{module}.{WEIGHT}"), meta);

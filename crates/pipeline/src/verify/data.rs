@@ -15,22 +15,23 @@ use std::sync::{Mutex, PoisonError};
 /// Decodes every matrix. Of each, the first fault counts.
 pub(super) fn check_matrices(
     artifact: &Artifact,
-    matrices: &[Matrix],
+    matrices: &[Matrix<'_>],
     request: &Request<'_>,
     findings: &mut Findings,
 ) -> Result<(), Error> {
-    let bytes = |matrix: &Matrix| matrix.bytes(&(0..matrix.rows));
-    request.events.stage_started("decode", matrices.iter().map(bytes).sum());
+    request.events.stage_started("decode", matrices.iter().map(Matrix::bytes).sum());
     let faults = Mutex::new(BTreeMap::new());
     let bands = matrices.iter().enumerate();
     let bands = bands.flat_map(|(number, matrix)| matrix.bands().map(move |rows| (number, rows)));
     pool::for_each(request.threads, bands, request.cancel, |(number, rows), _| {
         let matrix = &matrices[number];
-        if let Err(error) = matrix.read(artifact, rows.clone())? {
+        let first_row = rows.start;
+        let (decoded, bytes) = matrix.read(artifact, rows)?;
+        if let Err(error) = decoded {
             let mut faults = faults.lock().unwrap_or_else(PoisonError::into_inner);
-            faults.insert((number, rows.start), error);
+            faults.insert((number, first_row), error);
         }
-        request.events.advanced(matrix.bytes(&rows), &matrix.module);
+        request.events.advanced(bytes, matrix.module);
         Ok(())
     })?;
     request.events.stage_finished("decode");
@@ -76,9 +77,13 @@ pub(super) fn check_dense(
 }
 
 /// Where in the whole matrix a band's fault lies, and what it does.
-fn told(matrix: &Matrix, first_row: usize, error: &DecodeError) -> (&'static str, String, String) {
+fn told(
+    matrix: &Matrix<'_>,
+    first_row: usize,
+    error: &DecodeError,
+) -> (&'static str, String, String) {
     let subject = |suffix: &str| format!("{}.{suffix}", matrix.module);
-    let tiles = Tiles::new(matrix.scheme.granularity, matrix.rows, matrix.columns);
+    let tiles = Tiles::new(matrix.scheme().granularity, matrix.rows, matrix.columns);
     let first_tile = tiles.map_or(0, |tiles| first_row / tiles.tile_rows());
     match error {
         DecodeError::Scale { down, across, value } => {
@@ -101,6 +106,6 @@ fn told(matrix: &Matrix, first_row: usize, error: &DecodeError) -> (&'static str
             let message = format!("it is NaN at [{row}, {column}], expected a number");
             ("code", subject("weight"), message)
         }
-        other => ("decode", matrix.module.clone(), other.to_string()),
+        other => ("decode", matrix.module.to_owned(), other.to_string()),
     }
 }

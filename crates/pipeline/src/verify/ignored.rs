@@ -4,6 +4,7 @@
 use super::artifact::Artifact;
 use super::findings::Findings;
 use super::matrix::Matrix;
+use super::modules::Matrices;
 use llmopt_arch::{BoundTensor, Model, Role, Site};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) fn check(
     artifact: &Artifact,
     model: &Model,
-    matrices: &BTreeMap<&str, &Matrix>,
+    matrices: &Matrices<'_>,
     findings: &mut Findings,
 ) {
     let Some(config) = artifact.scheme() else { return };
@@ -21,8 +22,7 @@ pub(super) fn check(
             findings.fault("ignore", module, dense_though_targeted(name, module));
         }
     }
-    for &module in matrices.keys() {
-        let Some(group) = config.scheme_of(module) else { continue };
+    for &Matrix { module, group, .. } in &matrices.sound {
         let aliases = model.aliases(module);
         let other = aliases.iter().find(|alias| config.scheme_of(alias) != Some(group));
         if let Some(alias) = other {
@@ -38,7 +38,7 @@ pub(super) fn check(
 
 /// Names of modules that a loader may see as a linear, each with the module as it is stored.
 fn dense_names(artifact: &Artifact, model: &Model) -> BTreeMap<String, String> {
-    let is_dense = |module: &str| artifact.modules.get(module).is_none_or(|m| !m.is_quantized());
+    let is_dense = |module: &str| !artifact.is_quantized_module(module);
     let sites = model.sites().iter().map(|site: &Site| &site.module);
     let modules: BTreeSet<&String> = sites.chain(model.dense_linears()).collect();
     let mut names = BTreeMap::new();

@@ -1,77 +1,74 @@
 //! A quantized matrix of an artifact, whose parts are all there and fit together.
 
 use super::artifact::Artifact;
-use crate::Error;
+use crate::{Error, Scheme};
 use llmopt_codec::{Codec, ConfigGroup, DecodeError, Part, for_format, for_scheme};
-use llmopt_scheme::{QuantizedMatrix, Scheme};
+use llmopt_scheme::QuantizedMatrix;
 use llmopt_tensor::Dtype;
 use std::ops::Range;
 
 /// A matrix that can be read band by band.
-#[derive(Clone, Debug)]
-pub(super) struct Matrix {
-    pub(super) module: String,
-    pub(super) scheme: Scheme,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matrix<'a> {
+    pub(super) module: &'a str,
+    pub(super) group: &'a ConfigGroup,
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) scale_dtype: Dtype,
-    format: &'static str,
-    parts: Vec<Part>,
 }
 
-impl Matrix {
-    pub(super) fn new(
-        module: &str,
-        group: &ConfigGroup,
-        [rows, columns]: [usize; 2],
-        scale_dtype: Dtype,
-        parts: Vec<Part>,
-    ) -> Self {
-        let (scheme, format) = (group.scheme, group.format);
-        Self { module: module.to_owned(), scheme, rows, columns, scale_dtype, format, parts }
+impl Matrix<'_> {
+    pub(super) fn scheme(&self) -> Scheme {
+        self.group.scheme
     }
 
     /// The bands in which it is read, as rows.
     pub(super) fn bands(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let step = self.codec().row_step(&self.scheme).max(1);
+        let step = codec(self.group).row_step(&self.group.scheme).max(1);
         let fitting = (BAND_ELEMENTS / self.columns.max(1)).next_multiple_of(step).max(step);
         let rows = self.rows;
         (0..rows).step_by(fitting).map(move |first| first..(first + fitting).min(rows))
     }
 
-    /// Bytes of the parts that belong to a band.
-    pub(super) fn bytes(&self, rows: &Range<usize>) -> u64 {
-        let bytes = |part: &Part| {
-            let range = part.range(rows.clone(), self.rows);
-            range.end - range.start
-        };
-        self.parts.iter().map(bytes).sum()
+    /// Bytes of all its parts.
+    pub(super) fn bytes(&self) -> u64 {
+        self.parts().iter().map(|part| part.meta.bytes()).sum()
     }
 
-    /// Reads and decodes a band. The inner error is a fault of the artifact.
+    /// Reads and decodes a band, and counts the bytes. The inner error is a fault of the artifact.
     pub(super) fn read(
         &self,
         artifact: &Artifact,
         rows: Range<usize>,
-    ) -> Result<Result<QuantizedMatrix, DecodeError>, Error> {
-        let mut parts = Vec::with_capacity(self.parts.len());
-        for part in &self.parts {
-            let name = format!("{}.{}", self.module, part.suffix);
+    ) -> Result<(Result<QuantizedMatrix, DecodeError>, u64), Error> {
+        let mut parts = Vec::new();
+        for part in self.parts() {
             let range = part.range(rows.clone(), self.rows);
             let mut bytes = vec![0; (range.end - range.start) as usize];
-            if let Some((shard, entry)) = artifact.entry(&name) {
+            if let Some((shard, entry)) =
+                artifact.entry(&format!("{}.{}", self.module, part.suffix))
+            {
                 shard.read_tensor(entry, range, &mut bytes)?;
             }
             parts.push(bytes);
         }
+        let read = parts.iter().map(|part| part.len() as u64).sum();
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         let (height, width) = (rows.len(), self.columns);
-        Ok(self.codec().decode(&self.scheme, self.scale_dtype, height, width, &parts))
+        let codec = codec(self.group);
+        Ok((codec.decode(&self.group.scheme, self.scale_dtype, height, width, &parts), read))
     }
 
-    fn codec(&self) -> &'static dyn Codec {
-        for_format(self.format).unwrap_or_else(|| for_scheme(&self.scheme))
+    /// Its layout. It is asked for again and again, for a model has as many matrices as tensors.
+    fn parts(&self) -> Vec<Part> {
+        let (scheme, dtype) = (&self.group.scheme, self.scale_dtype);
+        codec(self.group).layout(scheme, dtype, self.rows, self.columns).unwrap_or_default()
     }
+}
+
+/// The codec of a group.
+pub(super) fn codec(group: &ConfigGroup) -> &'static dyn Codec {
+    for_format(group.format).unwrap_or_else(|| for_scheme(&group.scheme))
 }
 
 /// Elements of a band: a megabyte as f32.

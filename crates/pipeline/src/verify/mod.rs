@@ -21,11 +21,9 @@ use crate::{Cancel, Error, Events, Plan, Runtime, Silent};
 use artifact::Artifact;
 use findings::Findings;
 use llmopt_checkpoint::Source;
-use matrix::Matrix;
 use record::Record;
 use rules::Rules;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Verifies an artifact: one of ours or anyone's compressed-tensors folder or file, or a dense model as
@@ -48,13 +46,7 @@ pub fn verify(
         events,
         cancel,
     };
-    let mut findings = Findings::default();
-    match Source::open(path) {
-        Ok(source) => examine(source, &request, &mut findings)?,
-        Err(error) if error.is_input() => files::refused(&error, &mut findings),
-        Err(error) => return Err(error.into()),
-    }
-    Ok(findings.into())
+    examined(path, &request)
 }
 
 /// Verifies what a run wrote to `folder`, before it gets its name. The sweep has read the data back
@@ -78,13 +70,7 @@ pub(crate) fn before_publishing(plan: &Plan, folder: &Path, cancel: &Cancel) -> 
         events: &Silent,
         cancel,
     };
-    let mut findings = Findings::default();
-    match Source::open(&path) {
-        Ok(source) => examine(source, &request, &mut findings)?,
-        Err(error) if error.is_input() => files::refused(&error, &mut findings),
-        Err(error) => return Err(error.into()),
-    }
-    match Verification::from(findings).faults {
+    match examined(&path, &request)?.faults {
         faults if faults.is_empty() => Ok(()),
         faults => Err(Error::Unsound(faults)),
     }
@@ -100,17 +86,26 @@ struct Request<'a> {
     cancel: &'a Cancel,
 }
 
+/// What is found at `path`. Files that cannot be opened because they are wrong are a fault.
+fn examined(path: &Path, request: &Request<'_>) -> Result<Verification, Error> {
+    let mut findings = Findings::default();
+    match Source::open(path) {
+        Ok(source) => examine(source, request, &mut findings)?,
+        Err(error) if error.is_input() => files::refused(&error, &mut findings),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(findings.into())
+}
+
 /// All checks, in the order in which a loader would stumble.
 fn examine(source: Source, request: &Request<'_>, findings: &mut Findings) -> Result<(), Error> {
     let artifact = Artifact::new(source, findings);
     files::check(&artifact, findings)?;
     let record = Record::read(&artifact, findings)?;
     let matrices = modules::check(&artifact, findings)?;
-    let by_module: BTreeMap<&str, &Matrix> =
-        matrices.sound.iter().map(|matrix| (matrix.module.as_str(), matrix)).collect();
     let model = binding::check(&artifact, &matrices, record.as_ref(), findings);
     if let Some(model) = &model {
-        ignored::check(&artifact, model, &by_module, findings);
+        ignored::check(&artifact, model, &matrices, findings);
         rules::check(&artifact, model, &matrices, request.rules, findings);
         tied::check(&artifact, model, request.quick, findings)?;
     }
@@ -126,7 +121,7 @@ fn examine(source: Source, request: &Request<'_>, findings: &mut Findings) -> Re
         }
     }
     if let Some(path) = request.against {
-        against::check(&artifact, &by_module, record.as_ref(), path, request, findings)?;
+        against::check(&artifact, &matrices, record.as_ref(), path, request, findings)?;
     }
     Ok(())
 }

@@ -1,23 +1,23 @@
 //! What is stored of each module against what its scheme stores.
 
-use super::artifact::{Artifact, Module, WEIGHT};
+use super::artifact::{Artifact, Module, Parts, WEIGHT};
 use super::findings::Findings;
-use super::matrix::Matrix;
+use super::matrix::{Matrix, codec};
 use super::shape;
 use crate::config::QUANTIZATION_CONFIG;
 use crate::{Error, Scheme};
-use llmopt_codec::{ConfigGroup, Part, for_format, for_scheme};
+use llmopt_codec::{ConfigGroup, Part};
 use llmopt_scheme::Granularity;
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::collections::BTreeMap;
 
 /// The quantized modules.
 #[derive(Debug, Default)]
-pub(super) struct Matrices {
-    /// Those that can be read.
-    pub(super) sound: Vec<Matrix>,
+pub(super) struct Matrices<'a> {
+    /// Those that can be read, in the order of their names.
+    pub(super) sound: Vec<Matrix<'a>>,
     /// Those that are among the faults.
-    pub(super) faulty: BTreeMap<String, Faulty>,
+    pub(super) faulty: BTreeMap<&'a str, Faulty>,
 }
 
 /// What a module seems to be although its parts are no matrix.
@@ -29,17 +29,27 @@ pub(super) struct Faulty {
     pub(super) scheme: Option<Scheme>,
 }
 
-impl Matrices {
-    /// The scheme of each module that is stored quantized; `None` if the config gives it none.
-    pub(super) fn schemes(&self) -> BTreeMap<&str, Option<Scheme>> {
-        let sound = self.sound.iter().map(|m| (m.module.as_str(), Some(m.scheme)));
-        let faulty = self.faulty.iter().map(|(module, faulty)| (module.as_str(), faulty.scheme));
-        sound.chain(faulty).collect()
+impl<'a> Matrices<'a> {
+    /// The matrix of a module, if it can be read.
+    pub(super) fn get(&self, module: &str) -> Option<&Matrix<'a>> {
+        let place = self.sound.binary_search_by(|matrix| matrix.module.cmp(module)).ok()?;
+        self.sound.get(place)
+    }
+
+    /// The scheme that the config gives to a module that is stored quantized.
+    pub(super) fn scheme_of(&self, module: &str) -> Option<Scheme> {
+        match self.get(module) {
+            Some(matrix) => Some(matrix.scheme()),
+            None => self.faulty.get(module)?.scheme,
+        }
     }
 }
 
 /// Holds every quantized module against the layout of its group.
-pub(super) fn check(artifact: &Artifact, findings: &mut Findings) -> Result<Matrices, Error> {
+pub(super) fn check<'a>(
+    artifact: &'a Artifact,
+    findings: &mut Findings,
+) -> Result<Matrices<'a>, Error> {
     let mut matrices = Matrices::default();
     let quantized = artifact.modules.iter().filter(|(_, module)| module.is_quantized());
     // Where there is no group at all, the config alone is at fault.
@@ -54,7 +64,7 @@ pub(super) fn check(artifact: &Artifact, findings: &mut Findings) -> Result<Matr
             findings.fault("ignore", name, stored_though_dense(config, name));
         }
         let shape = shape::stored(artifact, name)?;
-        matrices.faulty.insert(name.clone(), Faulty { shape, scheme: None });
+        matrices.faulty.insert(name, Faulty { shape, scheme: None });
     }
     if let (false, Some(first)) = (artifact.is_quantized(), matrices.faulty.keys().next()) {
         let message = format!(
@@ -68,24 +78,25 @@ pub(super) fn check(artifact: &Artifact, findings: &mut Findings) -> Result<Matr
     Ok(matrices)
 }
 
-fn check_module(
-    artifact: &Artifact,
-    name: &str,
+fn check_module<'a>(
+    artifact: &'a Artifact,
+    name: &'a str,
     module: &Module,
-    group: &ConfigGroup,
+    group: &'a ConfigGroup,
     findings: &mut Findings,
-    matrices: &mut Matrices,
+    matrices: &mut Matrices<'a>,
 ) -> Result<(), Error> {
     let stored = shape::stored(artifact, name)?;
-    let likely = shape::likely(module, &group.scheme, stored);
-    let check = Check { name, module, group };
+    let parts = artifact.parts(module);
+    let likely = shape::likely(&parts, &group.scheme, stored);
+    let check = Check { name, parts, group };
     let faults = match check.layout(likely) {
         Ok(parts) => {
             let mut faults = check.faults(&parts);
             faults.extend(check.stored_shape(stored, likely));
-            if let (true, Some(shape)) = (faults.is_empty(), likely) {
-                let matrix = Matrix::new(name, group, shape, check.scale_dtype(), parts);
-                matrices.sound.push(matrix);
+            if let (true, Some([rows, columns])) = (faults.is_empty(), likely) {
+                let scale_dtype = check.scale_dtype();
+                matrices.sound.push(Matrix { module: name, group, rows, columns, scale_dtype });
                 return Ok(());
             }
             faults
@@ -96,14 +107,14 @@ fn check_module(
         findings.fault(code, &subject, message);
     }
     let faulty = Faulty { shape: likely, scheme: Some(group.scheme) };
-    matrices.faulty.insert(name.to_owned(), faulty);
+    matrices.faulty.insert(name, faulty);
     Ok(())
 }
 
 /// A module and the group that the config puts it in.
 struct Check<'a> {
     name: &'a str,
-    module: &'a Module,
+    parts: Parts<'a>,
     group: &'a ConfigGroup,
 }
 
@@ -113,35 +124,34 @@ impl Check<'_> {
     /// The parts that should be there. If no part tells the shape, one that the scheme divides stands
     /// in for it: the names are right at least.
     fn layout(&self, likely: Option<[usize; 2]>) -> Result<Vec<Part>, String> {
-        let ConfigGroup { format, scheme, .. } = self.group;
+        let scheme = &self.group.scheme;
         let columns = match scheme.granularity {
             Granularity::Group(size) => size,
             _ => 1,
         };
         let [rows, columns] = likely.unwrap_or([1, columns]);
-        let codec = for_format(format).unwrap_or_else(|| for_scheme(scheme));
-        let parts = codec.layout(scheme, self.scale_dtype(), rows, columns);
+        let parts = codec(self.group).layout(scheme, self.scale_dtype(), rows, columns);
         parts.map_err(|error| format!("{error}\n  by `{}` of the config", self.group.name))
     }
 
     /// The dtype of the scales if it is one for scales, else the model's most likely one.
     fn scale_dtype(&self) -> Dtype {
-        let scale = self.module.parts.get("weight_scale");
-        scale.map(TensorMeta::dtype).filter(|dtype| dtype.is_plain_float()).unwrap_or(Dtype::BF16)
+        let scale = self.parts.get("weight_scale");
+        scale.map(|meta| meta.dtype()).filter(|dtype| dtype.is_plain_float()).unwrap_or(Dtype::BF16)
     }
 
     fn faults(&self, expected: &[Part]) -> Vec<Found> {
         let subject = |suffix: &str| format!("{}.{suffix}", self.name);
         let mut faults = Vec::new();
         for part in expected {
-            let found = match self.module.parts.get(part.suffix) {
+            let found = match self.parts.get(part.suffix) {
                 None => Some(("missing", missing(part))),
-                Some(found) if *found != part.meta => Some(self.different(part, found)),
+                Some(found) if found != &part.meta => Some(self.different(part, found)),
                 Some(_) => None,
             };
             faults.extend(found.map(|(code, message)| (code, subject(part.suffix), message)));
         }
-        for suffix in self.module.parts.keys() {
+        for &(suffix, _) in &self.parts.0 {
             if expected.iter().all(|part| part.suffix != suffix) {
                 faults.push(("extra", subject(suffix), self.superfluous(suffix)));
             }
@@ -189,7 +199,7 @@ impl Check<'_> {
         stored: Option<[usize; 2]>,
         likely: Option<[usize; 2]>,
     ) -> Option<Found> {
-        let meta = self.module.parts.get("weight_shape")?;
+        let meta = self.parts.get("weight_shape")?;
         let is_readable = meta.dtype() == Dtype::I64 && meta.shape() == [2];
         (is_readable && stored != likely).then(|| {
             let found = stored.map_or("no shape".to_owned(), |shape| format!("{shape:?}"));

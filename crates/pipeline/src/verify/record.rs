@@ -247,7 +247,7 @@ impl RecordedTensor {
             claimed.insert(self.name.clone());
             return Some(format!("the report says {scheme}, but it is not stored quantized"));
         };
-        claimed.extend(stored.parts.keys().map(|suffix| format!("{module}.{suffix}")));
+        claimed.extend(stored.suffixes().map(|suffix| format!("{module}.{suffix}")));
         let group = artifact.scheme()?.scheme_of(module)?;
         (group.scheme.to_string() != scheme)
             .then(|| format!("the report says {scheme}, but the config says {}", group.scheme))

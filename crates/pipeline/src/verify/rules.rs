@@ -20,16 +20,15 @@ pub(super) struct Rules<'a> {
 pub(super) fn check(
     artifact: &Artifact,
     model: &Model,
-    matrices: &Matrices,
+    matrices: &Matrices<'_>,
     rules: Rules<'_>,
     findings: &mut Findings,
 ) {
-    let schemes = matrices.schemes();
     let sites: Vec<&Site> = model.sites().iter().chain(model.optional_sites()).collect();
     let groups = Groups::of(model);
     let mut broken: BTreeMap<(Runtime, String), Vec<Refusal>> = BTreeMap::new();
     for &site in &sites {
-        let Some(&Some(scheme)) = schemes.get(site.module.as_str()) else { continue };
+        let Some(scheme) = matrices.scheme_of(&site.module) else { continue };
         for &runtime in rules.runtimes {
             let facts = groups.facts(site, rules.tensor_parallel);
             for refusal in refusals(runtime, &scheme, &facts) {
@@ -41,7 +40,7 @@ pub(super) fn check(
         findings.fault("runtime", runtime.name(), told(refusals));
     }
     if rules.runtimes.iter().any(|&runtime| merges(runtime)) {
-        check_merged(artifact, &sites, &schemes, findings);
+        check_merged(artifact, &sites, matrices, findings);
     }
     findings.checked("runtimes whose rules were checked", rules.runtimes.len());
 }
@@ -69,7 +68,7 @@ fn merges(runtime: Runtime) -> bool {
 fn check_merged(
     artifact: &Artifact,
     sites: &[&Site],
-    schemes: &BTreeMap<&str, Option<Scheme>>,
+    matrices: &Matrices<'_>,
     findings: &mut Findings,
 ) {
     let mut merged: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -79,7 +78,7 @@ fn check_merged(
         }
     }
     for (module, members) in &merged {
-        if let Some(message) = disagreement(artifact, module, members, schemes) {
+        if let Some(message) = disagreement(artifact, module, members, matrices) {
             findings.fault("fused", module, message);
         }
     }
@@ -90,9 +89,9 @@ fn disagreement(
     artifact: &Artifact,
     module: &str,
     members: &[&str],
-    schemes: &BTreeMap<&str, Option<Scheme>>,
+    matrices: &Matrices<'_>,
 ) -> Option<String> {
-    let scheme = |member: &str| schemes.get(member).copied().flatten();
+    let scheme = |member: &str| matrices.scheme_of(member);
     let first = members.first()?;
     if let Some(other) = members.iter().find(|member| scheme(member) != scheme(first)) {
         let told = |member| scheme(member).map_or("dense".to_owned(), |scheme| scheme.to_string());

@@ -2,18 +2,18 @@
 //!
 //! When they disagree the majority is believed, so that the part that is wrong is the one named.
 
-use super::artifact::{Artifact, Module, WEIGHT};
+use super::artifact::{Artifact, Parts, WEIGHT};
 use crate::Error;
 use llmopt_codec::stored_shape;
 use llmopt_scheme::{Granularity, Scheme};
 
 /// Rows and columns, as most parts have them; `None` if no part tells.
 pub(super) fn likely(
-    module: &Module,
+    parts: &Parts<'_>,
     scheme: &Scheme,
     stored: Option<[usize; 2]>,
 ) -> Option<[usize; 2]> {
-    let axes = |suffix: &str| match module.parts.get(suffix)?.shape() {
+    let axes = |suffix: &str| match parts.get(suffix)?.shape() {
         &[rows, columns] => Some([rows, columns]),
         _ => None,
     };
@@ -61,15 +61,15 @@ mod tests {
 
     fn check(
         scheme: &str,
-        parts: &[(&str, [usize; 2])],
+        parts: &[(&'static str, [usize; 2])],
         stored: Option<[usize; 2]>,
         expected: Option<[usize; 2]>,
     ) {
         let meta = |shape: [usize; 2]| TensorMeta::new(Dtype::I8, shape).expect("small");
-        let parts = parts.iter().map(|&(suffix, shape)| (suffix.to_owned(), meta(shape)));
-        let module = Module { parts: parts.collect() };
+        let metas: Vec<_> = parts.iter().map(|&(suffix, shape)| (suffix, meta(shape))).collect();
+        let parts = Parts(metas.iter().map(|(suffix, meta)| (*suffix, meta)).collect());
         let scheme = Scheme::preset(scheme).expect("a preset");
-        assert_eq!(likely(&module, &scheme, stored), expected, "{module:?} {stored:?}");
+        assert_eq!(likely(&parts, &scheme, stored), expected, "{parts:?} {stored:?}");
     }
 
     #[test]

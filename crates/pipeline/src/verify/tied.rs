@@ -17,7 +17,7 @@ pub(super) fn check(
     findings.checked("tied pairs", 1);
     for tensor in [embedding, head] {
         let module = tensor.strip_suffix(&format!(".{WEIGHT}")).unwrap_or(tensor);
-        if artifact.modules.get(module).is_some_and(|module| module.is_quantized()) {
+        if artifact.is_quantized_module(module) {
             let message = format!(
                 "it is quantized, but `{embedding}` and `{head}` are tied: loaders expect one \
                  dense matrix for both"

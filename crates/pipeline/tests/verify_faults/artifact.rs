@@ -125,6 +125,11 @@ pub(crate) fn made(source: &Path, output: &Path, recipe: &Recipe) {
     quantize(&plan, &Silent, &Cancel::new()).expect("it can be quantized");
 }
 
+/// Everything that is wrong with an artifact.
+pub(crate) fn faults(path: &Path, options: &VerifyOptions) -> Vec<Fault> {
+    verify(path, options, &Silent, &Cancel::new()).expect("faults are no errors").faults
+}
+
 /// A copy of a sound artifact.
 pub(crate) struct Copy {
     kind: Kind,
@@ -145,33 +150,48 @@ impl Copy {
     /// Without its report, so that only what the loaders see is checked.
     pub(crate) fn unrecorded(kind: Kind) -> Self {
         let copy = Self::of(kind);
-        fs::remove_file(copy.file(copy.report())).expect("there is a report");
+        let report = if kind == Kind::Bare { "out.llmopt.json" } else { "llmopt.json" };
+        copy.remove(report);
         copy
     }
 
-    pub(crate) fn report(&self) -> &'static str {
-        if self.kind == Kind::Bare { "out.llmopt.json" } else { "llmopt.json" }
-    }
-
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
+    fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub(crate) fn weights(&self) -> PathBuf {
+    fn weights(&self) -> PathBuf {
         let first = "model-00001-of-00002.safetensors";
         let names = ["out.safetensors", "model.safetensors", first];
         let found = names.iter().map(|name| self.file(name)).find(|path| path.is_file());
         found.expect("there are weights")
     }
 
-    /// Every fault as code and subject.
+    /// Everything that is wrong.
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let path = match self.kind {
             Kind::Bare => self.file("out.safetensors"),
             _ => self.folder.path().to_owned(),
         };
-        let found = verify(&path, &self.options, &Silent, &Cancel::new());
-        found.expect("faults are no errors").faults
+        faults(&path, &self.options)
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.file(name)).expect("it is there");
+    }
+
+    pub(crate) fn duplicate(&self, from: &str, to: &str) {
+        fs::copy(self.file(from), self.file(to)).expect("a copy");
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.file(name), text).expect("writable");
+    }
+
+    /// Makes a file so many bytes longer.
+    pub(crate) fn resize(&self, name: &str, by: isize) {
+        let mut bytes = fs::read(self.file(name)).expect("it is there");
+        bytes.resize(bytes.len().saturating_add_signed(by), b'\n');
+        fs::write(self.file(name), bytes).expect("writable");
     }
 
     /// Changes a value of `config.json`; `Value::Null` removes it.
@@ -202,6 +222,21 @@ impl Copy {
         let mut value = serde_json::from_slice(&bytes).expect("JSON");
         change(&mut value);
         fs::write(self.file(name), value.to_string()).expect("writable");
+    }
+
+    /// Removes a key of the object at `pointer` of a JSON file.
+    pub(crate) fn remove_key(&self, name: &str, pointer: &str, key: &str) {
+        self.edit(name, |value| {
+            let object = value.pointer_mut(pointer).and_then(Value::as_object_mut);
+            object.and_then(|object| object.remove(key)).expect("it is there");
+        });
+    }
+
+    /// Changes what the report says of the tensors.
+    pub(crate) fn edit_tensors(&self, change: impl Fn(&mut Vec<Value>)) {
+        self.edit("llmopt.json", |report| {
+            change(report["tensors"].as_array_mut().expect("a list"));
+        });
     }
 
     /// Rewrites the tensors of the weight file.

@@ -5,8 +5,13 @@
 mod artifact;
 mod planted;
 
-use artifact::{Copy, Kind};
+use artifact::{Copy, Kind, faults, made};
+use llmopt_pipeline::{
+    Blame, Cancel, DenseDtype, Format, Method, Recipe, Runtime, Scheme, Silent, VerifyOptions,
+    verify,
+};
 use planted::Case;
+use std::path::Path;
 
 #[test]
 fn sound_artifacts_have_no_fault() {
@@ -18,6 +23,61 @@ fn sound_artifacts_have_no_fault() {
         assert_eq!(copy.faults(), [], "{kind:?}, quick");
         assert_eq!(Copy::unrecorded(kind).faults(), [], "{kind:?} without report");
     }
+}
+
+#[test]
+fn every_family_makes_a_sound_artifact() {
+    let families = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/families");
+    for family in std::fs::read_dir(families).expect("there are families") {
+        let family = family.expect("an entry").path();
+        for preset in ["w8a16", "w4a16", "fp8"] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let output = folder.path().join("out");
+            let mut recipe = Recipe::new(Scheme::preset(preset).expect("a preset"));
+            recipe.runtimes = vec![Runtime::Transformers];
+            recipe.method = Method::Rtn;
+            made(&family, &output, &recipe);
+            let options = VerifyOptions {
+                runtimes: recipe.runtimes,
+                against: Some(family.clone()),
+                quick: false,
+            };
+            assert_eq!(faults(&output, &options), [], "{preset} {}", family.display());
+        }
+    }
+}
+
+#[test]
+fn a_dense_twin_is_sound_beside_its_source() {
+    for dtype in [DenseDtype::F32, DenseDtype::Source] {
+        for model in ["tiny-llama", "families/llama-fp8"] {
+            let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(model);
+            let folder = tempfile::tempdir().expect("a folder");
+            let output = folder.path().join("out");
+            let mut recipe = Recipe::new(Scheme::preset("w4a16").expect("a preset"));
+            recipe.method = Method::Rtn;
+            recipe.format = Format::Dense(dtype);
+            made(&model, &output, &recipe);
+            let (runtimes, against) = (recipe.runtimes, Some(model));
+            let options = VerifyOptions { runtimes, against, quick: false };
+            assert_eq!(faults(&output, &options), [], "{dtype:?}");
+        }
+    }
+}
+
+#[test]
+fn a_dense_model_is_verified_as_far_as_it_goes() {
+    let model = Kind::W4.source();
+    let options =
+        VerifyOptions { runtimes: Vec::new(), against: Some(model.clone()), quick: false };
+    assert_eq!(faults(&model, &options), []);
+}
+
+#[test]
+fn what_is_not_there_is_an_error_and_no_fault() {
+    let options = VerifyOptions { runtimes: Vec::new(), against: None, quick: true };
+    let found = verify(Path::new("nowhere"), &options, &Silent, &Cancel::new());
+    assert_eq!(found.expect_err("nothing is there").blame(), Blame::Request);
 }
 
 #[test]
