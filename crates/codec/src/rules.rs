@@ -131,10 +131,15 @@ struct Broken {
 
 fn site_rules(runtime: Runtime) -> &'static [SiteRule] {
     match runtime {
-        Runtime::Transformers => &[whole_groups, stacked_experts],
-        Runtime::Vllm | Runtime::Sglang => {
-            &[whole_groups, split_columns, split_rows, merged_blocks, experts_with_zero_points]
-        }
+        Runtime::Transformers => &[whole_groups, whole_activation_groups, stacked_experts],
+        Runtime::Vllm | Runtime::Sglang => &[
+            whole_groups,
+            whole_activation_groups,
+            split_columns,
+            split_rows,
+            merged_blocks,
+            experts_with_zero_points,
+        ],
         Runtime::LlamaCpp | Runtime::Mlx => &[],
     }
 }
@@ -145,6 +150,16 @@ fn whole_groups(scheme: &Scheme, facts: &Facts<'_>) -> Option<Broken> {
         what: format!("has {} columns", facts.columns),
         rule: format!("needs rows of whole groups of {size}"),
         hint: Some(fitting_groups(facts.columns)),
+    })
+}
+
+/// Activations are quantized in whole groups of a token's features.
+fn whole_activation_groups(scheme: &Scheme, facts: &Facts<'_>) -> Option<Broken> {
+    let Activations::Fp8Group(size) = scheme.activations else { return None };
+    (!divides(size, facts.columns)).then(|| Broken {
+        what: format!("has {} columns", facts.columns),
+        rule: format!("quantizes activations in whole groups of {size}"),
+        hint: Some("`fp8` quantizes activations per token, whatever their length".to_owned()),
     })
 }
 
@@ -344,6 +359,13 @@ mod tests {
                seam (scales per channel (`fp8`) have no blocks)"],
         );
         check(Transformers, preset("fp8-block"), Facts { fused: first, ..facts(96, 128) }, &[]);
+        check(
+            Transformers,
+            preset("fp8-block"),
+            facts(128, 96),
+            &["`m` has 96 columns: transformers quantizes activations in whole groups of 128 \
+               (`fp8` quantizes activations per token, whatever their length)"],
+        );
         check(
             Vllm,
             preset("fp8-block"),

@@ -186,57 +186,69 @@ fn refusals(model: &Model, recipe: &Recipe, selection: &Selection) -> Vec<Refusa
     for &runtime in &recipe.runtimes {
         for (site, scheme) in selection.sites(model) {
             refusals.extend(check(runtime, &scheme, &groups.facts(site, recipe.tensor_parallel)));
-            if runtime != Runtime::Transformers {
-                refusals.extend(groups.split(runtime, site, selection));
-            }
+        }
+        // Transformers fuses nothing.
+        if runtime != Runtime::Transformers {
+            refusals.extend(groups.split(runtime, selection));
         }
     }
     refusals
 }
 
-/// The sites of each fused group.
-pub(crate) struct Groups<'a>(BTreeMap<&'a str, Vec<&'a Site>>);
+/// The sites of each fused group, and the place of each site in its own.
+pub(crate) struct Groups<'a> {
+    members: BTreeMap<&'a str, Vec<&'a Site>>,
+    positions: BTreeMap<&'a str, usize>,
+}
 
 impl<'a> Groups<'a> {
     pub(crate) fn of(model: &'a Model) -> Self {
-        let mut groups: BTreeMap<&str, Vec<&Site>> = BTreeMap::new();
+        let mut groups = Self { members: BTreeMap::new(), positions: BTreeMap::new() };
         for site in model.sites() {
             if let Some(group) = site.fused.as_deref() {
-                groups.entry(group).or_default().push(site);
+                let members = groups.members.entry(group).or_default();
+                groups.positions.insert(&site.tensor, members.len());
+                members.push(site);
             }
         }
-        Self(groups)
+        groups
     }
 
     /// What the rules of a runtime ask about a site.
     pub(crate) fn facts<'b>(&self, site: &'b Site, tp: usize) -> Facts<'b> {
-        let members = self.members(site);
-        let position = members.iter().position(|member| member.tensor == site.tensor);
+        let members = site.fused.as_deref().and_then(|group| self.members.get(group));
+        let position = self.positions.get(site.tensor.as_str());
+        let fused = position
+            .zip(members)
+            .map(|(&position, members)| Fused { position, members: members.len() });
         Facts {
             module: &site.module,
             rows: site.view.rows(),
             columns: site.view.columns(),
-            fused: position.map(|position| Fused { position, members: members.len() }),
+            fused,
             expert: site.expert.is_some(),
             tp,
         }
     }
 
-    /// Refuses a quantized site of whose fused group another member stays dense. Transformers alone
-    /// fuses nothing.
-    fn split(&self, runtime: Runtime, site: &Site, selection: &Selection) -> Option<Refusal> {
-        let is_dense = |member: &&&Site| selection.scheme_of(&member.tensor).is_none();
-        let dense = self.members(site).iter().find(is_dense)?;
-        Some(Refusal {
-            runtime,
-            what: format!("`{}` is quantized while `{}` is not", site.module, dense.module),
-            why: format!("{runtime} fuses them into one matrix, whose parts must share a scheme"),
-            hint: Some("include or exclude the members of a fused group together".to_owned()),
+    /// Refuses groups of which some members are quantized and others stay dense.
+    fn split(&self, runtime: Runtime, selection: &Selection) -> impl Iterator<Item = Refusal> {
+        self.members.values().filter_map(move |members| {
+            let is_dense = |site: &&&Site| selection.scheme_of(&site.tensor).is_none();
+            let dense = members.iter().find(is_dense)?;
+            let quantized = members.iter().find(|site| !is_dense(site))?;
+            Some(Refusal {
+                runtime,
+                what: format!(
+                    "`{}` is quantized while `{}` is not",
+                    quantized.module, dense.module
+                ),
+                why: format!(
+                    "{runtime} fuses them into one matrix, whose parts must share a scheme"
+                ),
+                hint: Some("include or exclude the members of a fused group together".to_owned()),
+            })
         })
-    }
-
-    fn members(&self, site: &Site) -> &[&'a Site] {
-        site.fused.as_deref().and_then(|group| self.0.get(group)).map_or(&[], Vec::as_slice)
     }
 }
 
