@@ -1,2 +1,66 @@
-//! .
-fn main() {}
+//! The project's habits, one word each: `cargo xtask WORD`.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "habits read and write the repository, and look where cargo and the caches are"
+)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is for the terminal")]
+
+mod bench;
+mod ci;
+mod families;
+mod fuzz;
+mod generate;
+mod interop;
+mod options;
+mod random;
+mod repository;
+mod tidy;
+
+use anyhow::{Result, bail};
+use options::Options;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask WORD [options]
+
+  ci [--without-tests]      format, lints, tests, documentation, tidy, gen --check, a round of fuzz
+  tidy                      crate edges, module docs, paths and links in the docs, habits
+  gen [--check]             what is generated from the code: docs, tables, testdata/families
+  fuzz --seconds N          mutated headers, indexes, configs against their parsers
+       [--seed N] [--target NAME]
+  bench [WHAT..] [--dir D]  our side of docs/benchmarks.md: speed, memory, inspect, start
+        [--runs N]
+  interop [--env DIR]       artifacts of every scheme and family, loaded by Transformers
+          [--only TEXT] [--keep DIR]
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let word = arguments.next().unwrap_or_default();
+    let options = Options::new(arguments);
+    match word.as_str() {
+        "ci" => ci::run(options),
+        "tidy" => tidy::run(options),
+        "gen" => generate::run(options),
+        "fuzz" => fuzz::run(options),
+        "bench" => bench::run(options),
+        "interop" => interop::run(options),
+        "" | "help" | "-h" | "--help" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => bail!("`{other}` is no word of xtask\n\n{HELP}"),
+    }
+}

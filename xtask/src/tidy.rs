@@ -1,0 +1,30 @@
+//! `cargo xtask tidy`: what the compiler does not see.
+
+mod docs;
+mod graph;
+mod sources;
+mod words;
+
+use crate::options::Options;
+use crate::repository;
+use anyhow::{Result, ensure};
+
+pub(crate) fn run(options: Options) -> Result<()> {
+    options.done()?;
+    check()
+}
+
+/// Prints every fault, and fails if there is one.
+pub(crate) fn check() -> Result<()> {
+    let files = repository::files()?;
+    let mut faults = graph::faults()?;
+    faults.extend(sources::faults(&files)?);
+    faults.extend(docs::faults(&files)?);
+    faults.extend(words::faults(&files)?);
+    for fault in &faults {
+        println!("{fault}");
+    }
+    ensure!(faults.is_empty(), "{} faults", faults.len());
+    println!("tidy: {} files, no faults", files.len());
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Which crate may see which.
+
+use crate::repository::{cargo, output};
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Each package of the workspace and the packages of the workspace that it sees, in the order in
+/// which a tensor meets them. `quant` and `codec` are siblings over `scheme`: this keeps schemes,
+/// algorithms and formats a sum and not a product.
+const EDGES: &[(&str, &[&str])] = &[
+    ("llmopt-tensor", &[]),
+    ("llmopt-checkpoint", &["llmopt-tensor"]),
+    ("llmopt-arch", &["llmopt-tensor"]),
+    ("llmopt-scheme", &["llmopt-tensor"]),
+    ("llmopt-codec", &["llmopt-scheme", "llmopt-tensor"]),
+    ("llmopt-quant", &["llmopt-scheme", "llmopt-tensor"]),
+    (
+        "llmopt-pipeline",
+        &[
+            "llmopt-arch",
+            "llmopt-checkpoint",
+            "llmopt-codec",
+            "llmopt-quant",
+            "llmopt-scheme",
+            "llmopt-tensor",
+        ],
+    ),
+    ("llmopt", &["llmopt-pipeline"]),
+    (
+        "xtask",
+        &["llmopt", "llmopt-arch", "llmopt-checkpoint", "llmopt-codec", "llmopt-scheme", "llmopt-tensor"],
+    ),
+];
+
+pub(super) fn faults() -> Result<Vec<String>> {
+    let metadata = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Value = serde_json::from_str(&metadata)?;
+    let packages = metadata["packages"].as_array().context("cargo lists packages")?;
+    let found: BTreeMap<&str, BTreeSet<&str>> = packages.iter().filter_map(edges).collect();
+    Ok(differences(&found))
+}
+
+fn edges(package: &Value) -> Option<(&str, BTreeSet<&str>)> {
+    let dependencies = package["dependencies"].as_array()?;
+    let inside = dependencies.iter().filter(|dependency| !dependency["path"].is_null());
+    let names = inside.filter_map(|dependency| dependency["name"].as_str()).collect();
+    Some((package["name"].as_str()?, names))
+}
+
+fn differences(found: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        EDGES.iter().map(|(name, sees)| (*name, sees.iter().copied().collect())).collect();
+    let names: BTreeSet<&str> = found.keys().chain(allowed.keys()).copied().collect();
+    let mut faults = Vec::new();
+    for name in names {
+        let (Some(sees), Some(may)) = (found.get(name), allowed.get(name)) else {
+            let place = if found.contains_key(name) { "the table of edges" } else { "the workspace" };
+            faults.push(format!("crate `{name}` is missing in {place}"));
+            continue;
+        };
+        faults.extend(sees.difference(may).map(|seen| format!("crate `{name}` must not see `{seen}`")));
+        faults.extend(may.difference(sees).map(|seen| {
+            format!("crate `{name}` may see `{seen}` and does not: take the edge from the table")
+        }));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_too_many_a_missing_one_and_an_unknown_crate_are_faults() {
+        let mut graph: BTreeMap<&str, BTreeSet<&str>> =
+            EDGES.iter().map(|(name, sees)| (*name, sees.iter().copied().collect())).collect();
+        assert!(differences(&graph).is_empty());
+        graph.insert("llmopt-quant", ["llmopt-codec", "llmopt-tensor"].into());
+        graph.insert("llmopt-extra", [].into());
+        assert_eq!(
+            differences(&graph),
+            [
+                "crate `llmopt-extra` is missing in the table of edges",
+                "crate `llmopt-quant` must not see `llmopt-codec`",
+                "crate `llmopt-quant` may see `llmopt-scheme` and does not: take the edge from the table",
+            ]
+        );
+    }
+}
