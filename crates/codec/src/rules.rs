@@ -350,7 +350,7 @@ mod tests {
             &["`m` has 96 rows: vllm splits over 2 devices only multiples of 64 rows, in tiles"],
         );
         check(Vllm, grouped(32), facts(96, 256), &[]);
-        check(Vllm, preset("fp8-block"), Facts { fused: last, ..facts(96, 100) }, &[]);
+        check(Vllm, preset("fp8-block"), Facts { fused: last, ..facts(96, 128) }, &[]);
         check(
             Vllm,
             preset("fp8-block"),
