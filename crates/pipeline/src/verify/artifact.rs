@@ -99,11 +99,6 @@ impl Module {
         self.is_quantized
     }
 
-    /// The ends of its tensors' names.
-    pub(super) fn suffixes(&self) -> impl Iterator<Item = &'static str> {
-        self.parts.iter().map(|(suffix, _)| *suffix)
-    }
-
     fn add(&mut self, suffix: &'static str, meta: &TensorMeta, location: Location) {
         self.parts.push((suffix, location));
         let is_dense = meta.dtype().is_plain_float() || meta.shape().len() != 2;

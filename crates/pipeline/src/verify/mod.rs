@@ -13,6 +13,7 @@ mod ignored;
 mod matrix;
 mod modules;
 mod record;
+mod recorded_files;
 mod rules;
 mod shape;
 mod tied;

@@ -65,7 +65,7 @@ pub(crate) const CASES: &[Case] = &[
     recorded(
         "merged, says the report",
         Kind::W4,
-        &[("conservation", "model.norm.weight"), ("conservation", "model.norm.weight")],
+        &[("conservation", "model.norm.weight")],
         |copy| {
             say(copy, "model.norm.weight", "what", "merged into lm_head.weight");
         },
