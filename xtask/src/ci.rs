@@ -47,7 +47,8 @@ fn kernel_tests() -> Command {
 }
 
 fn documentation() -> Command {
-    let mut command = cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
+    let mut command =
+        cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
     command.env("RUSTDOCFLAGS", "--deny warnings");
     command
 }

@@ -43,13 +43,15 @@ fn pages() -> Result<Vec<(&'static str, String)>> {
 }
 
 fn reference() -> String {
-    let note = "<!-- `cargo xtask gen` writes this from the definition that parses the command line. -->";
+    let note =
+        "<!-- `cargo xtask gen` writes this from the definition that parses the command line. -->";
     format!("{note}\n\n{}", llmopt::reference())
 }
 
 /// The page at `path` with `content` between its markers `name` and `end of name`.
 fn page(path: &str, name: &str, content: &str) -> Result<String> {
-    replaced(&text(path)?, name, content).with_context(|| format!("`{path}` has no markers `{name}`"))
+    replaced(&text(path)?, name, content)
+        .with_context(|| format!("`{path}` has no markers `{name}`"))
 }
 
 fn replaced(page: &str, name: &str, content: &str) -> Option<String> {
@@ -61,7 +63,8 @@ fn replaced(page: &str, name: &str, content: &str) -> Option<String> {
 }
 
 fn formats() -> String {
-    let mut text = String::from("| format | tensor | dtype | shape | content |\n|---|---|---|---|---|\n");
+    let mut text =
+        String::from("| format | tensor | dtype | shape | content |\n|---|---|---|---|---|\n");
     for row in llmopt_codec::formats() {
         for part in row.parts {
             let _ = writeln!(

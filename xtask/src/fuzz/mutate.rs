@@ -190,7 +190,8 @@ fn number_at(bytes: &[u8], from: usize) -> Option<Range<usize>> {
 }
 
 fn string_at(bytes: &[u8], from: usize) -> Option<Range<usize>> {
-    let quote = |from: usize| Some(from + bytes.get(from..)?.iter().position(|&byte| byte == b'"')?);
+    let quote =
+        |from: usize| Some(from + bytes.get(from..)?.iter().position(|&byte| byte == b'"')?);
     let begin = quote(from)?;
     Some(begin..quote(begin + 1)? + 1)
 }

@@ -102,7 +102,8 @@ fn header(parts: &[Vec<u8>]) {
     assert_eq!(end, data, "the tensors do not end with the data");
     let tensors: Vec<_> =
         header.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.meta.clone())).collect();
-    let (bytes, _) = Header::encode(header.metadata(), &tensors).expect("what was read can be written");
+    let (bytes, _) =
+        Header::encode(header.metadata(), &tensors).expect("what was read can be written");
     let again = Header::parse(&bytes[8..], data).expect("what was written can be read");
     assert_eq!(again.metadata(), header.metadata());
     assert_eq!(again.tensors().len(), header.tensors().len());
@@ -140,7 +141,8 @@ fn metas(header: &[u8]) -> Option<BTreeMap<String, TensorMeta>> {
     let meta = |tensor: &Value| {
         let dtype = Dtype::from_name(tensor["dtype"].as_str()?)?;
         let axis = |axis: &Value| axis.as_u64().and_then(|axis| usize::try_from(axis).ok());
-        let shape: Vec<usize> = tensor["shape"].as_array()?.iter().map(axis).collect::<Option<_>>()?;
+        let shape: Vec<usize> =
+            tensor["shape"].as_array()?.iter().map(axis).collect::<Option<_>>()?;
         TensorMeta::new(dtype, shape).ok()
     };
     tensors.map(|(name, tensor)| Some((name.clone(), meta(tensor)?))).collect()
@@ -151,7 +153,8 @@ fn quantization(parts: &[Vec<u8>]) {
     let Ok(json) = serde_json::from_slice::<Value>(&parts[0]) else { return };
     let _ = llmopt_codec::lint(&json);
     let Ok(config) = QuantizationConfig::parse(&json) else { return };
-    for module in ["model.layers.0.mlp.down_proj", "lm_head", "", "model.layers.1.self_attn.v_proj"] {
+    for module in ["model.layers.0.mlp.down_proj", "lm_head", "", "model.layers.1.self_attn.v_proj"]
+    {
         let _ = config.scheme_of(module);
     }
     let again = QuantizationConfig::parse(&config.to_json()).expect("what was written can be read");

@@ -6,7 +6,8 @@ use std::path::Path;
 
 pub(super) fn faults(files: &[String]) -> Result<Vec<String>> {
     let top = |path: &String| path.split('/').next().map(str::to_owned);
-    let mut folders: Vec<String> = files.iter().filter(|path| path.contains('/')).filter_map(top).collect();
+    let mut folders: Vec<String> =
+        files.iter().filter(|path| path.contains('/')).filter_map(top).collect();
     folders.dedup();
     let exists = |path: &Path| root().join(path).exists();
     let mut faults = Vec::new();
@@ -16,12 +17,19 @@ pub(super) fn faults(files: &[String]) -> Result<Vec<String>> {
     Ok(faults)
 }
 
-fn of_page(path: &str, page: &str, folders: &[String], exists: &dyn Fn(&Path) -> bool) -> Vec<String> {
+fn of_page(
+    path: &str,
+    page: &str,
+    folders: &[String],
+    exists: &dyn Fn(&Path) -> bool,
+) -> Vec<String> {
     let here = Path::new(path).parent().unwrap_or(Path::new(""));
     let broken = |target: &&str| !exists(&here.join(target));
-    let links = links(page).filter(broken).map(|link| format!("{path}: the link `{link}` leads nowhere"));
+    let links =
+        links(page).filter(broken).map(|link| format!("{path}: the link `{link}` leads nowhere"));
     let missing = |target: &&str| !exists(Path::new(target));
-    let paths = paths(page, folders).filter(missing).map(|name| format!("{path}: no `{name}` here"));
+    let paths =
+        paths(page, folders).filter(missing).map(|name| format!("{path}: no `{name}` here"));
     links.chain(paths).collect()
 }
 
@@ -63,7 +71,10 @@ mod tests {
         let exists = |path: &Path| there.iter().any(|known| Path::new(known) == path);
         assert_eq!(
             of_page("docs/page.md", page, &["crates".to_owned()], &exists),
-            ["docs/page.md: the link `gone.md` leads nowhere", "docs/page.md: no `crates/gone.rs` here"]
+            [
+                "docs/page.md: the link `gone.md` leads nowhere",
+                "docs/page.md: no `crates/gone.rs` here"
+            ]
         );
     }
 }

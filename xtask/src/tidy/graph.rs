@@ -29,7 +29,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("llmopt", &["llmopt-pipeline"]),
     (
         "xtask",
-        &["llmopt", "llmopt-arch", "llmopt-checkpoint", "llmopt-codec", "llmopt-scheme", "llmopt-tensor"],
+        &[
+            "llmopt",
+            "llmopt-arch",
+            "llmopt-checkpoint",
+            "llmopt-codec",
+            "llmopt-scheme",
+            "llmopt-tensor",
+        ],
     ),
 ];
 
@@ -55,11 +62,14 @@ fn differences(found: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
     let mut faults = Vec::new();
     for name in names {
         let (Some(sees), Some(may)) = (found.get(name), allowed.get(name)) else {
-            let place = if found.contains_key(name) { "the table of edges" } else { "the workspace" };
+            let place =
+                if found.contains_key(name) { "the table of edges" } else { "the workspace" };
             faults.push(format!("crate `{name}` is missing in {place}"));
             continue;
         };
-        faults.extend(sees.difference(may).map(|seen| format!("crate `{name}` must not see `{seen}`")));
+        faults.extend(
+            sees.difference(may).map(|seen| format!("crate `{name}` must not see `{seen}`")),
+        );
         faults.extend(may.difference(sees).map(|seen| {
             format!("crate `{name}` may see `{seen}` and does not: take the edge from the table")
         }));
