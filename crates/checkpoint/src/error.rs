@@ -211,8 +211,10 @@ pub(crate) fn brief(text: &str) -> String {
     shown
 }
 
+/// A path between backticks, as its user would write it: a file of the current folder without `./`.
 fn shown(path: &Path) -> String {
-    format!("`{}`", escaped(&path.to_string_lossy()))
+    let short = path.strip_prefix(".").ok().filter(|short| !short.as_os_str().is_empty());
+    format!("`{}`", escaped(&short.unwrap_or(path).to_string_lossy()))
 }
 
 fn escaped(text: &str) -> String {

@@ -140,13 +140,21 @@ impl Output {
         self.place.recover()
     }
 
-    /// The weights come last: until they have their name, the journal is there to go on with.
+    /// The weights come last, and the journal goes just before them: it must never tell of weights that
+    /// are no longer here.
     fn publish_file(self, keep: &[String]) -> Result<(), Error> {
         let weights = self.place.target.file_name();
         let (weights, beside): (Vec<_>, Vec<_>) =
             keep.iter().partition(|&name| Some(name.as_ref()) == weights);
         self.place.refuse_existing(self.force, true)?;
-        for name in beside.into_iter().chain(weights) {
+        for name in beside {
+            rename(&self.path_for(name)?, &self.place.parent.join(name))?;
+        }
+        let journal = self.place.partial.join(JOURNAL);
+        if journal.exists() {
+            fs::remove_file(&journal).map_err(|error| Error::write(&journal, error))?;
+        }
+        for name in weights {
             rename(&self.path_for(name)?, &self.place.parent.join(name))?;
         }
         sync_folder(&self.place.parent)?;

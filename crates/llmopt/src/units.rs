@@ -12,7 +12,11 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         return Err("a size is a number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB".to_owned());
     };
     let bytes = scaled(number, factor).ok_or("a size is a number and a unit, as in 8GiB")?;
-    if bytes == 0 { Err("a size of zero leaves nothing to work with".to_owned()) } else { Ok(bytes) }
+    if bytes == 0 {
+        Err("a size of zero leaves nothing to work with".to_owned())
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// `number` times `factor`, rounded down, in whole numbers throughout: 18446744073709551615 is itself.
@@ -121,7 +125,9 @@ mod tests {
         check("1.5KiB", Some(1536));
         check("0.001kB", Some(1));
         check("256MiB", Some(268_435_456));
-        for wrong in ["", "GiB", "-1", "1e9", "1.2.3", "8Gi", "0", "0.1B", "16777216TiB", "1.0000000001GiB"] {
+        for wrong in
+            ["", "GiB", "-1", "1e9", "1.2.3", "8Gi", "0", "0.1B", "16777216TiB", "1.0000000001GiB"]
+        {
             check(wrong, None);
         }
     }

@@ -19,8 +19,7 @@ pub(super) fn run(flags: &Verify) -> Result<(), Failure> {
     };
     let progress = Arc::new(Progress::new(voice));
     signal::watch(&progress, "stopping");
-    let found =
-        llmopt_pipeline::verify(&flags.artifact, &options, &*progress, &signal::CANCEL)?;
+    let found = llmopt_pipeline::verify(&flags.artifact, &options, &*progress, &signal::CANCEL)?;
     if voice.json {
         print::json(&found)?;
     } else if !voice.quiet || !found.faults.is_empty() {
@@ -28,9 +27,7 @@ pub(super) fn run(flags: &Verify) -> Result<(), Failure> {
     }
     match found.faults.len() {
         0 => Ok(()),
-        faults => {
-            Err(Failure::Faults { artifact: flags.artifact.display().to_string(), faults })
-        }
+        faults => Err(Failure::Faults { artifact: flags.artifact.display().to_string(), faults }),
     }
 }
 

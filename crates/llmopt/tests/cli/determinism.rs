@@ -8,11 +8,10 @@ fn threads_budgets_and_repetition_do_not_show_in_the_bytes() {
     let dir = Dir::with_tiny_llama();
     synthetic::bare(&dir, "bare.safetensors", 3, 1000);
     let check = |model: &str, recipe: &str| {
+        let output = if model == "bare.safetensors" { "out.safetensors" } else { "out" };
         let made = |resources: &str| {
-            dir.done(&format!("quantize {model} {recipe} {resources} -q -o out/"));
-            let tree = dir.tree("out");
-            dir.remove("out");
-            tree
+            dir.done(&format!("quantize {model} {recipe} {resources} -q --force -o {output}"));
+            dir.tree(output)
         };
         let expected = made("--threads 1 --memory 64MiB");
         for resources in
@@ -27,7 +26,7 @@ fn threads_budgets_and_repetition_do_not_show_in_the_bytes() {
     };
     check("tiny-llama", "--bits 8");
     check("tiny-llama", "--bits 4 --group-size 32 --asymmetric");
-    check("tiny-llama", "--scheme fp8-block");
-    check("bare.safetensors", "--bits 4 --group-size 8 --method rtn");
+    check("tiny-llama", "--scheme fp8-block --runtime transformers");
+    check("bare.safetensors", "--bits 4 --group-size 8 --method rtn --runtime transformers");
     check("bare.safetensors", "--scheme w8a8");
 }

@@ -74,7 +74,11 @@ impl Dir {
 
     pub(crate) fn remove(&self, name: &str) {
         let path = self.path(name);
-        if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap()
+        } else {
+            fs::remove_file(path).unwrap()
+        }
     }
 
     /// `llmopt` with arguments separated by spaces, not started yet.
@@ -99,8 +103,7 @@ impl Dir {
     /// Runs what must fail with exactly this on standard error, and nothing on standard output.
     pub(crate) fn refused(&self, args: &str, code: i32, stderr: &str) {
         let found = self.run(args);
-        let expected =
-            Ran { code: Some(code), stdout: String::new(), stderr: stderr.to_owned() };
+        let expected = Ran { code: Some(code), stdout: String::new(), stderr: stderr.to_owned() };
         assert_eq!(found, expected, "llmopt {args}\n{}", found.stderr);
     }
 }

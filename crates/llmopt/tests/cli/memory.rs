@@ -11,7 +11,8 @@ fn the_resident_peak_stays_below_the_prediction_and_the_budget() {
     let dir = Dir::new();
     synthetic::bare(&dir, "model.safetensors", 12, 2500);
     let check = |recipe: &str| {
-        let args = format!("quantize model.safetensors {recipe} --threads 2 --memory 64MiB --force");
+        let args =
+            format!("quantize model.safetensors {recipe} --threads 2 --memory 64MiB --force");
         let plan = dir.done(&format!("{args} --dry-run --json")).stdout;
         let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
         let predicted = plan["memory"]["predicted_peak"].as_u64().unwrap();
@@ -22,7 +23,7 @@ fn the_resident_peak_stays_below_the_prediction_and_the_budget() {
         assert!(peak <= predicted, "{recipe}: {peak} bytes were resident, predicted {predicted}");
     };
     check("--bits 8 --method rtn");
-    check("--bits 4 --group-size 50");
+    check("--bits 4 --group-size 50 --runtime transformers");
     check("--scheme fp8");
 }
 

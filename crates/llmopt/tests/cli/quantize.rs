@@ -21,7 +21,9 @@ fn every_scheme_writes_what_its_dry_run_promised() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|file| (file["name"].as_str().unwrap().to_owned(), file["bytes"].as_u64().unwrap()))
+            .map(|file| {
+                (file["name"].as_str().unwrap().to_owned(), file["bytes"].as_u64().unwrap())
+            })
             .collect();
         let mut found: BTreeMap<String, u64> = dir
             .tree(&output)
@@ -54,7 +56,7 @@ fn every_scheme_writes_what_its_dry_run_promised() {
             let (before, after) = (format!("tiny-llama/{side}"), format!("{output}/{side}"));
             assert!(dir.read(&before) == dir.read(&after), "{flags}: {side}");
         }
-        dir.done(&format!("verify {output} --against tiny-llama"));
+        dir.done(&format!("verify {output} --against tiny-llama --runtime transformers"));
     };
     let packed = [("weight_packed", "I32"), ("weight_scale", "BF16"), ("weight_shape", "I64")];
     let with_zeros = [packed.as_slice(), &[("weight_zero_point", "I32")]].concat();
@@ -66,7 +68,7 @@ fn every_scheme_writes_what_its_dry_run_promised() {
     check("--bits 8 --group-size channel --method rtn", "w8a16", &packed);
     check("--scheme w8a8", "w8a8", &int);
     check("--scheme fp8", "fp8", &float);
-    check("--scheme fp8-block", "fp8-block", &float);
+    check("--scheme fp8-block --runtime transformers", "fp8-block", &float);
     check("--bits 4 --format dense", "w4a16", &[("weight", "F32")]);
     check("--format dense --dense-dtype source", "w8a16", &[("weight", "BF16")]);
 }
@@ -86,14 +88,24 @@ fn config_keeps_its_keys_in_their_order_and_gains_one() {
 #[test]
 fn an_existing_output_is_refused_and_replaced_by_force() {
     let dir = Dir::with_tiny_llama();
-    dir.write("out/precious", b"kept");
+    dir.done("quantize tiny-llama -q -o out");
+    let before = dir.tree("out");
     let message = "error: `out` exists already\n\nhint: `--force` replaces it once the new one is \
                    complete; `-o` writes elsewhere\n";
-    dir.refused("quantize tiny-llama -o out", 2, message);
-    assert_eq!(dir.read("out/precious"), b"kept");
-    dir.done("quantize tiny-llama -o out --force -q");
-    assert!(!dir.path("out/precious").exists() && dir.path("out/llmopt.json").exists());
+    dir.refused("quantize tiny-llama --bits 4 -o out", 2, message);
+    assert!(dir.tree("out") == before);
+    dir.done("quantize tiny-llama --bits 4 -o out --force -q");
+    assert!(dir.tree("out") != before);
     assert_eq!(dir.names(), ["out", "tiny-llama"]);
+
+    dir.write("notes/precious", b"kept");
+    dir.refused(
+        "quantize tiny-llama -o notes --force",
+        2,
+        "error: `notes` exists and is a folder that is no model, which is never replaced\n\nhint: move \
+         it away, or choose another place with `-o`\n",
+    );
+    assert_eq!(dir.read("notes/precious"), b"kept");
 }
 
 #[test]
@@ -111,9 +123,12 @@ fn a_bare_file_becomes_a_bare_file_with_its_report_beside_it() {
     let dir = Dir::new();
     synthetic::bare(&dir, "model.safetensors", 2, 96);
     let ran = dir.done("quantize model.safetensors --bits 4");
-    assert_eq!(dir.names(), ["model-w4a16.llmopt.json", "model-w4a16.safetensors", "model.safetensors"]);
+    assert_eq!(
+        dir.names(),
+        ["model-w4a16.llmopt.json", "model-w4a16.safetensors", "model.safetensors"]
+    );
     assert_eq!(ran.stdout, "");
-    let closing = "note   runtimes need a folder with a `config.json`: `-o FOLDER/`\n\
+    let closing = "note   runtimes need a folder: put the model's `config.json` beside the input\n\
                    next   llmopt verify model-w4a16.safetensors\n";
     assert!(ran.stderr.ends_with(closing), "{}", ran.stderr);
 
@@ -123,10 +138,22 @@ fn a_bare_file_becomes_a_bare_file_with_its_report_beside_it() {
     let config: serde_json::Value = serde_json::from_str(config).unwrap();
     assert_eq!(config["quant_method"], "compressed-tensors");
     dir.done("verify model-w4a16.safetensors");
+}
 
-    dir.done("quantize model.safetensors -q -o folder/");
-    assert!(dir.path("folder/model.safetensors").exists());
-    assert!(dir.path("folder/llmopt.json").exists());
+#[test]
+fn a_file_with_a_config_beside_it_becomes_a_folder() {
+    let dir = Dir::new();
+    synthetic::bare(&dir, "in/model.safetensors", 2, 96);
+    dir.write("in/config.json", br#"{"model_type":"nobody-knows"}"#);
+    let check = |flags: &str, output: &str| {
+        dir.done(&format!("quantize in/model.safetensors -q {flags}"));
+        let tree = dir.tree(output);
+        for name in ["config.json", "llmopt.json", "model.safetensors"] {
+            assert!(tree.contains_key(&format!("{output}/{name}")), "{:?}", tree.keys());
+        }
+    };
+    check("", "in/model-w8a16");
+    check("-o folder", "folder");
 }
 
 #[test]
@@ -134,15 +161,9 @@ fn the_last_words_say_what_came_out() {
     let dir = Dir::with_tiny_llama();
     let ran = dir.done("quantize tiny-llama --bits 4 --report report.json");
     assert_eq!(ran.stdout, "");
-    let names: Vec<&str> = ran
-        .stderr
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| !name.ends_with(':'))
-        .collect();
-    assert_eq!(names.first(), Some(&"wrote"), "{}", ran.stderr);
-    assert_eq!(names.last(), Some(&"next"), "{}", ran.stderr);
-    assert!(names.contains(&"size") && names.contains(&"error"), "{}", ran.stderr);
+    let firsts = ran.stderr.lines().filter_map(|line| line.split([':', ' ']).next());
+    let firsts: Vec<&str> = firsts.collect();
+    assert_eq!(firsts, ["rewrite", "read", "wrote", "size", "error", "next"], "{}", ran.stderr);
     assert_eq!(dir.read("report.json"), dir.read("tiny-llama-w4a16/llmopt.json"));
 }
 

@@ -35,7 +35,8 @@ fn killed_at_fifty_moments_a_run_ends_with_the_same_bytes() {
 fn an_interrupted_run_says_how_to_go_on_and_leaves_no_artifact() {
     let dir = Dir::new();
     synthetic::bare(&dir, "model.safetensors", 12, 1500);
-    let args = "quantize model.safetensors --bits 4 --group-size 20 --threads 1";
+    let args =
+        "quantize model.safetensors --bits 4 --runtime transformers --group-size 20 --threads 1";
     let mut child = dir.command(&format!("{args} --json")).spawn().unwrap();
     let mut events = BufReader::new(child.stderr.take().unwrap()).lines();
     let first = events.next().unwrap().unwrap();

@@ -40,9 +40,8 @@ pub(crate) fn bf16(count: usize, seed: u64) -> Vec<u8> {
 
 /// Writes a file without a config: a norm, and so many square matrices of BF16.
 pub(crate) fn bare(dir: &Dir, name: &str, matrices: usize, side: usize) {
-    let names: Vec<String> = (0..matrices)
-        .map(|layer| format!("model.layers.{layer}.mlp.up_proj.weight"))
-        .collect();
+    let names: Vec<String> =
+        (0..matrices).map(|layer| format!("model.layers.{layer}.mlp.up_proj.weight")).collect();
     let shape = [side, side];
     let mut tensors: Vec<Tensor<'_>> =
         vec![("model.norm.weight", "BF16", &shape[..1], bf16(side, 1))];
@@ -57,7 +56,8 @@ pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 32
     }
 }

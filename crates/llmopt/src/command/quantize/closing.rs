@@ -25,7 +25,10 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
         facts.push(("fallback", format!("`{}`: {}", fallback.tensor, fallback.why)));
     }
     if !summary.folder {
-        facts.push(("note", "runtimes need a folder with a `config.json`: `-o FOLDER/`".to_owned()));
+        facts.push((
+            "note",
+            "runtimes need a folder: put the model's `config.json` beside the input".to_owned(),
+        ));
     }
     facts.push(("next", format!("llmopt verify {}", shell_word(&summary.output))));
     print::facts(&facts)

@@ -22,7 +22,8 @@ pub(super) fn told(summary: &Summary, verbose: bool) -> String {
     for file in &summary.files {
         files.row([file.name.clone(), units::count(file.bytes)]);
     }
-    files.row(["total".to_owned(), units::count(summary.files.iter().map(|file| file.bytes).sum())]);
+    files
+        .row(["total".to_owned(), units::count(summary.files.iter().map(|file| file.bytes).sum())]);
     let _ = write!(text, "\n{actions}\n{files}");
     list(&mut text, "changes of config.json", &summary.config_changes);
     let fallbacks =
