@@ -11,7 +11,7 @@ use std::ops::Range;
 
 /// Chooses the scale and the zero point of one tile.
 pub(crate) trait Fit {
-    /// `extent` is that of the tile, finite and not without width.
+    /// `extent` is that of the tile, and not all zero.
     ///
     /// Implementations are `#[inline(always)]`, with all that they call in their loops.
     fn fit(&mut self, tile: &Tile<'_>, extent: Extent, target: Target) -> Affine;
@@ -48,6 +48,12 @@ impl<'a> Tile<'a> {
         self.rows.clone().map(move |row| {
             &weights[row * row_length + columns.start..row * row_length + columns.end]
         })
+    }
+
+    /// Its weights.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len() * self.columns.len()
     }
 
     fn first_not_finite(&self) -> QuantError {
@@ -124,10 +130,9 @@ impl<F: Fit> Band<'_, F> {
             rows: self.tiles.row_range(down),
             columns: self.tiles.column_range(across),
         };
-        let extent = Extent::of(tile.segments(), self.target.symmetric);
-        if !extent.finite {
+        let Some(extent) = Extent::of(tile.segments()) else {
             return Err(tile.first_not_finite());
-        }
+        };
         let affine = match extent.magnitude() {
             0.0 => Affine { scale: self.target.stored.epsilon, zero: 0 },
             _ => self.fit.fit(&tile, extent, self.target),

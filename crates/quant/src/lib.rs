@@ -8,9 +8,12 @@
 mod band;
 mod extent;
 mod nearest;
+mod normalized;
 mod quantizer;
 mod search;
 mod stored;
+mod sums;
+mod trials;
 
 pub use nearest::Nearest;
 pub use quantizer::{QuantError, Quantizer};

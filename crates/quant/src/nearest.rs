@@ -42,7 +42,8 @@ impl Fit for Nearest {
 /// the least code.
 #[inline(always)]
 pub(crate) fn absmax(extent: Extent, target: Target) -> Affine {
-    let scale = target.stored.rounded(extent.half_spread() / target.levels.half_range());
+    let half_spread = if target.symmetric { extent.magnitude() } else { extent.half_spread() };
+    let scale = target.stored.rounded(half_spread / target.levels.half_range());
     let zero = match target.levels {
         Levels::Integer { low, high } if !target.symmetric => {
             let zero = f32::from(low) - extent.least / scale;

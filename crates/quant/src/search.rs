@@ -3,12 +3,21 @@
 use crate::band::{Affine, Fit, Target, Tile, quantized};
 use crate::extent::Extent;
 use crate::nearest::absmax;
+use crate::normalized::{Normalized, Room};
+use crate::sums::{Candidate, E4m3, Integers, LANES, Lattice, Moments, moments, squared_error};
+use crate::trials::{Axis, BATCH, Side, stages};
 use crate::{QuantError, Quantizer};
-use llmopt_scheme::{QuantizedMatrix, Scheme};
+use llmopt_scheme::{Granularity, Levels, QuantizedMatrix, Scheme};
 use llmopt_tensor::Dtype;
 use ndarray::ArrayView2;
 
-/// Error-minimizing scales, `search`.
+/// Error-minimizing scales, `search`: per tile, the least squared error that some twenty scales and
+/// zero points reach, and never more than round to nearest's.
+///
+/// For given levels `q` of the weights `w` the best scale is `sum(wq) / sum(qq)`, and what it gains
+/// over zeros is `sum(wq)^2 / sum(qq)`. So each trial rounds the weights once and is judged by the
+/// best scale for the levels that came out. Trials first span all that can be best, then close in.
+/// Scales take either sign, since one end of the integers has a code more than the other.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Search;
 
@@ -17,8 +26,15 @@ impl Quantizer for Search {
         "search"
     }
 
-    fn working_bytes(&self, _rows: usize, _columns: usize, _scheme: &Scheme) -> usize {
-        0
+    fn working_bytes(&self, rows: usize, columns: usize, scheme: &Scheme) -> usize {
+        let weights = match scheme.granularity {
+            Granularity::Channel => columns,
+            Granularity::Group(group) => group.min(columns),
+            Granularity::Block { rows: height, columns: width } => {
+                height.min(rows).saturating_mul(width.min(columns))
+            }
+        };
+        weights.saturating_add(LANES).saturating_mul(size_of::<f32>())
     }
 
     fn quantize(
@@ -27,13 +43,101 @@ impl Quantizer for Search {
         scheme: &Scheme,
         scale_dtype: Dtype,
     ) -> Result<QuantizedMatrix, QuantError> {
-        quantized(weights, scheme, scale_dtype, *self)
+        quantized(weights, scheme, scale_dtype, Room::default())
     }
 }
 
-impl Fit for Search {
+impl Fit for Room {
     #[inline(always)]
-    fn fit(&mut self, _: &Tile<'_>, extent: Extent, target: Target) -> Affine {
-        absmax(extent, target)
+    fn fit(&mut self, tile: &Tile<'_>, extent: Extent, target: Target) -> Affine {
+        let nearest = absmax(extent, target);
+        let tile = self.normalized(tile, extent);
+        match target.levels {
+            Levels::Integer { low, high } => {
+                let lattice = Integers { low: f32::from(low), high: f32::from(high) };
+                searched(lattice, &tile, target, nearest)
+            }
+            Levels::E4m3 => searched(E4m3, &tile, target, nearest),
+        }
     }
+}
+
+/// The best trial so far.
+#[derive(Clone, Copy)]
+struct Best {
+    moments: Moments,
+    zero: f32,
+    reach: f32,
+    side: Side,
+}
+
+#[inline(always)]
+fn searched(
+    lattice: impl Lattice,
+    tile: &Normalized<'_>,
+    target: Target,
+    nearest: Affine,
+) -> Affine {
+    let axis = Axis::new(tile, target);
+    let nothing = Moments { cross: 0.0, square: 1.0 };
+    let mut best = Best { moments: nothing, zero: 0.0, reach: 0.0, side: Side::First };
+    let mut step = 0.0;
+    for &stage in stages(target) {
+        let side = stage.side().unwrap_or(best.side);
+        let span = axis.span(stage, best.reach, step);
+        step = (span.end - span.start) / (stage.batches() * BATCH) as f32;
+        for batch in 0..stage.batches() {
+            let first = span.start + step * ((batch * BATCH) as f32 + 0.5);
+            best = best_of_batch(lattice, tile, &axis, side, first, step, best);
+        }
+    }
+    as_stored(lattice, tile, target, nearest, best)
+}
+
+#[inline(always)]
+fn best_of_batch(
+    lattice: impl Lattice,
+    tile: &Normalized<'_>,
+    axis: &Axis,
+    side: Side,
+    first: f32,
+    step: f32,
+    mut best: Best,
+) -> Best {
+    let mut candidates = [Candidate::default(); BATCH];
+    for k in 0..BATCH {
+        candidates[k] = axis.candidate(first + step * k as f32, side);
+    }
+    let moments = moments(lattice, tile.weights, &candidates);
+    for k in 0..BATCH {
+        if moments[k].gains_more_than(best.moments) {
+            let reach = first + step * k as f32;
+            best = Best { moments: moments[k], zero: candidates[k].zero, reach, side };
+        }
+    }
+    best
+}
+
+/// The best scale as it can be stored, or what round to nearest takes.
+#[inline(always)]
+fn as_stored(
+    lattice: impl Lattice,
+    tile: &Normalized<'_>,
+    target: Target,
+    nearest: Affine,
+    best: Best,
+) -> Affine {
+    let found = target.stored.rounded(best.moments.scale() / tile.factor);
+    let [below, above] = target.stored.neighbours(found);
+    let with = |scale| Affine { scale, zero: best.zero as i8 };
+    let (mut choice, mut least) = (nearest, f64::INFINITY);
+    for affine in [nearest, with(found), with(below), with(above)] {
+        let scale = affine.scale * tile.factor;
+        let error = squared_error(lattice, tile.weights, scale, f32::from(affine.zero));
+        if error < least {
+            // What is not less for certain, given how sums are rounded, does not count as less.
+            (choice, least) = (affine, error * (1.0 - 1e-5));
+        }
+    }
+    choice
 }

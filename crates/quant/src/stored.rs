@@ -42,12 +42,12 @@ impl Stored {
         rounded(self.dtype, magnitude).copysign(scale)
     }
 
-    /// `scale`, itself a stored value, and the values below and above it.
+    /// The stored values next to `scale`, itself one: the smaller and the greater in magnitude.
     #[inline(always)]
-    pub(crate) fn neighbours(self, scale: f32) -> [f32; 3] {
+    pub(crate) fn neighbours(self, scale: f32) -> [f32; 2] {
         let bits = scale.to_bits();
         let stepped = |bits| self.rounded(f32::from_bits(bits));
-        [scale, stepped(bits - self.step), stepped(bits + self.step)]
+        [stepped(bits - self.step), stepped(bits + self.step)]
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
     fn neighbours_are_one_step_away() {
         let check = |dtype, scale, below, above| {
             let stored = Stored::new(dtype).expect("a type of scales");
-            assert_eq!(stored.neighbours(scale), [scale, below, above]);
+            assert_eq!(stored.neighbours(scale), [below, above]);
         };
         check(Dtype::BF16, 1.0, 0.996_093_75, 1.007_812_5);
         check(Dtype::BF16, -1.0, -0.996_093_75, -1.007_812_5);
