@@ -1,6 +1,112 @@
-//! Soon.
+//! `cargo xtask interop`: artifacts of every scheme and family, loaded by Transformers itself.
+//!
+//! The program is asked for an artifact and for its dense twin; `xtask/interop/load.py` loads both and
+//! compares them. Where Transformers cannot load what a scheme makes of a family, the program must
+//! refuse to make it.
+
+mod cases;
+mod environment;
+
 use crate::options::Options;
-use anyhow::Result;
-pub(crate) fn run(options: Options) -> Result<()> {
-    options.done()
+use crate::repository::{command, release_binary, root, scratch, succeed};
+use anyhow::{Context, Result, ensure};
+use cases::{Case, Expected};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub(crate) fn run(mut options: Options) -> Result<()> {
+    let folder: Option<PathBuf> = options.value("--env")?;
+    let only: Option<String> = options.value("--only")?;
+    options.done()?;
+    let python = environment::python(folder)?;
+    let program = release_binary()?;
+    let place = scratch("interop");
+    if place.exists() {
+        fs::remove_dir_all(&place)?;
+    }
+    fs::create_dir_all(&place)?;
+    let chosen = |case: &Case| only.as_deref().is_none_or(|text| case.name().contains(text));
+    let cases: Vec<Case> = cases::all()?.into_iter().filter(chosen).collect();
+    let mut tally = Tally::default();
+    let mut loads = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        tally.count(case, made(&program, &place.join(number.to_string()), case), &mut loads);
+    }
+    let (list, results) = (place.join("cases.json"), place.join("results.json"));
+    fs::write(&list, Value::from(loads).to_string())?;
+    let script = root().join("xtask/interop/load.py");
+    succeed(Command::new(python).arg(script).arg(&list).arg(&results).current_dir(&place))?;
+    tally.add(&results)?;
+    println!("\n{} passed, {} failed", tally.passed, tally.failed);
+    ensure!(tally.failed == 0 && tally.passed > 0, "Transformers and the program disagree");
+    Ok(())
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+impl Tally {
+    /// A refusal ends here; an artifact still has to be loaded.
+    fn count(&mut self, case: &Case, made: Result<Option<Value>>, loads: &mut Vec<Value>) {
+        match made {
+            Ok(Some(load)) => loads.push(load),
+            Ok(None) => {
+                self.passed += 1;
+                println!("ok     {:<47}  refused, as it must be", case.name());
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("FAILED {:<47}  {error:#}", case.name());
+            }
+        }
+    }
+
+    fn add(&mut self, results: &Path) -> Result<()> {
+        let results: Value = serde_json::from_slice(&fs::read(results)?)?;
+        self.passed += results["passed"].as_u64().context("results count")?;
+        self.failed += results["failed"].as_u64().context("results count")?;
+        Ok(())
+    }
+}
+
+/// Makes a case's artifact and twin in `folder`; `None` if the program refuses and should.
+fn made(program: &Path, folder: &Path, case: &Case) -> Result<Option<Value>> {
+    let (artifact, twin) = (folder.join("artifact"), folder.join("twin"));
+    fs::create_dir_all(folder)?;
+    let refused = quantize(program, case, &artifact, &[])?;
+    match (case.expected, refused) {
+        (Expected::Loads, None) => {}
+        (Expected::Loads, Some(why)) => anyhow::bail!("refused: {why}"),
+        (Expected::Refused(word), Some(why)) => {
+            ensure!(why.contains(word), "refused without a word of {word}: {why}");
+            return Ok(None);
+        }
+        (Expected::Refused(_), None) => anyhow::bail!("not refused, although it does not load"),
+    }
+    let (dtype, dense) = if case.keeps_dtype { ("auto", "source") } else { ("float32", "f32") };
+    let refused = quantize(program, case, &twin, &["--format", "dense", "--dense-dtype", dense])?;
+    ensure!(refused.is_none(), "its twin is refused: {}", refused.unwrap_or_default());
+    Ok(Some(json!({
+        "name": case.name(), "artifact": artifact, "twin": twin, "dtype": dtype,
+        "activations": case.has_activations(),
+    })))
+}
+
+/// Runs `quantize`; says why if the request is refused.
+fn quantize(program: &Path, case: &Case, output: &Path, more: &[&str]) -> Result<Option<String>> {
+    let program = program.to_str().context("paths are text")?;
+    let mut command = command(program, &["quantize", "--quiet"]);
+    command.arg(&case.model).args(case.options).args(more).arg("--output").arg(output);
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
+    match output.status.code() {
+        Some(0) => Ok(None),
+        Some(2) => Ok(Some(said)),
+        _ => anyhow::bail!("{}: {said}", output.status),
+    }
 }

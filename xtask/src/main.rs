@@ -33,7 +33,7 @@ cargo xtask WORD [options]
   bench [WHAT..] [--dir D]  our side of docs/benchmarks.md: speed, memory, inspect, start
         [--runs N]
   interop [--env DIR]       artifacts of every scheme and family, loaded by Transformers
-          [--only TEXT] [--keep DIR]
+          [--only TEXT]
 ";
 
 fn main() -> ExitCode {

@@ -1,4 +1,8 @@
 //! Small damage to a text, some of it blind, some that knows what JSON is made of.
+//!
+//! Every mutation takes a `Vec`, although some would do with a slice: they share one signature.
+
+#![expect(clippy::ptr_arg, reason = "mutations share a signature")]
 
 use crate::random::Generator;
 use std::ops::Range;
