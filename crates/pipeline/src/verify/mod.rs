@@ -12,16 +12,19 @@ mod findings;
 mod ignored;
 mod matrix;
 mod modules;
+mod planned;
 mod record;
 mod recorded_files;
 mod rules;
 mod shape;
 mod tied;
 
-use crate::{Cancel, Error, Events, Plan, Runtime, Silent};
+use crate::{Cancel, Error, Events, Plan, Runtime};
 use artifact::Artifact;
 use findings::Findings;
+use llmopt_arch::Model;
 use llmopt_checkpoint::Source;
+use modules::Matrices;
 use record::Record;
 use rules::Rules;
 use serde::Serialize;
@@ -47,11 +50,12 @@ pub fn verify(
         events,
         cancel,
     };
-    examined(path, &request)
+    examined(path, |source, findings| examine(source, &request, findings))
 }
 
 /// Verifies what a run wrote to `folder`, before it gets its name. The sweep has read the data back
-/// already.
+/// already, and the plan is still in memory: it takes the place of report and source, and its model
+/// that of a second one.
 ///
 /// # Errors
 /// [`Error::Unsound`] with everything that is wrong.
@@ -60,18 +64,19 @@ pub(crate) fn before_publishing(plan: &Plan, folder: &Path, cancel: &Cancel) -> 
         Some(shard) if plan.bare => folder.join(&shard.name),
         _ => folder.to_owned(),
     };
-    let request = Request {
-        rules: Rules {
-            runtimes: &plan.recipe.runtimes,
-            tensor_parallel: plan.recipe.tensor_parallel,
-        },
-        against: None,
-        quick: true,
-        threads: plan.memory.workers,
-        events: &Silent,
-        cancel,
-    };
-    match examined(&path, &request)?.faults {
+    let rules =
+        Rules { runtimes: &plan.recipe.runtimes, tensor_parallel: plan.recipe.tensor_parallel };
+    let found = examined(&path, |source, findings| {
+        if cancel.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
+        let artifact = Artifact::new(source, findings);
+        files::check(&artifact, findings)?;
+        let matrices = modules::check(&artifact, findings)?;
+        planned::check(plan, &artifact, &matrices, findings);
+        check_loading(&artifact, &plan.model, &matrices, rules, true, findings)
+    });
+    match found?.faults {
         faults if faults.is_empty() => Ok(()),
         faults => Err(Error::Unsound(faults)),
     }
@@ -87,11 +92,14 @@ struct Request<'a> {
     cancel: &'a Cancel,
 }
 
-/// What is found at `path`. Files that cannot be opened because they are wrong are a fault.
-fn examined(path: &Path, request: &Request<'_>) -> Result<Verification, Error> {
+/// What `examine` finds at `path`. Files that cannot be opened because they are wrong are a fault.
+fn examined(
+    path: &Path,
+    examine: impl FnOnce(Source, &mut Findings) -> Result<(), Error>,
+) -> Result<Verification, Error> {
     let mut findings = Findings::default();
     match Source::open(path) {
-        Ok(source) => examine(source, request, &mut findings)?,
+        Ok(source) => examine(source, &mut findings)?,
         Err(error) if error.is_input() => files::refused(&error, &mut findings),
         Err(error) => return Err(error.into()),
     }
@@ -106,9 +114,7 @@ fn examine(source: Source, request: &Request<'_>, findings: &mut Findings) -> Re
     let matrices = modules::check(&artifact, findings)?;
     let model = binding::check(&artifact, &matrices, record.as_ref(), findings);
     if let Some(model) = &model {
-        ignored::check(&artifact, model, &matrices, findings);
-        rules::check(&artifact, model, &matrices, request.rules, findings);
-        tied::check(&artifact, model, request.quick, findings)?;
+        check_loading(&artifact, model, &matrices, request.rules, request.quick, findings)?;
     }
     if let Some(record) = &record {
         record.check_tensors(&artifact, findings);
@@ -125,6 +131,20 @@ fn examine(source: Source, request: &Request<'_>, findings: &mut Findings) -> Re
         against::check(&artifact, &matrices, record.as_ref(), path, request, findings)?;
     }
     Ok(())
+}
+
+/// Whether loaders and kernels will take the matrices for what they are.
+fn check_loading(
+    artifact: &Artifact,
+    model: &Model,
+    matrices: &Matrices<'_>,
+    rules: Rules<'_>,
+    quick: bool,
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    ignored::check(artifact, model, matrices, findings);
+    rules::check(artifact, model, matrices, rules, findings);
+    tied::check(artifact, model, quick, findings)
 }
 
 /// Something wrong with an artifact.

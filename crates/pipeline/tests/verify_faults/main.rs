@@ -5,13 +5,13 @@
 mod artifact;
 mod planted;
 
-use artifact::{Copy, Kind, faults, made};
+use artifact::{Copy, Kind, Tensors, faults, made};
 use llmopt_pipeline::{
-    Blame, Cancel, DenseDtype, Format, Method, Recipe, Runtime, Scheme, Silent, VerifyOptions,
-    verify,
+    Blame, Cancel, DenseDtype, Error, Events, Format, Method, Recipe, Resources, Runtime, Scheme,
+    Silent, Target, VerifyOptions, plan, quantize, verify,
 };
 use planted::Case;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn sound_artifacts_have_no_fault() {
@@ -71,6 +71,37 @@ fn a_dense_model_is_verified_as_far_as_it_goes() {
     let options =
         VerifyOptions { runtimes: Vec::new(), against: Some(model.clone()), quick: false };
     assert_eq!(faults(&model, &options), []);
+}
+
+/// Damages what was written once it was read back.
+struct Saboteur {
+    weights: PathBuf,
+}
+
+impl Events for Saboteur {
+    fn stage_finished(&self, stage: &'static str) {
+        if stage == "read back" {
+            let mut tensors = Tensors::read(&self.weights);
+            tensors.remove("model.norm.weight");
+            tensors.write(&self.weights);
+        }
+    }
+}
+
+#[test]
+fn an_artifact_that_is_not_as_planned_does_not_get_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("out");
+    let target = Target { output: Some(output.clone()), force: false };
+    let recipe = Recipe::new(Scheme::preset("w8a16").expect("a preset"));
+    let resources = Resources { memory: 1 << 30, threads: 2 };
+    let plan = plan(&Kind::W8.source(), &target, &recipe, resources).expect("a plan");
+    let saboteur = Saboteur { weights: folder.path().join("out.partial/model.safetensors") };
+    let error = quantize(&plan, &saboteur, &Cancel::new()).expect_err("a tensor is missing");
+    let Error::Unsound(faults) = error else { panic!("{error}") };
+    let found: Vec<_> = faults.iter().map(|fault| (fault.code, fault.subject.as_str())).collect();
+    assert_eq!(found[0], ("conservation", "model.norm.weight"));
+    assert!(!output.exists());
 }
 
 #[test]
