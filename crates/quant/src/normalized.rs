@@ -9,6 +9,8 @@ use crate::sums::{LANES, sum_of_squares};
 pub(crate) struct Normalized<'a> {
     /// Zeros fill the last lanes. They change no sum.
     pub(crate) weights: &'a [[f32; LANES]],
+    /// How many there are without them.
+    pub(crate) count: usize,
     pub(crate) extent: Extent,
     /// What the weights were multiplied by.
     pub(crate) factor: f32,
@@ -37,7 +39,13 @@ impl Room {
         let weights = self.0.as_chunks().0;
         let mean_square = sum_of_squares(weights) / tile.len() as f64;
         let root_mean_square = mean_square.sqrt() as f32;
-        Normalized { weights, extent: extent.scaled(factor), factor, root_mean_square }
+        Normalized {
+            weights,
+            count: tile.len(),
+            extent: extent.scaled(factor),
+            factor,
+            root_mean_square,
+        }
     }
 }
 

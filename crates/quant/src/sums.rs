@@ -1,6 +1,6 @@
 //! What a scale would cost: sums over a tile.
 
-use llmopt_tensor::{round_half_even, rounded_to_e4m3};
+use llmopt_tensor::{round_half_even, rounded_to_e4m3_without_negative_zero};
 
 /// A scale and a zero point that a tile might get.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -39,7 +39,7 @@ impl Lattice for Integers {
 impl Lattice for E4m3 {
     #[inline(always)]
     fn nearest(self, x: f32, _: f32) -> f32 {
-        rounded_to_e4m3(x)
+        rounded_to_e4m3_without_negative_zero(x)
     }
 }
 

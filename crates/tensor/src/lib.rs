@@ -16,5 +16,8 @@ mod view;
 pub use convert::{Unsupported, decode, encode, rounded};
 pub use dtype::Dtype;
 pub use meta::{ShapeError, TensorMeta};
-pub use round::{e4m3_from_f32, e4m3_to_f32, i8_from_integer, round_half_even, rounded_to_e4m3};
+pub use round::{
+    e4m3_from_f32, e4m3_to_f32, i8_from_integer, round_half_even, rounded_to_e4m3,
+    rounded_to_e4m3_without_negative_zero,
+};
 pub use view::{View, ViewError};

@@ -19,11 +19,17 @@ pub fn i8_from_integer(x: f32) -> i8 {
 /// The nearest E4M3 value, ties to even, clamped to ±448. NaN stays NaN.
 #[inline(always)]
 pub fn rounded_to_e4m3(x: f32) -> f32 {
+    rounded_to_e4m3_without_negative_zero(x).copysign(x)
+}
+
+/// Like [`rounded_to_e4m3`], in three instructions fewer, but zero is always positive.
+#[inline(always)]
+pub fn rounded_to_e4m3_without_negative_zero(x: f32) -> f32 {
     let x = x.clamp(-448.0, 448.0);
     // A significand has three bits, but below 2^-6 the values are multiples of 2^-9.
-    let binade = f32::from_bits(x.to_bits() & 0x7f80_0000);
-    let magic = MAGIC / 8.0 * if binade < 1.0 / 64.0 { 1.0 / 64.0 } else { binade };
-    ((x + magic) - magic).copysign(x)
+    let binade = (x.to_bits() & 0x7f80_0000).max((127 - 6) << 23);
+    let magic = f32::from_bits(binade + (MAGIC / 8.0).to_bits() - 1f32.to_bits());
+    (x + magic) - magic
 }
 
 /// The E4M3 code nearest to `x`: sign, four bits of exponent with bias 7, three of significand.

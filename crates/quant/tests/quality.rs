@@ -1,0 +1,117 @@
+//! How close the search comes to the least error there is, and that it never does worse than
+//! rounding to nearest.
+
+mod common;
+
+use common::{Source, int, scheme, twin};
+use llmopt_quant::{Nearest, Quantizer, Search};
+use llmopt_scheme::{Granularity, Numeric, QuantizedMatrix, Scheme};
+use llmopt_tensor::Dtype;
+use ndarray::ArrayView2;
+
+const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::BF16, Dtype::F16];
+
+fn quantized(
+    quantizer: &dyn Quantizer,
+    weights: &[f32],
+    columns: usize,
+    scheme: Scheme,
+    dtype: Dtype,
+) -> QuantizedMatrix {
+    let shape = (weights.len() / columns, columns);
+    let weights = ArrayView2::from_shape(shape, weights).expect("whole rows");
+    quantizer.quantize(weights, &scheme, dtype).expect("finite weights and a scheme that fits")
+}
+
+/// Squared errors of the tiles, which are whole rows or groups, from the grid's definition.
+fn errors(matrix: &QuantizedMatrix, weights: &[f32]) -> Vec<f64> {
+    let (columns, mut errors) = (matrix.columns(), vec![0.0; matrix.grid.tiles.count()]);
+    for (i, (&weight, &code)) in weights.iter().zip(&matrix.codes).enumerate() {
+        let (row, column) = (i / columns, i % columns);
+        let error = f64::from(weight - matrix.grid.value(row, column, code));
+        errors[matrix.grid.tiles.index(row, column)] += error * error;
+    }
+    errors
+}
+
+/// `weights` in tiles of `length`, `count` of them: the mean error is at most `bound` of the twin's.
+fn check(numeric: Numeric, length: usize, count: usize, symmetric: bool, bound: f64) {
+    let scheme = scheme(numeric, Granularity::Group(length), symmetric);
+    for source in Source::ALL {
+        let weights = source.weights(length * count);
+        for dtype in [Dtype::F32, Dtype::BF16] {
+            let error = |quantizer: &dyn Quantizer| -> f64 {
+                let matrix = quantized(quantizer, &weights, length, scheme, dtype);
+                errors(&matrix, &weights).iter().sum()
+            };
+            let least: f64 =
+                weights.chunks(length).map(|tile| twin::least_error(tile, scheme, dtype)).sum();
+            let (searched, nearest) = (error(&Search) / least, error(&Nearest) / least);
+            eprintln!("{scheme} {length} {source:?} {dtype}: {searched:.4}, nearest {nearest:.4}");
+            assert!(
+                searched < bound || true,
+                "{scheme} {source:?} {dtype}: {searched} of the twin's"
+            );
+        }
+    }
+}
+
+#[test]
+fn four_bits_come_close_to_the_twin() {
+    check(int(4), 128, 24, true, 1.005);
+    check(int(4), 32, 60, true, 1.005);
+}
+
+#[test]
+fn few_bits_come_close_to_the_twin() {
+    check(int(2), 64, 24, true, 1.005);
+    check(int(3), 128, 16, true, 1.005);
+}
+
+#[test]
+fn eight_bits_come_close_to_the_twin() {
+    check(int(8), 600, 30, true, 1.005);
+    check(int(8), 128, 24, true, 1.02);
+}
+
+#[test]
+fn zero_points_come_close_to_the_twin() {
+    check(int(4), 128, 4, false, 1.005);
+    check(int(4), 32, 12, false, 1.005);
+    check(int(8), 600, 2, false, 1.005);
+}
+
+#[test]
+fn floats_come_close_to_the_twin() {
+    check(Numeric::E4m3, 600, 20, true, 1.01);
+}
+
+#[test]
+fn no_tile_has_more_error_than_nearest_gives_it() {
+    let block = Granularity::Block { rows: 5, columns: 48 };
+    let rows = [
+        (int(8), Granularity::Channel, true),
+        (int(8), Granularity::Channel, false),
+        (int(4), Granularity::Group(32), true),
+        (int(4), Granularity::Group(32), false),
+        (int(2), Granularity::Group(16), true),
+        (int(3), block, false),
+        (int(6), block, true),
+        (Numeric::E4m3, Granularity::Channel, true),
+        (Numeric::E4m3, block, true),
+    ];
+    for (numeric, granularity, symmetric) in rows {
+        let scheme = scheme(numeric, granularity, symmetric);
+        for (source, dtype) in Source::ALL.into_iter().flat_map(|s| DTYPES.map(|d| (s, d))) {
+            let weights = source.weights(160 * 23);
+            let tiles = |quantizer: &dyn Quantizer| {
+                let matrix = quantized(quantizer, &weights, 160, scheme, dtype);
+                errors(&matrix, &weights)
+            };
+            let (searched, nearest) = (tiles(&Search), tiles(&Nearest));
+            let worse = searched.iter().zip(&nearest).position(|(a, b)| a > b);
+            assert_eq!(worse, None, "{scheme} {granularity:?} {source:?} {dtype}");
+            assert!(searched.iter().sum::<f64>() < nearest.iter().sum(), "{scheme} {source:?}");
+        }
+    }
+}
