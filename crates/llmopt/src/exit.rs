@@ -1,7 +1,7 @@
 //! Exit codes: the one place that decides them.
 
 use crate::failure::Failure;
-use llmopt_pipeline::Blame;
+use llmopt_pipeline::{Blame, Error};
 use std::process::ExitCode;
 
 /// The code that tells a script what became of the run.
@@ -13,13 +13,17 @@ pub(crate) fn code(result: &Result<(), Failure>) -> ExitCode {
         Err(Failure::Flags(_)) => DONE,
         Err(Failure::Faults { .. }) => INPUT,
         Err(Failure::Standard(_)) => SYSTEM,
-        Err(Failure::Run(llmopt_pipeline::Error::Interrupted)) => INTERRUPTED,
-        Err(Failure::Run(error)) => match error.blame() {
-            Blame::Request => REQUEST,
-            Blame::Input => INPUT,
-            Blame::System => SYSTEM,
-        },
+        Err(Failure::Run(error)) => of_run(error),
     })
+}
+
+fn of_run(error: &Error) -> u8 {
+    match (error, error.blame()) {
+        (Error::Interrupted, _) => INTERRUPTED,
+        (_, Blame::Request) => REQUEST,
+        (_, Blame::Input) => INPUT,
+        (_, Blame::System) => SYSTEM,
+    }
 }
 
 /// Ends the program at once, for whoever asks a second time.

@@ -13,7 +13,7 @@ pub(crate) enum Failure {
     /// The flags contradict each other, or ask for what this version does not have.
     Refused(Refusal),
     /// The library refused or failed.
-    Run(llmopt_pipeline::Error),
+    Run(Box<llmopt_pipeline::Error>),
     /// An artifact was checked and is not sound.
     Faults {
         /// Which.
@@ -98,6 +98,6 @@ impl From<Refusal> for Failure {
 
 impl From<llmopt_pipeline::Error> for Failure {
     fn from(error: llmopt_pipeline::Error) -> Self {
-        Self::Run(error)
+        Self::Run(Box::new(error))
     }
 }

@@ -184,7 +184,7 @@ fn a_file_that_may_not_be_read_is_named() {
     let dir = Dir::new();
     synthetic::bare(&dir, "model.safetensors", 1, 64);
     let path = dir.path("model.safetensors");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::File::open(&path).is_ok() {
         println!("skipped: this user may read every file");
         return;

@@ -28,7 +28,30 @@ fn a_bare_file_is_described_for_people() {
     synthetic::bare(&dir, "model.safetensors", 2, 128);
     let ran = dir.done("inspect model.safetensors");
     assert_eq!(ran.stderr, "");
-    println!("{}", ran.stdout);
+    // 64.53 KiB: two matrices of 32 KiB, a norm of 256 bytes, 8 bytes of length, and the header.
+    let expected = "\
+model        `model.safetensors`
+family       unknown: there is no config
+layers       2
+parameters   32,896
+size         64.53 KiB in 1 shard
+quantizable  32,768 parameters in 2 matrices, 99.2 % of the size
+
+role    tensors  parameters       size
+linear        2      32,768  64.00 KiB
+norm          1         128      256 B
+
+dtype  tensors  parameters       size
+BF16         3      32,896  64.25 KiB
+
+scheme           size   share  bits per weight  note
+w8a16       32.78 KiB  51.0 %             8.16
+w4a16 g128  16.78 KiB  26.1 %             4.18
+w8a8        32.75 KiB  51.0 %             8.16
+fp8         32.75 KiB  51.0 %             8.16
+fp8-block   32.25 KiB  50.2 %             8.03
+";
+    assert_eq!(ran.stdout, expected, "{}", ran.stdout);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::dir::{Dir, interrupt};
 use crate::synthetic::{self, Random};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
@@ -9,26 +10,30 @@ use std::time::{Duration, Instant};
 fn killed_at_fifty_moments_a_run_ends_with_the_same_bytes() {
     let dir = Dir::new();
     synthetic::bare(&dir, "model.safetensors", 12, 1500);
-    let args = "quantize model.safetensors --bits 8 --threads 2 -q -o out.safetensors";
-    let started = Instant::now();
-    dir.done(args);
-    let whole = started.elapsed();
-    let expected = outputs(&dir);
-
+    synthetic::bare(&dir, "model/model.safetensors", 12, 1500);
+    dir.write("model/config.json", br#"{"model_type":"nobody-knows"}"#);
     let mut random = Random(7);
-    for _ in 0..50 {
-        remove_outputs(&dir);
-        let mut child = dir.command(args).spawn().unwrap();
-        // Up to a quarter of a run at a time: most attempts go on from an earlier one.
-        std::thread::sleep(whole * (random.next() % 1000) as u32 / 4000);
-        // It may be done already; then there is nothing to kill.
-        let _ = child.kill();
-        child.wait().unwrap();
-    }
-    remove_outputs(&dir);
-    dir.done(args);
-    assert!(outputs(&dir) == expected, "the bytes differ after 50 kills");
-    assert_eq!(dir.names(), ["model.safetensors", "out.llmopt.json", "out.safetensors"]);
+    let mut check = |model: &str, output: &str| {
+        let args = format!("quantize {model} --bits 8 --threads 2 -q -o {output}");
+        let started = Instant::now();
+        dir.done(&args);
+        let whole = started.elapsed();
+        let (names, expected) = (dir.names(), taken(&dir));
+        for _ in 0..25 {
+            let mut child = dir.command(&args).spawn().unwrap();
+            // Up to a quarter of a run at a time: most attempts go on from an earlier one.
+            std::thread::sleep(whole * (random.next() % 1000) as u32 / 4000);
+            // It may be done already; then there is nothing to kill.
+            let _ = child.kill();
+            child.wait().unwrap();
+            taken(&dir);
+        }
+        dir.done(&args);
+        assert_eq!(dir.names(), names);
+        assert!(taken(&dir) == expected, "{output}: the bytes differ after 25 kills");
+    };
+    check("model.safetensors", "out.safetensors");
+    check("model", "out");
 }
 
 #[test]
@@ -65,8 +70,7 @@ fn another_command_does_not_go_on_with_the_work_of_an_interrupted_one() {
         format!("quantize model.safetensors --method {method} --threads 1 -q -o out.safetensors")
     };
     dir.done(&args("rtn"));
-    let expected = outputs(&dir);
-    remove_outputs(&dir);
+    let expected = taken(&dir);
     let mut child = dir.command(&args("search")).spawn().unwrap();
     let patience = Instant::now();
     while !dir.path("out.safetensors.partial").exists() && patience.elapsed().as_secs() < 60 {
@@ -75,20 +79,19 @@ fn another_command_does_not_go_on_with_the_work_of_an_interrupted_one() {
     std::thread::sleep(Duration::from_millis(20));
     let _ = child.kill();
     child.wait().unwrap();
-    remove_outputs(&dir);
+    taken(&dir);
     dir.done(&args("rtn"));
-    assert!(outputs(&dir) == expected, "the bytes differ");
+    assert!(taken(&dir) == expected, "the bytes differ");
 }
 
-fn outputs(dir: &Dir) -> [Vec<u8>; 2] {
-    [dir.read("out.safetensors"), dir.read("out.llmopt.json")]
-}
-
-/// Published outputs, not the work of an attempt that was stopped.
-fn remove_outputs(dir: &Dir) {
-    for name in ["out.safetensors", "out.llmopt.json"] {
+/// Published outputs, which are removed; not the work of an attempt that was stopped.
+fn taken(dir: &Dir) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for name in ["out", "out.safetensors", "out.llmopt.json"] {
         if dir.path(name).exists() {
+            files.extend(dir.tree(name));
             dir.remove(name);
         }
     }
+    files
 }
