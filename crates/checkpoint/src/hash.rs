@@ -4,7 +4,7 @@ use crate::Error;
 use crate::file::open_regular;
 use sha2::Digest;
 use std::fmt::Write;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// A hash that grows with what it is shown.
@@ -28,6 +28,36 @@ impl Sha256 {
             write!(hex, "{byte:02x}").expect("a string takes any text");
             hex
         })
+    }
+}
+
+/// A writer that hashes what it passes on.
+pub(crate) struct Hashing<W> {
+    hash: Sha256,
+    out: W,
+}
+
+impl<W> Hashing<W> {
+    /// Passes on to `out`.
+    pub(crate) fn new(out: W) -> Self {
+        Self { hash: Sha256::new(), out }
+    }
+
+    /// The hash of everything that was written.
+    pub(crate) fn finish(self) -> String {
+        self.hash.finish()
+    }
+}
+
+impl<W: io::Write> io::Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -38,10 +38,17 @@ impl Index {
         &self.weight_map
     }
 
-    /// Whether `metadata` is there, without which Transformers does not load the folder.
-    pub fn has_metadata(&self) -> bool {
-        self.has_metadata
+    /// What it says besides its map.
+    pub fn facts(&self) -> IndexFacts {
+        IndexFacts { has_metadata: self.has_metadata }
     }
+}
+
+/// What is left to know of an index once its map was held against the shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexFacts {
+    /// Whether `metadata` is there, without which Transformers does not load the folder.
+    pub has_metadata: bool,
 }
 
 /// Why an index is refused.

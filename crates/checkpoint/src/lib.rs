@@ -35,7 +35,7 @@ pub use file::{read_bytes, read_text, write_file};
 pub use folder::visible_names;
 pub use hash::{Sha256, sha256, sha256_file};
 pub use header::{Header, HeaderEntry, HeaderError};
-pub use index::{Index, IndexError};
+pub use index::{Index, IndexError, IndexFacts};
 pub use journal::Journal;
 pub use output::{OutFile, Output, OutputOptions};
 pub use shard::Shard;

@@ -2,13 +2,13 @@
 
 use crate::disk::reserve;
 use crate::file::open_regular;
-use crate::hash::PIECE_BYTES;
+use crate::hash::{Hashing, PIECE_BYTES};
 use crate::lock::{LOCK, Lock};
 use crate::place::{Place, rename, sync_folder};
 use crate::{Error, Journal, RequestError, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -95,6 +95,21 @@ impl Output {
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path_for(name)?;
         fs::write(&path, bytes).map_err(|error| Error::write(&path, error))
+    }
+
+    /// Writes a file piece by piece and returns the hash of what was written.
+    pub fn write_with(
+        &self,
+        name: &str,
+        content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<String, Error> {
+        let path = self.path_for(name)?;
+        let failed = |error| Error::write(&path, error);
+        let file = File::create(&path).map_err(failed)?;
+        let mut out = BufWriter::new(Hashing::new(file));
+        content(&mut out).map_err(failed)?;
+        let hashing = out.into_inner().map_err(|error| failed(error.into_error()))?;
+        Ok(hashing.finish())
     }
 
     /// Copies the file `from` and returns the hash of what was copied.

@@ -5,7 +5,9 @@ use crate::file::read_bytes;
 use crate::folder::visible_names;
 use crate::header::MAX_HEADER_BYTES;
 use crate::side::{is_foreign_weights, side_files};
-use crate::{Config, Error, HeaderEntry, Index, ModelError, RequestError, Shard, SideFile};
+use crate::{
+    Config, Error, HeaderEntry, Index, IndexFacts, ModelError, RequestError, Shard, SideFile,
+};
 use llmopt_tensor::TensorMeta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,7 +22,7 @@ pub struct Source {
     is_folder: bool,
     shards: Vec<Shard>,
     tensors: BTreeMap<String, Location>,
-    index: Option<Index>,
+    index: Option<IndexFacts>,
     config: Option<ConfigFile>,
     side_files: Vec<SideFile>,
 }
@@ -111,7 +113,7 @@ impl Source {
             is_folder: path == root,
             shards,
             tensors,
-            index,
+            index: index.map(|index| index.facts()),
             config,
             side_files,
         })
@@ -155,9 +157,9 @@ impl Source {
         self.entry(name).map(|(_, entry)| &entry.meta)
     }
 
-    /// The index, where there is one.
-    pub fn index(&self) -> Option<&Index> {
-        self.index.as_ref()
+    /// What the index says besides its map, where there is one.
+    pub fn index(&self) -> Option<IndexFacts> {
+        self.index
     }
 
     /// `config.json`, which only a single file can be without.

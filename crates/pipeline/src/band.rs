@@ -35,30 +35,37 @@ impl<'a> Band<'a> {
         Ok(self.shard.read_tensor(self.entry, range, bytes)?)
     }
 
-    /// Rewrites the band; `bytes` are those that were read.
-    pub(crate) fn rewritten(&self, bytes: &'a [u8]) -> Result<Rewritten<'a>, Error> {
+    /// Rewrites the band; `bytes` are those that were read, `weights` is room to work in.
+    pub(crate) fn rewritten(
+        &self,
+        bytes: &'a [u8],
+        weights: &mut Vec<f32>,
+    ) -> Result<Rewritten<'a>, Error> {
         match &self.place.action {
             Action::Keep => Ok(lossless(vec![Cow::Borrowed(bytes)])),
             Action::Omit { .. } => Ok(lossless(Vec::new())),
-            Action::Dense(None) => Ok(lossless(vec![self.stored(&self.weights(bytes)?)])),
+            Action::Dense(None) => {
+                self.decode(bytes, weights)?;
+                Ok(lossless(vec![self.stored(weights)]))
+            }
             Action::Quantize(scheme) => {
-                let weights = self.weights(bytes)?;
-                let (matrix, parts) = self.encoded(&weights, scheme)?;
-                let error = matrix.squared_error(&weights);
+                self.decode(bytes, weights)?;
+                let (matrix, parts) = self.encoded(weights, scheme)?;
+                let error = matrix.squared_error(weights);
                 Ok(Rewritten { parts: parts.into_iter().map(Cow::Owned).collect(), error })
             }
             Action::Dense(Some(scheme)) => {
-                let mut weights = self.weights(bytes)?;
-                let (matrix, _) = self.encoded(&weights, scheme)?;
-                let error = matrix.squared_error(&weights);
-                matrix.dequantize_into(&mut weights);
-                Ok(Rewritten { parts: vec![self.stored(&weights)], error })
+                self.decode(bytes, weights)?;
+                let (matrix, _) = self.encoded(weights, scheme)?;
+                let error = matrix.squared_error(weights);
+                matrix.dequantize_into(weights);
+                Ok(Rewritten { parts: vec![self.stored(weights)], error })
             }
         }
     }
 
     /// The band as f32, `[rows, columns]`; block scales are multiplied in.
-    fn weights(&self, bytes: &[u8]) -> Result<Vec<f32>, Error> {
+    fn decode(&self, bytes: &[u8], weights: &mut Vec<f32>) -> Result<(), Error> {
         let rows = Rows {
             source: &self.plan.source,
             shard: self.shard,
@@ -67,7 +74,7 @@ impl<'a> Band<'a> {
             columns: self.place.columns,
             rows: self.rows.clone(),
         };
-        rows.weights(bytes)
+        rows.weights_into(bytes, weights)
     }
 
     /// Quantizes and encodes, and proves that the encoded bytes decode to what was quantized.

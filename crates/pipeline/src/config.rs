@@ -52,7 +52,8 @@ fn set_dtype(config: &mut Config, dtype: &str) -> Result<Vec<String>, EditError>
 /// The groups and the ignore list that describe a selection.
 ///
 /// The scheme that most matrices have is that of the class `Linear`; matrices with another one, and
-/// those that loaders do not see as a linear, are targets by name.
+/// those that loaders do not see as a linear, are targets by name. Names come first: compressed-tensors
+/// stops at the first target that holds, and warns of targets that it never came to.
 pub(crate) fn quantization_config(
     model: &Model,
     selection: &Selection,
@@ -64,19 +65,36 @@ pub(crate) fn quantization_config(
             None => members.push((scheme, vec![site])),
         }
     }
-    members.sort_by_key(|(_, sites)| std::cmp::Reverse(sites.len()));
+    members.sort_by_key(|(_, sites)| sites.len());
+    let last = members.len().saturating_sub(1);
     let group = |(number, (scheme, sites)): (usize, (Scheme, Vec<&Site>))| {
-        (targets(model, &sites, number == 0), scheme)
+        (targets(model, &sites, number == last, last > 0), scheme)
     };
     let groups = members.into_iter().enumerate().map(group).collect();
     QuantizationConfig::new(groups, ignored(model, selection))
 }
 
-fn targets(model: &Model, sites: &[&Site], most: bool) -> Vec<String> {
+/// Of several groups, Transformers takes the first that names experts by expression for all of them.
+const EXPERTS: &str = "re:.*experts.*";
+
+fn targets(model: &Model, sites: &[&Site], most: bool, several: bool) -> Vec<String> {
+    let experts = several && sites.iter().any(|site| site.expert.is_some());
     let linear = |site: &Site| site.role == Role::Linear;
-    let by_name = sites.iter().filter(|site| !(most && linear(site)));
+    let by_name = sites
+        .iter()
+        .filter(|site| !(most && linear(site)) && !(several && site.expert.is_some()))
+        .map(|site| target(&model.aliases(&site.module)));
     let class = (most && sites.iter().any(|site| linear(site))).then(|| "Linear".to_owned());
-    class.into_iter().chain(by_name.flat_map(|site| model.aliases(&site.module))).collect()
+    let experts = experts.then(|| EXPERTS.to_owned());
+    by_name.chain(experts).chain(class).collect()
+}
+
+/// One target for all names of a module: a loader knows it by one of them.
+fn target(names: &[String]) -> String {
+    match names {
+        [name] => name.clone(),
+        names => format!("re:(?:{})$", names.join("|").replace('.', r"\.")),
+    }
 }
 
 /// Every module that a loader may see as a linear and that stays dense.

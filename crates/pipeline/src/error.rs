@@ -14,7 +14,7 @@ pub enum Error {
     #[error("{error}{}", file.as_deref().map(|file| format!("\n  in `{file}`")).unwrap_or_default())]
     Bind {
         /// What disagrees.
-        error: BindError,
+        error: Box<BindError>,
         /// The file that holds the tensor.
         file: Option<String>,
     },
@@ -75,10 +75,11 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Checkpoint(error) => error.blame(),
-            Self::Bind {
-                error: BindError::Refused { .. } | BindError::Transposed { .. }, ..
-            } => Blame::Request,
-            Self::Bind { .. } | Self::Input { .. } | Self::NotFinite { .. } => Blame::Input,
+            Self::Bind { error, .. } => match **error {
+                BindError::Refused { .. } | BindError::Transposed { .. } => Blame::Request,
+                _ => Blame::Input,
+            },
+            Self::Input { .. } | Self::NotFinite { .. } => Blame::Input,
             Self::Refused(_) | Self::RefusedWithHint { .. } | Self::Budget { .. } => Blame::Request,
             Self::Interrupted | Self::Unsound(_) => Blame::System,
         }

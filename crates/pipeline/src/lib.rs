@@ -12,6 +12,7 @@ mod events;
 mod fingerprint;
 mod in_order;
 mod inspect;
+mod layout;
 mod memory;
 mod nonfinite;
 mod place;

@@ -1,12 +1,13 @@
 //! Everything known before the first data byte.
 
 use crate::config::{QUANTIZATION_CONFIG, edited, quantization_config};
+use crate::layout::{INDEX, index_bytes, lay_out};
 use crate::place::{Action, Place, PlacedPart, quantized_parts};
 use crate::recipe::{DenseDtype, Format, Recipe, Resources};
 use crate::select::{Fallback, Selection};
 use crate::{Error, Memory};
 use llmopt_arch::Model;
-use llmopt_checkpoint::{Header, HeaderEntry, Source};
+use llmopt_checkpoint::{HeaderEntry, Source};
 use llmopt_codec::{QuantizationConfig, for_scheme};
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::collections::BTreeMap;
@@ -24,8 +25,10 @@ pub struct Plan {
     pub(crate) bare: bool,
     pub(crate) force: bool,
     pub(crate) shards: Vec<PlannedShard>,
-    /// `config.json` and the index, by name.
-    pub(crate) documents: BTreeMap<String, Vec<u8>>,
+    /// The new `config.json`.
+    pub(crate) config: Option<Vec<u8>>,
+    /// The size of the index, if there is to be one.
+    pub(crate) index_bytes: Option<u64>,
     pub(crate) config_changes: Vec<String>,
     pub(crate) quantization: QuantizationConfig,
     pub(crate) fallbacks: Vec<Fallback>,
@@ -36,8 +39,8 @@ pub struct Plan {
 #[derive(Debug)]
 pub(crate) struct PlannedShard {
     pub(crate) name: String,
-    /// Length and JSON.
-    pub(crate) header: Vec<u8>,
+    /// What the header says besides its tensors.
+    pub(crate) metadata: BTreeMap<String, String>,
     /// Size of the whole file.
     pub(crate) bytes: u64,
     /// One per tensor of the source's shard, in the order of its bytes.
@@ -63,13 +66,16 @@ impl Plan {
             shards.push(context.shard(number, metadata, &output)?);
         }
         let memory = memory(&source, &shards, recipe, resources)?;
-        let (documents, config_changes) = documents(&source, recipe, &quantization, &shards)?;
+        let (config, config_changes) = config(&source, recipe, &quantization)?;
+        let indexed = source.index().is_some() || (!output.bare && shards.len() > 1);
+        let index_bytes = indexed.then(|| index_bytes(&source, &shards));
         Ok(Self {
             recipe: recipe.clone(),
             output: output.path,
             bare: output.bare,
             force: output.force,
-            documents,
+            config,
+            index_bytes,
             config_changes,
             fallbacks: selection.fallbacks.clone(),
             shards,
@@ -94,10 +100,10 @@ impl Plan {
     /// The files of the artifact except its report, with their sizes.
     pub(crate) fn files(&self) -> BTreeMap<&str, u64> {
         let shards = self.shards.iter().map(|shard| (shard.name.as_str(), shard.bytes));
-        let documents =
-            self.documents.iter().map(|(name, bytes)| (name.as_str(), bytes.len() as u64));
+        let config = self.config.as_ref().map(|config| ("config.json", config.len() as u64));
+        let index = self.index_bytes.map(|bytes| (INDEX, bytes));
         let side = self.side_files().iter().map(|side| (side.name.as_str(), side.bytes));
-        shards.chain(documents).chain(side).collect()
+        shards.chain(config).chain(index).chain(side).collect()
     }
 
     /// The files that come along; none with a bare file.
@@ -133,8 +139,11 @@ impl Output {
                 let name = self.path.file_name().unwrap_or_default();
                 name.to_string_lossy().into_owned()
             }
-            (false, true) => name.to_owned(),
-            (false, false) => "model.safetensors".to_owned(),
+            (false, true) if source.index().is_some() || source.shards().len() > 1 => {
+                name.to_owned()
+            }
+            // The one name under which loaders find a file without an index.
+            (false, _) => "model.safetensors".to_owned(),
         }
     }
 }
@@ -157,9 +166,9 @@ impl Context<'_> {
         let entries = source.header.tensors();
         let mut places =
             entries.iter().map(|entry| self.place(entry)).collect::<Result<Vec<_>, _>>()?;
-        let (header, bytes) = laid_out(&metadata, entries, &mut places)?;
+        let bytes = lay_out(&metadata, entries, &mut places)?;
         let name = output.shard_name(self.source, &source.name);
-        Ok(PlannedShard { name, header, bytes, places })
+        Ok(PlannedShard { name, metadata, bytes, places })
     }
 
     fn place(&self, entry: &HeaderEntry) -> Result<Place, Error> {
@@ -260,36 +269,6 @@ impl Context<'_> {
     }
 }
 
-/// Lays the output tensors out in the reference writer's order and tells each part where it begins.
-/// Returns the header and the size of the file.
-fn laid_out(
-    metadata: &BTreeMap<String, String>,
-    entries: &[HeaderEntry],
-    places: &mut [Place],
-) -> Result<(Vec<u8>, u64), Error> {
-    let mut names: Vec<(String, TensorMeta)> = Vec::new();
-    for (entry, place) in entries.iter().zip(places.iter()) {
-        let part = |part: &PlacedPart| (place.part_name(entry, &part.part), part.part.meta.clone());
-        names.extend(place.parts.iter().map(part));
-    }
-    Header::reference_order(&mut names);
-    let (header, begins) = Header::encode(metadata, &names).map_err(|error| Error::Input {
-        what: format!("the output's header cannot be written: {error}"),
-        hint: None,
-    })?;
-    let data = header.len() as u64;
-    let size = names.iter().map(|(_, meta)| meta.bytes()).sum::<u64>();
-    let begins: BTreeMap<&str, u64> =
-        names.iter().zip(&begins).map(|((name, _), &begin)| (name.as_str(), begin)).collect();
-    for (entry, place) in entries.iter().zip(places.iter_mut()) {
-        for number in 0..place.parts.len() {
-            let name = place.part_name(entry, &place.parts[number].part);
-            place.parts[number].begin = data + begins[name.as_str()];
-        }
-    }
-    Ok((header, data + size))
-}
-
 fn memory(
     source: &Source,
     shards: &[PlannedShard],
@@ -308,43 +287,16 @@ fn memory(
     Memory::planned(tensors, names_bytes, worker_bytes, resources)
 }
 
-/// `config.json` and the index, and what changed in the config.
-fn documents(
+/// The new `config.json`, and what changed in it.
+fn config(
     source: &Source,
     recipe: &Recipe,
     quantization: &QuantizationConfig,
-    shards: &[PlannedShard],
-) -> Result<(BTreeMap<String, Vec<u8>>, Vec<String>), Error> {
-    let mut documents = BTreeMap::new();
-    let mut changes = Vec::new();
-    if let Some(config) = source.config() {
-        let (config, changed) = edited(config, recipe, quantization).map_err(|error| {
-            Error::Input { what: format!("{error}\n  in `config.json`"), hint: None }
-        })?;
-        documents.insert("config.json".to_owned(), config.to_bytes());
-        changes = changed;
-    }
-    if source.index().is_some() {
-        documents.insert("model.safetensors.index.json".to_owned(), index(source, shards));
-    }
-    Ok((documents, changes))
-}
-
-/// The index of the output's tensors.
-fn index(source: &Source, shards: &[PlannedShard]) -> Vec<u8> {
-    let mut weight_map = BTreeMap::new();
-    let mut total_size = 0;
-    for (source, planned) in source.shards().iter().zip(shards) {
-        for (entry, place) in source.header.tensors().iter().zip(&planned.places) {
-            for part in &place.parts {
-                total_size += part.part.meta.bytes();
-                weight_map.insert(place.part_name(entry, &part.part), planned.name.as_str());
-            }
-        }
-    }
-    let index = serde_json::json!({
-        "metadata": { "total_size": total_size },
-        "weight_map": weight_map,
-    });
-    format!("{index:#}\n").into_bytes()
+) -> Result<(Option<Vec<u8>>, Vec<String>), Error> {
+    let Some(config) = source.config() else { return Ok((None, Vec::new())) };
+    let (config, changes) = edited(config, recipe, quantization).map_err(|error| Error::Input {
+        what: format!("{error}\n  in `config.json`"),
+        hint: None,
+    })?;
+    Ok((Some(config.to_bytes()), changes))
 }

@@ -18,14 +18,24 @@ impl Stop {
     }
 }
 
-/// Runs `work` on every task, on so many threads. Tasks are claimed in their order; after a failure
-/// none is claimed any more, and of several failures the one of the earliest task is returned, so that
-/// the message does not depend on the threads.
+/// As [`for_each_with`], without anything of a worker's own.
 pub(crate) fn for_each<T: Send>(
     threads: usize,
     tasks: impl Iterator<Item = T> + Send,
     cancel: &Cancel,
     work: impl Fn(T, &Stop) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    for_each_with(threads, tasks, cancel, |(): &mut (), task, stop| work(task, stop))
+}
+
+/// Runs `work` on every task, on so many threads, each with a state of its own. Tasks are claimed in their order; after a failure
+/// none is claimed any more, and of several failures the one of the earliest task is returned, so that
+/// the message does not depend on the threads.
+pub(crate) fn for_each_with<S: Default, T: Send>(
+    threads: usize,
+    tasks: impl Iterator<Item = T> + Send,
+    cancel: &Cancel,
+    work: impl Fn(&mut S, T, &Stop) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
     let queue = Mutex::new(tasks.enumerate());
     let failure: Mutex<Option<(usize, Error)>> = Mutex::new(None);
@@ -41,13 +51,14 @@ pub(crate) fn for_each<T: Send>(
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
+                let mut state = S::default();
                 while !stop.is_set()
                     && let Some((number, task)) = claim()
                 {
                     let result = if cancel.is_cancelled() {
                         Err(Error::Interrupted)
                     } else {
-                        work(task, &stop)
+                        work(&mut state, task, &stop)
                     };
                     if let Err(error) = result {
                         fail(number, error);

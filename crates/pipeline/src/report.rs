@@ -9,6 +9,7 @@ use llmopt_checkpoint::{HeaderEntry, sha256};
 use llmopt_scheme::SquaredError;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::io;
 
 /// The record of a run.
 #[derive(Clone, Debug, Serialize)]
@@ -118,11 +119,10 @@ impl Report {
         }
     }
 
-    /// The file's content.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).expect("every key is a string");
-        bytes.push(b'\n');
-        bytes
+    /// Writes the file's content.
+    pub(crate) fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut *out, self)?;
+        out.write_all(b"\n")
     }
 }
 

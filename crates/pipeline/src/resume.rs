@@ -136,12 +136,12 @@ pub(crate) fn identity(plan: &Plan) -> Result<String, Error> {
     let mut text = format!("llmopt {}\n", env!("CARGO_PKG_VERSION"));
     text +=
         &serde_json::to_string(&plan.recipe).map_err(|error| Error::Refused(error.to_string()))?;
-    for (source, planned) in plan.source.shards().iter().zip(&plan.shards) {
-        let head = sha256(&planned.header);
+    for (number, source) in plan.source.shards().iter().enumerate() {
+        let head = sha256(&plan.header(number)?);
         text += &format!("\n{} {} {} {head}", source.name, source.bytes, source.modified()?);
     }
-    for (name, document) in &plan.documents {
-        text += &format!("\n{name} {}", sha256(document));
+    if let Some(config) = &plan.config {
+        text += &format!("\nconfig {}", sha256(config));
     }
     Ok(sha256(text.as_bytes()))
 }

@@ -1,5 +1,6 @@
 //! A run from start to end: read this first.
 
+use crate::layout::{INDEX, write_index};
 use crate::plan::Output;
 use crate::recipe::{Recipe, Resources};
 use crate::report::Report;
@@ -85,7 +86,7 @@ fn carried_out(
     events.stage_finished("read back");
     let beside = beside(plan, staged)?;
     let report = Report::new(plan, &records.errors(plan), &read, &written, beside);
-    staged.write(&plan.report_name(), &report.to_bytes())?;
+    staged.write_with(&plan.report_name(), |out| report.write(out))?;
     verify::before_publishing(plan, staged.partial_path(), cancel)?;
     Ok(report)
 }
@@ -93,9 +94,9 @@ fn carried_out(
 /// The weight files, at their full length, each with its header.
 fn files(plan: &Plan, staged: &Staged) -> Result<Vec<OutFile>, Error> {
     let mut files = Vec::with_capacity(plan.shards.len());
-    for shard in &plan.shards {
+    for (number, shard) in plan.shards.iter().enumerate() {
         let file = staged.create(&shard.name, shard.bytes)?;
-        file.write_at(0, &shard.header)?;
+        file.write_at(0, &plan.header(number)?)?;
         files.push(file);
     }
     Ok(files)
@@ -104,9 +105,13 @@ fn files(plan: &Plan, staged: &Staged) -> Result<Vec<OutFile>, Error> {
 /// Writes the files beside the weights and returns their hashes.
 fn beside(plan: &Plan, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
     let mut hashes = BTreeMap::new();
-    for (name, document) in &plan.documents {
-        staged.write(name, document)?;
-        hashes.insert(name.clone(), llmopt_checkpoint::sha256(document));
+    if let Some(config) = &plan.config {
+        staged.write("config.json", config)?;
+        hashes.insert("config.json".to_owned(), llmopt_checkpoint::sha256(config));
+    }
+    if plan.index_bytes.is_some() {
+        let write = |out: &mut dyn std::io::Write| write_index(&plan.source, &plan.shards, out);
+        hashes.insert(INDEX.to_owned(), staged.write_with(INDEX, write)?);
     }
     for side in plan.side_files() {
         let hash = staged.copy(&plan.source.path_of(&side.name), &side.name)?;
@@ -121,7 +126,7 @@ pub(crate) fn bound(source: &Source) -> Result<Model, Error> {
     let metas = metas.map(|entry| (entry.name.clone(), entry.meta.clone())).collect();
     Model::bind(source.config().map(|config| config.as_map()), &metas).map_err(|error| {
         let shard = error.tensor().and_then(|tensor| source.entry(tensor)).map(|(shard, _)| shard);
-        Error::Bind { file: shard.map(|shard| shard.name.clone()), error }
+        Error::Bind { file: shard.map(|shard| shard.name.clone()), error: Box::new(error) }
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::band::Band;
 use crate::fingerprint::fingerprint;
 use crate::in_order::InOrder;
-use crate::pool::{Stop, for_each};
+use crate::pool::for_each_with;
 use crate::resume::{Record, Records};
 use crate::{Cancel, Error, Events, Fault, Plan};
 use llmopt_checkpoint::{OutFile, Source};
@@ -20,14 +20,14 @@ pub(crate) fn rewrite(
     cancel: &Cancel,
 ) -> Result<Vec<String>, Error> {
     let hashes = heads(&plan.source)?;
-    for_each(plan.memory.workers, tasks(plan), cancel, |task, stop| {
+    for_each_with(plan.memory.workers, tasks(plan), cancel, |room: &mut Room, task, stop| {
         let Task { shard, place, number, .. } = task;
         let band = task.band(plan);
-        let mut bytes = Vec::new();
-        band.read(&mut bytes)?;
-        hashes[shard].update(task.turn, &bytes, stop);
+        let Room { bytes, weights } = room;
+        band.read(bytes)?;
+        hashes[shard].update(task.turn, bytes, stop);
         if !records.is_done(number) {
-            let rewritten = band.rewritten(&bytes)?;
+            let rewritten = band.rewritten(bytes, weights)?;
             let mut prints = Vec::with_capacity(rewritten.parts.len());
             for (part, bytes) in band.place.parts.iter().zip(&rewritten.parts) {
                 let range = part.range(&band.rows, band.place.rows);
@@ -54,14 +54,14 @@ pub(crate) fn read_back(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Vec<String>, Error> {
-    let headers = plan.shards.iter().map(|shard| shard.header.as_slice());
-    let hashes: Vec<InOrder> = headers.map(InOrder::new).collect();
+    let head = |shard| Ok(InOrder::new(&plan.header(shard)?));
+    let hashes: Vec<InOrder> = (0..plan.shards.len()).map(head).collect::<Result<_, Error>>()?;
     let found = Records::new(plan);
-    for_each(plan.memory.workers, reads(plan), cancel, |read, stop: &Stop| {
-        let mut bytes = vec![0; (read.range.end - read.range.start) as usize];
-        files[read.shard].read_at(read.range.start, &mut bytes)?;
-        hashes[read.shard].update(read.turn, &bytes, stop);
-        found.add_print(read.shard, read.place, read.part, fingerprint(read.range.start, &bytes));
+    for_each_with(plan.memory.workers, reads(plan), cancel, |bytes: &mut Vec<u8>, read, stop| {
+        bytes.resize((read.range.end - read.range.start) as usize, 0);
+        files[read.shard].read_at(read.range.start, bytes)?;
+        hashes[read.shard].update(read.turn, bytes, stop);
+        found.add_print(read.shard, read.place, read.part, fingerprint(read.range.start, bytes));
         events.advanced(bytes.len() as u64, read.name);
         Ok(())
     })?;
@@ -72,6 +72,13 @@ pub(crate) fn read_back(
         return Err(Error::Unsound(differing.into_iter().map(fault).collect()));
     }
     Ok(hashes.into_iter().map(InOrder::finish).collect())
+}
+
+/// A worker's buffers, used for one band after the other.
+#[derive(Default)]
+struct Room {
+    bytes: Vec<u8>,
+    weights: Vec<f32>,
 }
 
 /// One band of one place.

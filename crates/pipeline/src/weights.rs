@@ -20,8 +20,15 @@ pub(crate) struct Rows<'a> {
 impl Rows<'_> {
     /// The rows that `bytes` hold, `[rows, columns]`; block scales are multiplied in.
     pub(crate) fn weights(&self, bytes: &[u8]) -> Result<Vec<f32>, Error> {
-        let mut weights = vec![0.0; self.rows.len() * self.columns];
-        decode(self.entry.meta.dtype(), bytes, &mut weights).map_err(|error| Error::Input {
+        let mut weights = Vec::new();
+        self.weights_into(bytes, &mut weights)?;
+        Ok(weights)
+    }
+
+    /// As [`Rows::weights`], in a buffer that was used before.
+    pub(crate) fn weights_into(&self, bytes: &[u8], weights: &mut Vec<f32>) -> Result<(), Error> {
+        weights.resize(self.rows.len() * self.columns, 0.0);
+        decode(self.entry.meta.dtype(), bytes, weights).map_err(|error| Error::Input {
             what: format!("tensor `{}`: {error}\n  in `{}`", self.entry.name, self.shard.name),
             hint: None,
         })?;
@@ -36,7 +43,7 @@ impl Rows<'_> {
                 }
             }
         }
-        Ok(weights)
+        Ok(())
     }
 
     /// The block scales of these rows, from row `first` of blocks on, `[blocks, across]`.

@@ -43,7 +43,7 @@ fn the_index_alone_says_which_shards_belong_to_the_model() {
         &[("a", "y.safetensors"), ("b", "x.safetensors"), ("c", "y.safetensors")],
     );
     assert!(source.is_folder() && source.wants_folder_output());
-    assert!(source.index().unwrap().has_metadata());
+    assert!(source.index().unwrap().has_metadata);
     assert_eq!(source.config_bytes(), Some(&b"{}"[..]));
     assert_eq!(source.side_files(), [SideFile { name: "tokenizer.json".into(), bytes: 2 }]);
 

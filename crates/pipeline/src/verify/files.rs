@@ -27,7 +27,7 @@ pub(super) fn check(artifact: &Artifact, findings: &mut Findings) -> Result<(), 
 /// Transformers takes exactly what the index lists, or `model.safetensors` where there is none.
 fn check_index(source: &Source, findings: &mut Findings) {
     match (source.index(), source.shards()) {
-        (Some(index), _) if !index.has_metadata() => findings.fault(
+        (Some(index), _) if !index.has_metadata => findings.fault(
             "index",
             INDEX,
             "`metadata` is missing, expected an object: Transformers refuses the folder",
