@@ -18,6 +18,7 @@ import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
+os.environ["TQDM_DISABLE"] = "1"
 
 import torch
 import transformers

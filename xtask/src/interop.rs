@@ -36,12 +36,19 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
     }
     let (list, results) = (place.join("cases.json"), place.join("results.json"));
     fs::write(&list, Value::from(loads).to_string())?;
-    let script = root().join("xtask/interop/load.py");
-    succeed(Command::new(python).arg(script).arg(&list).arg(&results).current_dir(&place))?;
+    load(&python, &list, &results, &place.join("stderr.txt"))?;
     tally.add(&results)?;
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
     ensure!(tally.failed == 0 && tally.passed > 0, "Transformers and the program disagree");
     Ok(())
+}
+
+/// The loaders draw bars on standard error; `load.py` prints what matters of it.
+fn load(python: &Path, list: &Path, results: &Path, stderr: &Path) -> Result<()> {
+    let script = root().join("xtask/interop/load.py");
+    let mut command = Command::new(python);
+    command.arg(script).arg(list).arg(results).stderr(fs::File::create(stderr)?);
+    succeed(&mut command).with_context(|| format!("see {}", stderr.display()))
 }
 
 #[derive(Default)]
