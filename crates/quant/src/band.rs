@@ -2,8 +2,8 @@
 
 use crate::QuantError;
 use crate::extent::Extent;
-use crate::stored::Stored;
-use llmopt_scheme::{Grid, Levels, Numeric, QuantizedMatrix, Scheme, Tiles};
+use crate::target::{Affine, Target};
+use llmopt_scheme::{Grid, QuantizedMatrix, Scheme, Tiles};
 use llmopt_tensor::Dtype;
 use llmopt_tensor::simd::{Kernel, dispatch};
 use ndarray::ArrayView2;
@@ -15,21 +15,6 @@ pub(crate) trait Fit {
     ///
     /// Implementations are `#[inline(always)]`, with all that they call in their loops.
     fn fit(&mut self, tile: &Tile<'_>, extent: Extent, target: Target) -> Affine;
-}
-
-/// What a scale is fitted to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Target {
-    pub(crate) levels: Levels,
-    pub(crate) stored: Stored,
-    pub(crate) symmetric: bool,
-}
-
-/// A fitted tile: its scale as stored, and its zero point.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Affine {
-    pub(crate) scale: f32,
-    pub(crate) zero: i8,
 }
 
 /// The weights of one tile, where they lie in the band.
@@ -74,61 +59,56 @@ pub(crate) fn quantized<F: Fit>(
     scale_dtype: Dtype,
     fit: F,
 ) -> Result<QuantizedMatrix, QuantError> {
-    let stored = Stored::new(scale_dtype)?;
-    if scheme.weights == Numeric::E4m3 && !scheme.symmetric {
-        return Err(QuantError::FloatZeroPoint);
-    }
+    let target = Target::new(scheme, scale_dtype)?;
     let tiles = Tiles::new(scheme.granularity, weights.nrows(), weights.ncols())?;
     let weights = weights.as_standard_layout();
     let weights = weights.as_slice().expect("a matrix in standard layout is one slice");
-    let levels = Levels::new(scheme.weights);
-    let mut codes = vec![0; weights.len()];
-    let mut scales = vec![0.0; tiles.count()];
-    let mut zero_points = vec![0; if scheme.symmetric { 0 } else { tiles.count() }];
-    dispatch(Band {
-        weights,
-        tiles,
-        target: Target { levels, stored, symmetric: scheme.symmetric },
-        fit,
-        codes: &mut codes,
-        scales: &mut scales,
-        zero_points: &mut zero_points,
-    })?;
-    Ok(QuantizedMatrix { grid: Grid { levels, tiles, scales, zero_points }, codes })
+    dispatch(Band::new(weights, tiles, target, fit))
 }
 
 struct Band<'a, F> {
     weights: &'a [f32],
-    tiles: Tiles,
     target: Target,
     fit: F,
-    codes: &'a mut [i8],
-    scales: &'a mut [f32],
-    zero_points: &'a mut [i8],
+    result: QuantizedMatrix,
 }
 
 impl<F: Fit> Kernel for Band<'_, F> {
-    type Output = Result<(), QuantError>;
+    type Output = Result<QuantizedMatrix, QuantError>;
 
     #[inline(always)]
-    fn run(mut self) -> Result<(), QuantError> {
-        for down in 0..self.tiles.down() {
-            for across in 0..self.tiles.across() {
-                self.quantize_tile(down, across)?;
+    fn run(mut self) -> Self::Output {
+        let tiles = self.result.grid.tiles;
+        for down in 0..tiles.down() {
+            for across in 0..tiles.across() {
+                self.quantize_tile(tiles, down, across)?;
             }
         }
-        Ok(())
+        Ok(self.result)
     }
 }
 
-impl<F: Fit> Band<'_, F> {
+impl<'a, F: Fit> Band<'a, F> {
+    fn new(weights: &'a [f32], tiles: Tiles, target: Target, fit: F) -> Self {
+        let scales = vec![0.0; tiles.count()];
+        let zero_points = vec![0; if target.symmetric { 0 } else { tiles.count() }];
+        let grid = Grid { levels: target.levels, tiles, scales, zero_points };
+        let result = QuantizedMatrix { grid, codes: vec![0; weights.len()] };
+        Self { weights, target, fit, result }
+    }
+
     #[inline(always)]
-    fn quantize_tile(&mut self, down: usize, across: usize) -> Result<(), QuantError> {
+    fn quantize_tile(
+        &mut self,
+        tiles: Tiles,
+        down: usize,
+        across: usize,
+    ) -> Result<(), QuantError> {
         let tile = Tile {
             weights: self.weights,
-            row_length: self.tiles.columns(),
-            rows: self.tiles.row_range(down),
-            columns: self.tiles.column_range(across),
+            row_length: tiles.columns(),
+            rows: tiles.row_range(down),
+            columns: tiles.column_range(across),
         };
         let Some(extent) = Extent::of(tile.segments()) else {
             return Err(tile.first_not_finite());
@@ -137,9 +117,9 @@ impl<F: Fit> Band<'_, F> {
             0.0 => Affine { scale: self.target.stored.epsilon, zero: 0 },
             _ => self.fit.fit(&tile, extent, self.target),
         };
-        let index = down * self.tiles.across() + across;
-        self.scales[index] = affine.scale;
-        if let Some(zero) = self.zero_points.get_mut(index) {
+        let index = down * tiles.across() + across;
+        self.result.grid.scales[index] = affine.scale;
+        if let Some(zero) = self.result.grid.zero_points.get_mut(index) {
             *zero = affine.zero;
         }
         self.encode(&tile, affine);
@@ -151,9 +131,53 @@ impl<F: Fit> Band<'_, F> {
         let (levels, zero) = (self.target.levels, f32::from(affine.zero));
         for (row, segment) in tile.rows.clone().zip(tile.segments()) {
             let first = row * tile.row_length + tile.columns.start;
-            let codes = &mut self.codes[first..first + segment.len()];
+            let codes = &mut self.result.codes[first..first + segment.len()];
             for (code, &weight) in codes.iter_mut().zip(segment) {
                 *code = levels.code(levels.nearest(weight / affine.scale + zero));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nearest::Nearest;
+    use crate::search::ScaleSearch;
+    use llmopt_scheme::{Activations, Granularity, Numeric};
+
+    const ROWS: usize = 9;
+    const COLUMNS: usize = 1100;
+
+    /// As compiled for this machine, and as compiled for the oldest of its architecture.
+    fn check<F: Fit>(scheme: &Scheme, fit: impl Fn() -> F) {
+        let weight = |i: usize| {
+            let x = ((i * 104_729) % 2003) as f32 / 1001.0 - 1.0;
+            0.05 * x * x * x
+        };
+        let weights: Vec<f32> = (0..ROWS * COLUMNS).map(weight).collect();
+        let target = Target::new(scheme, Dtype::BF16).expect("a scheme there is");
+        let tiles =
+            Tiles::new(scheme.granularity, ROWS, COLUMNS).expect("groups that divide a row");
+        let band = || Band::new(&weights, tiles, target, fit());
+        assert_eq!(dispatch(band()), band().run(), "{scheme}");
+    }
+
+    #[test]
+    fn every_instruction_set_computes_the_same_bits() {
+        let block = Granularity::Block { rows: 4, columns: 128 };
+        for granularity in [Granularity::Channel, Granularity::Group(50), block] {
+            for (weights, symmetric) in [
+                (Numeric::Int { bits: 8 }, true),
+                (Numeric::Int { bits: 8 }, false),
+                (Numeric::Int { bits: 4 }, true),
+                (Numeric::Int { bits: 3 }, false),
+                (Numeric::E4m3, true),
+            ] {
+                let activations = Activations::None;
+                let scheme = Scheme { weights, granularity, symmetric, activations };
+                check(&scheme, || Nearest);
+                check(&scheme, ScaleSearch::default);
             }
         }
     }

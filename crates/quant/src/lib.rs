@@ -13,6 +13,7 @@ mod quantizer;
 mod search;
 mod stored;
 mod sums;
+mod target;
 mod trials;
 
 pub use nearest::Nearest;

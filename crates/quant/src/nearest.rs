@@ -1,7 +1,8 @@
 //! Round to nearest: the tile's extent decides the scale.
 
-use crate::band::{Affine, Fit, Target, Tile, quantized};
+use crate::band::{Fit, Tile, quantized};
 use crate::extent::Extent;
+use crate::target::{Affine, Target};
 use crate::{QuantError, Quantizer};
 use llmopt_scheme::{Levels, QuantizedMatrix, Scheme};
 use llmopt_tensor::{Dtype, round_half_even};

@@ -1,10 +1,11 @@
 //! Scale search: the scale at which a tile's squared error is least.
 
-use crate::band::{Affine, Fit, Target, Tile, quantized};
+use crate::band::{Fit, Tile, quantized};
 use crate::extent::Extent;
 use crate::nearest::absmax;
 use crate::normalized::{Normalized, Room};
 use crate::sums::{Candidate, E4m3, Integers, LANES, Lattice, Moments, moments, squared_error};
+use crate::target::{Affine, Target};
 use crate::trials::{Axis, BATCH, Side, stages};
 use crate::{QuantError, Quantizer};
 use llmopt_scheme::{Granularity, Levels, QuantizedMatrix, Scheme};
@@ -43,15 +44,21 @@ impl Quantizer for Search {
         scheme: &Scheme,
         scale_dtype: Dtype,
     ) -> Result<QuantizedMatrix, QuantError> {
-        quantized(weights, scheme, scale_dtype, Room::default())
+        quantized(weights, scheme, scale_dtype, ScaleSearch::default())
     }
 }
 
-impl Fit for Room {
+/// The search, with what it keeps from tile to tile.
+#[derive(Default)]
+pub(crate) struct ScaleSearch {
+    room: Room,
+}
+
+impl Fit for ScaleSearch {
     #[inline(always)]
     fn fit(&mut self, tile: &Tile<'_>, extent: Extent, target: Target) -> Affine {
         let nearest = absmax(extent, target);
-        let tile = self.normalized(tile, extent);
+        let tile = self.room.normalized(tile, extent);
         match target.levels {
             Levels::Integer { low, high } => {
                 let lattice = Integers { low: f32::from(low), high: f32::from(high) };
@@ -105,8 +112,8 @@ fn best_of_batch(
     mut best: Best,
 ) -> Best {
     let mut candidates = [Candidate::default(); BATCH];
-    for k in 0..BATCH {
-        candidates[k] = axis.candidate(first + step * k as f32, side);
+    for (k, candidate) in candidates.iter_mut().enumerate() {
+        *candidate = axis.candidate(first + step * k as f32, side);
     }
     let moments = moments(lattice, tile.weights, &candidates);
     for k in 0..BATCH {
@@ -127,11 +134,9 @@ fn as_stored(
     nearest: Affine,
     best: Best,
 ) -> Affine {
-    let found = target.stored.rounded(best.moments.scale() / tile.factor);
-    let [below, above] = target.stored.neighbours(found);
-    let with = |scale| Affine { scale, zero: best.zero as i8 };
+    let scale = target.stored.rounded(best.moments.scale() / tile.factor);
     let (mut choice, mut least) = (nearest, f64::INFINITY);
-    for affine in [nearest, with(found), with(below), with(above)] {
+    for affine in [nearest, Affine { scale, zero: best.zero as i8 }] {
         let scale = affine.scale * tile.factor;
         let error = squared_error(lattice, tile.weights, scale, f32::from(affine.zero));
         if error < least {

@@ -161,3 +161,60 @@ pub(crate) const LANES: usize = 16;
 /// So many terms of a sum are added in f32 before the rest goes on in f64: few enough for the sum to
 /// be right to one part in a hundred thousand, and for sums of squared integers to be exact.
 const RUN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llmopt_scheme::{Levels, Numeric};
+
+    /// More than a run of lanes, of both signs, with zeros at the end.
+    fn tile() -> Vec<[f32; LANES]> {
+        let weight = |i: usize| ((i * 7919 + 13) % 2003) as f32 / 1001.0 - 1.0;
+        let weights = |lanes: usize| std::array::from_fn(|lane| weight(lanes * LANES + lane));
+        (0..RUN + 9).map(weights).chain([[0.0; LANES]]).collect()
+    }
+
+    /// The sums, one by one in f64.
+    fn check(lattice: impl Lattice, levels: Levels, candidates: [Candidate; 2]) {
+        let tile = tile();
+        let moments = moments(lattice, &tile, &candidates);
+        for (candidate, moments) in candidates.into_iter().zip(moments) {
+            let (mut cross, mut square, mut error) = (0.0, 0.0, 0.0);
+            let Candidate { inverse, zero } = candidate;
+            for &weight in tile.as_flattened() {
+                let level = f64::from(levels.nearest(weight * inverse + zero) - zero);
+                cross += f64::from(weight) * level;
+                square += level * level;
+                error += (f64::from(weight) - level / f64::from(inverse)).powi(2);
+            }
+            let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-5;
+            assert!(close(moments.cross, cross) && close(moments.square, square), "{candidate:?}");
+            assert!(close(squared_error(lattice, &tile, 1.0 / inverse, zero), error));
+            assert!(close(f64::from(moments.scale()), cross / square));
+        }
+    }
+
+    #[test]
+    fn sums_agree_with_those_of_the_levels_one_by_one() {
+        let candidates = |a: f32, b: f32, zero| {
+            [Candidate { inverse: a, zero: 0.0 }, Candidate { inverse: b, zero }]
+        };
+        for bits in 2..=8 {
+            let levels = Levels::new(Numeric::Int { bits });
+            let half = f32::from(1u8 << (bits - 1));
+            let lattice = Integers { low: -half, high: half - 1.0 };
+            check(lattice, levels, candidates(half * 1.1, -half * 1.3, 1.0));
+            check(lattice, levels, candidates(half * 0.9, half * 2.0, -half));
+        }
+        check(E4m3, Levels::E4m3, candidates(440.0, 300.0, 0.0));
+        assert!((sum_of_squares(&[[0.5; LANES]; 100]) - 400.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn levels_that_leave_less_error_gain_more() {
+        let moments = |cross, square| Moments { cross, square };
+        assert!(moments(3.0, 2.0).gains_more_than(moments(2.0, 1.0)));
+        assert!(!moments(2.0, 1.0).gains_more_than(moments(-2.0, 1.0)));
+        assert!(!moments(0.0, 0.0).gains_more_than(moments(0.0, 1.0)));
+    }
+}

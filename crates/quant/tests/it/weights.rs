@@ -1,18 +1,7 @@
-//! Weights to test on, and the slow twin of the search.
+//! Weights to test on.
 
-pub(crate) mod twin;
-
-use llmopt_scheme::{Activations, Granularity, Numeric, Scheme};
 use llmopt_tensor::{Dtype, decode};
 use safetensors::SafeTensors;
-
-pub(crate) fn scheme(weights: Numeric, granularity: Granularity, symmetric: bool) -> Scheme {
-    Scheme { weights, granularity, symmetric, activations: Activations::None }
-}
-
-pub(crate) fn int(bits: u8) -> Numeric {
-    Numeric::Int { bits }
-}
 
 /// Where weights come from.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +33,7 @@ impl Source {
 }
 
 /// Numbers in (0, 1) from a linear congruential generator.
-pub(crate) fn uniform() -> impl FnMut() -> f64 {
+fn uniform() -> impl FnMut() -> f64 {
     let mut state = 1u64;
     move || {
         state =
