@@ -93,7 +93,9 @@ fn expected(family: &str, options: &[&str]) -> Expected {
         () if has_experts && has("w8a8") => Expected::Refused("transformers stacks experts"),
         () if has_experts && has("fp8-block") => Expected::Refused("transformers stacks experts"),
         // vLLM merges their matrices, which are smaller than a block.
-        () if has("fp8-block") && !has("--runtime") && family != "llama-8m" => Expected::Refused("128"),
+        () if has("fp8-block") && !has("--runtime") && family != "llama-8m" => {
+            Expected::Refused("128")
+        }
         () => Expected::Loads,
     }
 }
