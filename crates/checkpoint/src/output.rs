@@ -33,14 +33,21 @@ pub struct OutputOptions<'a> {
 }
 
 impl Output {
+    /// Refuses what [`Output::begin`] would refuse, and makes nothing.
+    pub fn check(target: &Path, options: OutputOptions<'_>) -> Result<(), Error> {
+        let place = Place::new(target)?;
+        place.refuse_overlap(options.source)?;
+        match place.is_interrupted() {
+            true => Ok(()),
+            false => place.refuse_existing(options.force, options.file),
+        }
+    }
+
     /// Begins, or goes on with, the output `target`. Folders on the way to it are made.
     pub fn begin(target: &Path, options: OutputOptions<'_>) -> Result<Self, Error> {
-        let OutputOptions { force, file, source } = options;
+        Self::check(target, options)?;
+        let OutputOptions { force, file, .. } = options;
         let place = Place::new(target)?;
-        place.refuse_overlap(source)?;
-        if !place.is_interrupted() {
-            place.refuse_existing(force, file)?;
-        }
         fs::create_dir_all(&place.parent).map_err(|error| Error::write(&place.parent, error))?;
         let lock = Lock::take(&place.partial)?;
         place.recover()?;

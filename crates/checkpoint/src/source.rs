@@ -21,7 +21,9 @@ pub struct Source {
     root: PathBuf,
     is_folder: bool,
     shards: Vec<Shard>,
-    tensors: BTreeMap<String, Location>,
+    /// Sorted by name. Names stay in the headers: in a model of many experts they are most of what a
+    /// header holds.
+    tensors: Vec<Location>,
     index: Option<IndexFacts>,
     config: Option<ConfigFile>,
     side_files: Vec<SideFile>,
@@ -101,7 +103,7 @@ impl Source {
             files.iter().map(|file| Shard::open(root, file)).collect::<Result<_, _>>()?;
         let tensors = located(&shards, root)?;
         if let Some(index) = &index {
-            refuse_disagreement(index, &shards, &tensors, &root.join(INDEX))?;
+            refuse_disagreement(index, &shards, &root.join(INDEX))?;
         }
         let side_files = match config {
             Some(_) => side_files(root)?,
@@ -140,14 +142,18 @@ impl Source {
         &self.shards
     }
 
-    /// Every tensor.
-    pub fn tensors(&self) -> &BTreeMap<String, Location> {
-        &self.tensors
+    /// Every tensor's name and place, sorted by name.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = (&str, Location)> {
+        self.tensors.iter().map(|&location| (name_at(&self.shards, location), location))
     }
 
     /// The shard that holds a tensor, and its entry there.
     pub fn entry(&self, name: &str) -> Option<(&Shard, &HeaderEntry)> {
-        let location = self.tensors.get(name)?;
+        let place = self
+            .tensors
+            .binary_search_by(|&location| name_at(&self.shards, location).cmp(name))
+            .ok()?;
+        let location = self.tensors[place];
         let shard = self.shards.get(location.shard)?;
         Some((shard, shard.header.tensors().get(location.entry)?))
     }
@@ -229,44 +235,62 @@ fn unindexed_files(names: Vec<String>, root: &Path) -> Result<Vec<String>, Error
     }
 }
 
-fn located(shards: &[Shard], root: &Path) -> Result<BTreeMap<String, Location>, Error> {
-    let mut tensors: BTreeMap<String, Location> = BTreeMap::new();
+fn located(shards: &[Shard], root: &Path) -> Result<Vec<Location>, Error> {
+    let mut tensors: Vec<Location> = Vec::new();
     for (shard, held) in shards.iter().enumerate() {
-        for (entry, tensor) in held.header.tensors().iter().enumerate() {
-            let twice = tensors.insert(tensor.name.clone(), Location { shard, entry });
-            if let Some(first) = twice {
-                return Err(ModelError::TwoShards {
-                    tensor: tensor.name.clone(),
-                    first: shards[first.shard].name.clone(),
-                    second: held.name.clone(),
-                    folder: root.to_owned(),
+        tensors.extend((0..held.header.tensors().len()).map(|entry| Location { shard, entry }));
+    }
+    // Stable: of two tensors of the same name, the one in the earlier shard comes first.
+    tensors.sort_by_key(|&location| name_at(shards, location));
+    let same = |pair: &&[Location]| name_at(shards, pair[0]) == name_at(shards, pair[1]);
+    match tensors.windows(2).find(same) {
+        Some(pair) => Err(ModelError::TwoShards {
+            tensor: name_at(shards, pair[0]).to_owned(),
+            first: shards[pair[0].shard].name.clone(),
+            second: shards[pair[1].shard].name.clone(),
+            folder: root.to_owned(),
+        }
+        .into()),
+        None => Ok(tensors),
+    }
+}
+
+fn name_at(shards: &[Shard], location: Location) -> &str {
+    &shards[location.shard].header.tensors()[location.entry].name
+}
+
+fn refuse_disagreement(index: &Index, shards: &[Shard], path: &Path) -> Result<(), ModelError> {
+    let mut unseen: BTreeMap<&str, &str> = index
+        .weight_map()
+        .iter()
+        .map(|(tensor, shard)| (tensor.as_str(), shard.as_str()))
+        .collect();
+    let mut unlisted: Option<(&str, &str)> = None;
+    for shard in shards {
+        for tensor in shard.header.tensors() {
+            match unseen.get(tensor.name.as_str()) {
+                Some(&named) if named == shard.name => drop(unseen.remove(tensor.name.as_str())),
+                Some(_) => {}
+                None => {
+                    let found = (tensor.name.as_str(), shard.name.as_str());
+                    unlisted = Some(unlisted.map_or(found, |first| first.min(found)));
                 }
-                .into());
             }
         }
     }
-    Ok(tensors)
-}
-
-fn refuse_disagreement(
-    index: &Index,
-    shards: &[Shard],
-    tensors: &BTreeMap<String, Location>,
-    path: &Path,
-) -> Result<(), ModelError> {
-    let holder = |location: &Location| shards[location.shard].name.as_str();
-    for (tensor, shard) in index.weight_map() {
-        if tensors.get(tensor).map(holder) != Some(shard) {
-            let (tensor, shard) = (tensor.clone(), shard.clone());
-            return Err(ModelError::NotInShard { tensor, shard, index: path.to_owned() });
-        }
-    }
-    match tensors.iter().find(|(tensor, _)| !index.weight_map().contains_key(*tensor)) {
-        Some((tensor, location)) => {
-            let (tensor, shard) = (tensor.clone(), holder(location).to_owned());
-            Err(ModelError::NotInIndex { tensor, shard, index: path.to_owned() })
-        }
-        None => Ok(()),
+    let index = path.to_owned();
+    match (unseen.first_key_value(), unlisted) {
+        (Some((&tensor, &shard)), _) => Err(ModelError::NotInShard {
+            tensor: tensor.to_owned(),
+            shard: shard.to_owned(),
+            index,
+        }),
+        (None, Some((tensor, shard))) => Err(ModelError::NotInIndex {
+            tensor: tensor.to_owned(),
+            shard: shard.to_owned(),
+            index,
+        }),
+        (None, None) => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use llmopt_checkpoint::{HeaderEntry, Shard};
 use llmopt_codec::for_scheme;
 use llmopt_quant::QuantError;
 use llmopt_scheme::{QuantizedMatrix, SquaredError};
-use llmopt_tensor::{Dtype, encode};
+use llmopt_tensor::encode;
 use ndarray::ArrayView2;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -102,7 +102,7 @@ impl<'a> Band<'a> {
 
     /// Weights as a dense tensor stores them.
     fn stored(&self, weights: &[f32]) -> Cow<'a, [u8]> {
-        let dtype = self.place.parts.first().map_or(Dtype::F32, |part| part.part.meta.dtype());
+        let dtype = self.place.dense_dtype;
         let mut bytes = vec![0; weights.len() * dtype.bits() / 8];
         encode(dtype, weights, &mut bytes).expect("the plan chose a type to compute with");
         Cow::Owned(bytes)

@@ -108,7 +108,8 @@ impl Error {
 
     /// Whether the work done so far is worth keeping for the next attempt.
     pub(crate) fn is_resumable(&self) -> bool {
-        matches!(self, Self::Interrupted) || self.blame() == Blame::System
+        !matches!(self, Self::Unsound(_))
+            && (matches!(self, Self::Interrupted) || self.blame() == Blame::System)
     }
 }
 

@@ -1,11 +1,11 @@
 //! What is in a checkpoint, what can be shrunk, and what each scheme would weigh: from headers alone.
 
-use crate::place::quantized_parts;
 use crate::run::{bound, quantization_method};
 use crate::select::{Selection, selected};
 use crate::{Error, Recipe, Scheme};
 use llmopt_arch::Model;
 use llmopt_checkpoint::Source;
+use llmopt_codec::for_scheme;
 use llmopt_tensor::TensorMeta;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,8 +178,8 @@ fn stored_bytes(
         if meta.dtype().is_plain_float() { meta.dtype() } else { llmopt_tensor::Dtype::BF16 };
     match (selection.scheme_of(name), meta.shape()) {
         (Some(scheme), &[rows, columns]) => {
-            let parts = quantized_parts(&scheme, wide, rows, columns).ok()?;
-            Some(parts.iter().map(|part| part.part.meta.bytes()).sum())
+            let parts = for_scheme(&scheme).layout(&scheme, wide, rows, columns).ok()?;
+            Some(parts.iter().map(|part| part.meta.bytes()).sum())
         }
         _ if model.block_scale_of(name).is_some() => Some(meta.elements() * 2),
         _ => Some(meta.bytes()),

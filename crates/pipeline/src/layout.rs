@@ -3,7 +3,7 @@
 //! Both are made when they are needed and not kept: in a model of many experts they are larger than
 //! everything else that a plan holds.
 
-use crate::place::{Place, PlacedPart};
+use crate::place::Place;
 use crate::plan::PlannedShard;
 use crate::{Error, Plan};
 use llmopt_checkpoint::{Header, HeaderEntry, Source};
@@ -28,10 +28,9 @@ pub(crate) fn lay_out(
     let begins: BTreeMap<&str, u64> =
         names.iter().zip(&begins).map(|((name, _), &begin)| (name.as_str(), begin)).collect();
     for (entry, place) in entries.iter().zip(places.iter_mut()) {
-        for number in 0..place.parts.len() {
-            let name = place.part_name(entry, &place.parts[number].part);
-            place.parts[number].begin = data + begins[name.as_str()];
-        }
+        let parts = place.parts(entry).unwrap_or_default();
+        let begin = |part| data + begins[place.part_name(entry, part).as_str()];
+        place.begins = parts.iter().map(begin).collect();
     }
     Ok(data + size)
 }
@@ -51,16 +50,19 @@ pub(crate) fn write_index(
     shards: &[PlannedShard],
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let places = || shards.iter().flat_map(|shard| &shard.places);
-    let total_size: u64 = places().map(Place::bytes_after).sum();
+    let places = || {
+        let shards = source.shards().iter().zip(shards);
+        shards.flat_map(|(source, planned)| source.header.tensors().iter().zip(&planned.places))
+    };
+    let total_size: u64 = places().map(|(entry, place)| place.bytes_after(entry)).sum();
     write!(out, "{{\n  \"metadata\": {{\n    \"total_size\": {total_size}\n  }},\n")?;
     write!(out, "  \"weight_map\": {{")?;
     let mut separator = "\n";
     for (source, planned) in source.shards().iter().zip(shards) {
         let file = serde_json::to_string(&planned.name)?;
         for (entry, place) in source.header.tensors().iter().zip(&planned.places) {
-            for part in &place.parts {
-                let name = serde_json::to_string(&place.part_name(entry, &part.part))?;
+            for placed in place.placed(entry) {
+                let name = serde_json::to_string(&placed.name)?;
                 write!(out, "{separator}    {name}: {file}")?;
                 separator = ",\n";
             }
@@ -94,8 +96,8 @@ impl Write for Counter {
 fn names(entries: &[HeaderEntry], places: &[Place]) -> Vec<(String, TensorMeta)> {
     let mut names: Vec<(String, TensorMeta)> = Vec::new();
     for (entry, place) in entries.iter().zip(places) {
-        let part = |part: &PlacedPart| (place.part_name(entry, &part.part), part.part.meta.clone());
-        names.extend(place.parts.iter().map(part));
+        let parts = place.parts(entry).unwrap_or_default().into_iter();
+        names.extend(parts.map(|part| (place.part_name(entry, &part), part.meta)));
     }
     Header::reference_order(&mut names);
     names

@@ -3,7 +3,7 @@
 use crate::Scheme;
 use llmopt_arch::BlockScale;
 use llmopt_checkpoint::HeaderEntry;
-use llmopt_codec::{Part, Span, for_scheme};
+use llmopt_codec::{Part, Span, Unsupported, for_scheme};
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::ops::Range;
 
@@ -41,13 +41,17 @@ pub(crate) struct Place {
     pub(crate) scale_dtype: Dtype,
     /// Block scales of an F8_E4M3 weight.
     pub(crate) block_scale: Option<BlockScale>,
-    /// The output tensors.
-    pub(crate) parts: Vec<PlacedPart>,
+    /// Type of dense weights.
+    pub(crate) dense_dtype: Dtype,
+    /// Where each output tensor begins in its file. The rest of a part follows from the fields above:
+    /// in a model of many experts it would be most of what a plan holds.
+    pub(crate) begins: Vec<u64>,
 }
 
 /// An output tensor and where it begins in its file.
 #[derive(Clone, Debug)]
 pub(crate) struct PlacedPart {
+    pub(crate) name: String,
     pub(crate) part: Part,
     pub(crate) begin: u64,
 }
@@ -62,12 +66,13 @@ impl Place {
             band_rows: COPY_BYTES,
             scale_dtype: meta.dtype(),
             block_scale: None,
-            parts: Vec::new(),
+            dense_dtype: meta.dtype(),
+            begins: Vec::new(),
         }
     }
 
     /// Cuts a matrix into bands that begin at multiples of `step` rows.
-    pub(crate) fn as_matrix(mut self, rows: usize, columns: usize, step: usize) -> Self {
+    pub(crate) fn cut_as_matrix(mut self, rows: usize, columns: usize, step: usize) -> Self {
         let fitting = BAND_ELEMENTS / columns.max(1) / step * step;
         (self.rows, self.columns, self.band_rows) = (rows, columns, fitting.max(step));
         self
@@ -81,9 +86,45 @@ impl Place {
         }
     }
 
+    /// The output tensors, in the order of `begins`.
+    ///
+    /// # Errors
+    /// The scheme cannot be laid out; the plan has refused that.
+    pub(crate) fn parts(&self, entry: &HeaderEntry) -> Result<Vec<Part>, Unsupported> {
+        let plain = |meta| vec![Part { suffix: "weight", meta, span: Span::Rows }];
+        Ok(match &self.action {
+            Action::Omit { .. } => Vec::new(),
+            Action::Keep => plain(entry.meta.clone()),
+            Action::Dense(_) => {
+                plain(TensorMeta::new(self.dense_dtype, [self.rows, self.columns])?)
+            }
+            Action::Quantize(scheme) => {
+                for_scheme(scheme).layout(scheme, self.scale_dtype, self.rows, self.columns)?
+            }
+        })
+    }
+
+    /// The output tensors, each in its place.
+    pub(crate) fn placed(&self, entry: &HeaderEntry) -> impl Iterator<Item = PlacedPart> {
+        let parts = self.parts(entry).unwrap_or_default().into_iter().zip(&self.begins);
+        parts.map(|(part, &begin)| PlacedPart { name: self.part_name(entry, &part), part, begin })
+    }
+
+    /// Where the bytes of a band of a part lie in the output file. What belongs to the whole matrix
+    /// belongs to its first band.
+    pub(crate) fn range(&self, placed: &PlacedPart, rows: &Range<usize>) -> Range<u64> {
+        let range = match self.action {
+            // Its rows are bytes.
+            Action::Keep => rows.start as u64..rows.end as u64,
+            _ if placed.part.span == Span::Once && rows.start > 0 => 0..0,
+            _ => placed.part.range(rows.clone(), self.rows),
+        };
+        placed.begin + range.start..placed.begin + range.end
+    }
+
     /// Bytes of its output tensors.
-    pub(crate) fn bytes_after(&self) -> u64 {
-        self.parts.iter().map(|part| part.part.meta.bytes()).sum()
+    pub(crate) fn bytes_after(&self, entry: &HeaderEntry) -> u64 {
+        self.parts(entry).unwrap_or_default().iter().map(|part| part.meta.bytes()).sum()
     }
 
     /// Number of bands.
@@ -136,30 +177,6 @@ impl Place {
             }
         }
     }
-}
-
-impl PlacedPart {
-    /// A whole tensor of ordinary weights.
-    pub(crate) fn plain(meta: TensorMeta) -> Self {
-        Self { part: Part { suffix: "weight", meta, span: Span::Rows }, begin: 0 }
-    }
-
-    /// Where the bytes of a band lie in the output file.
-    pub(crate) fn range(&self, rows: &Range<usize>, rows_in_all: usize) -> Range<u64> {
-        let range = self.part.range(rows.clone(), rows_in_all);
-        self.begin + range.start..self.begin + range.end
-    }
-}
-
-/// The output tensors of a matrix, each still without its place in a file.
-pub(crate) fn quantized_parts(
-    scheme: &Scheme,
-    scale_dtype: Dtype,
-    rows: usize,
-    columns: usize,
-) -> Result<Vec<PlacedPart>, llmopt_codec::Unsupported> {
-    let parts = for_scheme(scheme).layout(scheme, scale_dtype, rows, columns)?;
-    Ok(parts.into_iter().map(|part| PlacedPart { part, begin: 0 }).collect())
 }
 
 fn scheme_tile(scheme: &Scheme, columns: usize) -> usize {

@@ -2,12 +2,12 @@
 
 use crate::config::{QUANTIZATION_CONFIG, edited, quantization_config};
 use crate::layout::{INDEX, index_bytes, lay_out};
-use crate::place::{Action, Place, PlacedPart, quantized_parts};
+use crate::place::{Action, Place};
 use crate::recipe::{DenseDtype, Format, Recipe, Resources};
 use crate::select::{Fallback, Selection};
 use crate::{Error, Memory};
 use llmopt_arch::Model;
-use llmopt_checkpoint::{HeaderEntry, Source};
+use llmopt_checkpoint::{HeaderEntry, OutputOptions, Source};
 use llmopt_codec::{QuantizationConfig, for_scheme};
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::collections::BTreeMap;
@@ -132,6 +132,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// How it is staged.
+    pub(crate) fn options<'a>(&self, source: &'a Source) -> OutputOptions<'a> {
+        OutputOptions { force: self.force, file: self.bare, source: source.path() }
+    }
+
     /// The name of a weight file: the source's, unless a single file gets a name of its own.
     fn shard_name(&self, source: &Source, name: &str) -> String {
         match (self.bare, source.is_folder()) {
@@ -185,48 +190,20 @@ impl Context<'_> {
                 None => Action::Keep,
             },
         };
-        let mut place = Place::new(action, &entry.meta);
-        let (rows, columns) = match (entry.meta.shape(), &place.action) {
-            (&[rows, columns], Action::Quantize(_) | Action::Dense(_)) => (rows, columns),
-            _ => {
-                if place.action == Action::Keep {
-                    place.parts = vec![PlacedPart::plain(entry.meta.clone())];
-                }
-                return Ok(place);
-            }
+        let matrix = matches!(action, Action::Quantize(_) | Action::Dense(_));
+        let place = Place::new(action, &entry.meta);
+        let (&[rows, columns], true) = (entry.meta.shape(), matrix) else { return Ok(place) };
+        let step = scheme.map_or(1, |scheme| for_scheme(&scheme).row_step(&scheme));
+        let scale_dtype = self.scale_dtype(&entry.meta);
+        let dense_dtype = match self.recipe.format {
+            Format::Dense(DenseDtype::F32) => Dtype::F32,
+            _ => scale_dtype,
         };
-        place.block_scale = block_scale;
-        place.scale_dtype = self.scale_dtype(&entry.meta);
-        let step = match (&place.action, scheme) {
-            (Action::Quantize(_) | Action::Dense(_), Some(scheme)) => {
-                for_scheme(&scheme).row_step(&scheme)
-            }
-            _ => 1,
-        };
-        place.parts = self.parts(&place, rows, columns, name)?;
-        Ok(place.as_matrix(rows, columns, step))
-    }
-
-    fn parts(
-        &self,
-        place: &Place,
-        rows: usize,
-        columns: usize,
-        name: &str,
-    ) -> Result<Vec<PlacedPart>, Error> {
-        let refused = |why: String| Error::Refused(format!("tensor `{name}`: {why}"));
-        match &place.action {
-            Action::Quantize(scheme) => quantized_parts(scheme, place.scale_dtype, rows, columns)
-                .map_err(|error| refused(error.to_string())),
-            _ => {
-                let dtype = match self.recipe.format {
-                    Format::Dense(DenseDtype::F32) => Dtype::F32,
-                    _ => place.scale_dtype,
-                };
-                let meta = TensorMeta::new(dtype, [rows, columns])
-                    .map_err(|error| refused(error.to_string()))?;
-                Ok(vec![PlacedPart::plain(meta)])
-            }
+        let place = Place { block_scale, scale_dtype, dense_dtype, ..place }
+            .cut_as_matrix(rows, columns, step);
+        match place.parts(entry) {
+            Ok(_) => Ok(place),
+            Err(error) => Err(Error::Refused(format!("tensor `{name}`: {error}"))),
         }
     }
 

@@ -133,7 +133,7 @@ impl TensorReport {
             what: place.action.to_string(),
             source: entry.meta.to_string(),
             bytes_before: entry.meta.bytes(),
-            bytes_after: place.bytes_after(),
+            bytes_after: place.bytes_after(entry),
             loss: place.scheme().map(|_| Loss::from(error)),
         }
     }

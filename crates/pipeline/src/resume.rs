@@ -51,21 +51,28 @@ pub(crate) struct Records {
     done: BTreeSet<usize>,
     /// Per band; a place's sum is taken in the order of its bands.
     errors: Mutex<Vec<SquaredError>>,
-    /// Per shard, place and part.
-    prints: Mutex<Vec<Vec<Vec<u64>>>>,
+    /// Per output tensor, in the order of [`Plan::places`].
+    prints: Mutex<Vec<u64>>,
+    /// Per shard and place: which of `prints` is the first of its parts.
+    first_prints: Vec<Vec<usize>>,
 }
 
 impl Records {
     /// Nothing is known.
     pub(crate) fn new(plan: &Plan) -> Self {
         let bands = plan.places().map(|(_, place)| place.bands()).sum();
-        let places = |shard: &crate::plan::PlannedShard| {
-            shard.places.iter().map(|place| vec![0; place.parts.len()]).collect()
+        let mut parts = 0;
+        let mut first = |place: &crate::place::Place| {
+            parts += place.begins.len();
+            parts - place.begins.len()
         };
+        let first_prints =
+            plan.shards.iter().map(|shard| shard.places.iter().map(&mut first).collect()).collect();
         Self {
             done: BTreeSet::new(),
             errors: Mutex::new(vec![SquaredError::default(); bands]),
-            prints: Mutex::new(plan.shards.iter().map(places).collect()),
+            prints: Mutex::new(vec![0; parts]),
+            first_prints,
         }
     }
 
@@ -76,7 +83,7 @@ impl Records {
         let bands = lock(&records.errors).len();
         for record in lines.iter().filter_map(|line| Record::parse(line)) {
             let place = plan.shards.get(record.shard).and_then(|s| s.places.get(record.place));
-            let fits = place.is_some_and(|place| place.parts.len() == record.prints.len());
+            let fits = place.is_some_and(|place| place.begins.len() == record.prints.len());
             if fits && record.number < bands && records.done.insert(record.number) {
                 records.add(&record);
             }
@@ -97,23 +104,16 @@ impl Records {
     }
 
     pub(crate) fn add_print(&self, shard: usize, place: usize, part: usize, print: u64) {
-        let sum = &mut lock(&self.prints)[shard][place][part];
+        let sum = &mut lock(&self.prints)[self.first_prints[shard][place] + part];
         *sum = sum.wrapping_add(print);
     }
 
     /// The names of output tensors whose fingerprints differ.
     pub(crate) fn differing(&self, other: &Self, plan: &Plan) -> Vec<String> {
         let (ours, theirs) = (lock(&self.prints), lock(&other.prints));
-        let pairs = ours.iter().flatten().zip(theirs.iter().flatten());
-        let mut names = Vec::new();
-        for ((entry, place), (ours, theirs)) in plan.places().zip(pairs) {
-            for (part, _) in
-                place.parts.iter().zip(ours.iter().zip(theirs)).filter(|(_, (a, b))| a != b)
-            {
-                names.push(place.part_name(entry, &part.part));
-            }
-        }
-        names
+        let names = plan.places().flat_map(|(entry, place)| place.placed(entry));
+        let pairs = names.zip(ours.iter().zip(theirs.iter()));
+        pairs.filter(|(_, (ours, theirs))| ours != theirs).map(|(part, _)| part.name).collect()
     }
 
     /// What each place lost, in the order of [`Plan::places`].

@@ -36,7 +36,8 @@ pub fn plan(
     let model = bound(&source)?;
     let kept = nonfinite::kept(&source, &model, recipe, resources.threads, &Cancel::new())?;
     let selection = select::selected(&model, recipe, &kept)?;
-    let output = output(&source, target, recipe);
+    let output = output(&source, target, recipe)?;
+    Staged::check(&output.path, output.options(&source))?;
     Plan::new(source, model, &selection, recipe, output, resources)
 }
 
@@ -77,10 +78,10 @@ fn carried_out(
         let keeper = scope.spawn(|| keep_journal(inbox, &files, journal));
         events.stage_started("rewrite", plan.source.shards().iter().map(|s| s.bytes).sum());
         let read = sweep::rewrite(plan, &files, &records, finished, events, cancel);
-        events.stage_finished("rewrite");
         let kept = keeper.join().unwrap_or(Err(Error::Interrupted));
         read.and_then(|hashes| kept.map(|()| hashes))
     })?;
+    events.stage_finished("rewrite");
     events.stage_started("read back", plan.shards.iter().map(|shard| shard.bytes).sum());
     let written = sweep::read_back(plan, &files, &records, events, cancel)?;
     events.stage_finished("read back");
@@ -171,15 +172,22 @@ pub(crate) fn quantization_method(source: &Source) -> Option<String> {
 }
 
 /// Where the artifact goes: a bare file when a bare file came in.
-fn output(source: &Source, target: &Target, recipe: &Recipe) -> Output {
+fn output(source: &Source, target: &Target, recipe: &Recipe) -> Result<Output, Error> {
     let slashed = |path: &PathBuf| path.as_os_str().as_encoded_bytes().ends_with(b"/");
     let wants_folder = source.wants_folder_output()
         || target.output.as_ref().is_some_and(|path| slashed(path) || path.is_dir());
+    if wants_folder && source.config().is_none() {
+        return Err(Error::RefusedWithHint {
+            what: "a folder needs a `config.json`, and there is none beside the input".to_owned(),
+            hint: "`-o NAME.safetensors` writes a bare file; runtimes need a folder with a config"
+                .to_owned(),
+        });
+    }
     let path = match &target.output {
         Some(path) => path.clone(),
         None => default_path(source.path(), recipe, !wants_folder),
     };
-    Output { path, bare: !wants_folder, force: target.force }
+    Ok(Output { path, bare: !wants_folder, force: target.force })
 }
 
 /// The input's name with the scheme appended, beside the input.
@@ -189,5 +197,11 @@ fn default_path(input: &Path, recipe: &Recipe, bare: bool) -> PathBuf {
     let stem = if is_file { absolute.file_stem() } else { absolute.file_name() };
     let stem = stem.unwrap_or_default().to_string_lossy();
     let ending = if bare { ".safetensors" } else { "" };
-    input.with_file_name(format!("{stem}-{}{ending}", recipe.scheme.name()))
+    let name = format!("{stem}-{}{ending}", recipe.scheme.name());
+    // `.` has no name of its own to replace.
+    if input.file_name().is_some() {
+        input.with_file_name(name)
+    } else {
+        absolute.with_file_name(name)
+    }
 }

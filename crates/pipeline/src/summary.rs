@@ -24,7 +24,7 @@ pub struct Summary {
     pub method: String,
     /// The files of the artifact except its report, with their exact sizes.
     pub files: Vec<PlannedFile>,
-    /// Bytes of the source's weight files.
+    /// Bytes of the source's files that come along, changed or not.
     pub input_bytes: u64,
     /// Bytes of all `files` together.
     pub output_bytes: u64,
@@ -114,7 +114,7 @@ impl Plan {
             scheme: asked.to_string(),
             method: self.recipe.method.quantizer().name().to_owned(),
             files,
-            input_bytes: self.source.shards().iter().map(|shard| shard.bytes).sum(),
+            input_bytes: self.input_bytes(),
             output_bytes,
             parameters: self.parameters(),
             bits_per_weight: self.bits_per_weight(),
@@ -128,6 +128,14 @@ impl Plan {
         }
     }
 
+    /// Bytes of the files that `files` replaces.
+    fn input_bytes(&self) -> u64 {
+        let shards = self.source.shards().iter().map(|shard| shard.bytes);
+        let side = self.side_files().iter().map(|side| side.bytes);
+        let config = self.source.config_bytes().map(|config| config.len() as u64);
+        shards.chain(side).chain(config).sum()
+    }
+
     /// Weights of the model: what was absorbed into another tensor is no weight of its own.
     pub(crate) fn parameters(&self) -> u64 {
         let weights =
@@ -137,7 +145,7 @@ impl Plan {
 
     /// Bits stored per weight.
     pub(crate) fn bits_per_weight(&self) -> f64 {
-        let bytes: u64 = self.places().map(|(_, place)| place.bytes_after()).sum();
+        let bytes: u64 = self.places().map(|(entry, place)| place.bytes_after(entry)).sum();
         bytes as f64 * 8.0 / self.parameters().max(1) as f64
     }
 
@@ -159,7 +167,7 @@ impl Plan {
             action.tensors += 1;
             action.parameters += entry.meta.elements();
             action.bytes_before += entry.meta.bytes();
-            action.bytes_after += place.bytes_after();
+            action.bytes_after += place.bytes_after(entry);
         }
         let mut actions: Vec<_> = actions.into_values().collect();
         actions.sort_by_key(|action| std::cmp::Reverse(action.bytes_before));
@@ -173,7 +181,7 @@ impl Plan {
                 what: place.action.to_string(),
                 source: entry.meta.to_string(),
                 bytes_before: entry.meta.bytes(),
-                bytes_after: place.bytes_after(),
+                bytes_after: place.bytes_after(entry),
             }
         };
         self.places().map(tensor).collect()

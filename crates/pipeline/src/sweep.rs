@@ -3,6 +3,7 @@
 use crate::band::Band;
 use crate::fingerprint::fingerprint;
 use crate::in_order::InOrder;
+use crate::place::PlacedPart;
 use crate::pool::for_each_with;
 use crate::resume::{Record, Records};
 use crate::{Cancel, Error, Events, Fault, Plan};
@@ -29,8 +30,9 @@ pub(crate) fn rewrite(
         if !records.is_done(number) {
             let rewritten = band.rewritten(bytes, weights)?;
             let mut prints = Vec::with_capacity(rewritten.parts.len());
-            for (part, bytes) in band.place.parts.iter().zip(&rewritten.parts) {
-                let range = part.range(&band.rows, band.place.rows);
+            for (placed, bytes) in band.place.placed(band.entry).zip(&rewritten.parts) {
+                let range = band.place.range(&placed, &band.rows);
+                let bytes = if range.is_empty() { &[] } else { &**bytes };
                 files[shard].write_at(range.start, bytes)?;
                 prints.push(fingerprint(range.start, bytes));
             }
@@ -134,14 +136,19 @@ fn reads(plan: &Plan) -> impl Iterator<Item = Read<'_>> + Send {
         let places = planned.places.iter().zip(source.header.tensors()).enumerate();
         let mut parts: Vec<_> = places
             .flat_map(|(number, (place, entry))| {
-                let parts = place.parts.iter().enumerate();
-                parts.map(move |(part, placed)| (placed.begin, number, part, place, &entry.name))
+                let begins = place.begins.iter().enumerate();
+                begins.map(move |(part, &begin)| (begin, number, part, place, entry))
             })
             .collect();
+        // Parts without bytes begin where their neighbours do, and may come before or after them.
         parts.sort_by_key(|&(begin, ..)| begin);
-        let ranges = parts.into_iter().flat_map(move |(_, number, part, place, name)| {
-            let range = move |band| place.parts[part].range(&place.band(band), place.rows);
-            (0..place.bands()).map(move |band| (number, part, range(band), name))
+        let ranges = parts.into_iter().flat_map(move |(_, number, part, place, entry)| {
+            let placed = place.placed(entry).nth(part);
+            let range = move |placed: &PlacedPart, band| place.range(placed, &place.band(band));
+            placed.into_iter().flat_map(move |placed| {
+                let name = &entry.name;
+                (0..place.bands()).map(move |band| (number, part, range(&placed, band), name))
+            })
         });
         ranges.enumerate().map(move |(turn, (place, part, range, name))| Read {
             shard,

@@ -23,8 +23,7 @@ fn check(folder: &Folder, name: &str, expected: &[(&str, &str)]) -> Source {
     let source = Source::open(&folder.join(name)).unwrap();
     let found: Vec<(&str, &str)> = source
         .tensors()
-        .keys()
-        .map(|tensor| (tensor.as_str(), source.entry(tensor).unwrap().0.name.as_str()))
+        .map(|(tensor, _)| (tensor, source.entry(tensor).unwrap().0.name.as_str()))
         .collect();
     assert_eq!(found, expected);
     source

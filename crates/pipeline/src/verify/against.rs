@@ -190,8 +190,8 @@ impl<'a> Comparison<'a> {
     /// Tensors of the artifact that nothing in the model became.
     fn check_added(&self, findings: &mut Findings) {
         let modules: BTreeSet<&str> =
-            self.source.tensors().keys().filter_map(|name| Some(part_of(name)?.0)).collect();
-        for name in self.artifact.source.tensors().keys() {
+            self.source.tensors().filter_map(|(name, _)| Some(part_of(name)?.0)).collect();
+        for (name, _) in self.artifact.source.tensors() {
             let is_part = part_of(name).is_some_and(|(module, _)| modules.contains(module));
             if !is_part && self.source.meta(name).is_none() {
                 findings.fault("added", name, "it is in the artifact, but not in the model");

@@ -157,7 +157,7 @@ fn understood(value: &Value, findings: &mut Findings) -> Quantization {
 
 fn modules(source: &Source) -> BTreeMap<String, Module> {
     let mut modules: BTreeMap<String, Module> = BTreeMap::new();
-    for (name, &location) in source.tensors() {
+    for (name, location) in source.tensors() {
         let (Some((module, suffix)), Some(meta)) = (part_of(name), source.meta(name)) else {
             continue;
         };

@@ -17,7 +17,7 @@ pub(super) fn check(
 ) {
     let mut planned = 0;
     for (entry, place) in plan.places() {
-        planned += place.parts.len();
+        planned += place.begins.len();
         if !is_as_planned(entry, place, artifact, matrices) {
             let message =
                 format!("the plan says `{}`, but something else was written", place.action);
@@ -53,7 +53,7 @@ fn is_as_planned(
             })
         }
         Action::Keep | Action::Dense(_) => {
-            place.parts.iter().all(|placed| stored == Some(&placed.part.meta))
+            place.placed(entry).all(|placed| stored == Some(&placed.part.meta))
         }
         Action::Omit { .. } => stored.is_none(),
     }

@@ -110,7 +110,8 @@ impl Record {
                 findings.fault("conservation", &recorded.name, message);
             }
         }
-        for name in artifact.source.tensors().keys().filter(|name| !self.has_origin(name)) {
+        let names = artifact.source.tensors().map(|(name, _)| name);
+        for name in names.filter(|name| !self.has_origin(name)) {
             let message = "the report does not say where it comes from";
             findings.fault("conservation", name, message);
         }
