@@ -6,13 +6,15 @@ use crate::error::{brief, quoted};
 use crate::raw::MAX_TENSORS;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// A parsed index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Index {
-    weight_map: BTreeMap<String, String>,
+    /// A file's name is held once, however many tensors it has.
+    weight_map: BTreeMap<String, Arc<str>>,
     has_metadata: bool,
 }
 
@@ -34,7 +36,7 @@ impl Index {
     }
 
     /// Tensor name to file name.
-    pub fn weight_map(&self) -> &BTreeMap<String, String> {
+    pub fn weight_map(&self) -> &BTreeMap<String, Arc<str>> {
         &self.weight_map
     }
 
@@ -84,7 +86,7 @@ struct RawIndex {
 }
 
 /// A map of strings in which no key comes twice.
-struct WeightMap(BTreeMap<String, String>);
+struct WeightMap(BTreeMap<String, Arc<str>>);
 
 impl<'de> Deserialize<'de> for WeightMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -99,6 +101,7 @@ impl<'de> Deserialize<'de> for WeightMap {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WeightMap, A::Error> {
                 let mut files = BTreeMap::new();
+                let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
                 while let Some(tensor) = map.next_key::<String>()? {
                     let file = map.next_value::<String>().map_err(|error| {
                         A::Error::custom(format_args!("tensor {}: {error}", quoted(&tensor)))
@@ -114,7 +117,10 @@ impl<'de> Deserialize<'de> for WeightMap {
                             "more than {MAX_TENSORS} tensors"
                         )));
                     }
-                    files.insert(tensor, file);
+                    let name = names.get(file.as_str()).cloned();
+                    let name = name.unwrap_or_else(|| Arc::from(file));
+                    names.insert(Arc::clone(&name));
+                    files.insert(tensor, name);
                 }
                 Ok(WeightMap(files))
             }

@@ -202,16 +202,16 @@ fn read_config(root: &Path) -> Result<ConfigFile, Error> {
 }
 
 fn indexed_files(index: &Index, root: &Path) -> Result<Vec<String>, Error> {
-    let files: BTreeSet<&String> = index.weight_map().values().collect();
+    let files: BTreeSet<&str> = index.weight_map().values().map(|file| &**file).collect();
     if files.is_empty() {
         return Err(ModelError::NoWeights { folder: root.to_owned() }.into());
     }
-    let missing = |file: &&&String| fs::symlink_metadata(root.join(file)).is_err();
+    let missing = |file: &&&str| fs::symlink_metadata(root.join(file)).is_err();
     match files.iter().find(missing) {
         Some(file) => {
-            Err(ModelError::NoShard { shard: (*file).clone(), index: root.join(INDEX) }.into())
+            Err(ModelError::NoShard { shard: (*file).to_owned(), index: root.join(INDEX) }.into())
         }
-        None => Ok(files.into_iter().cloned().collect()),
+        None => Ok(files.into_iter().map(str::to_owned).collect()),
     }
 }
 
@@ -260,11 +260,8 @@ fn name_at(shards: &[Shard], location: Location) -> &str {
 }
 
 fn refuse_disagreement(index: &Index, shards: &[Shard], path: &Path) -> Result<(), ModelError> {
-    let mut unseen: BTreeMap<&str, &str> = index
-        .weight_map()
-        .iter()
-        .map(|(tensor, shard)| (tensor.as_str(), shard.as_str()))
-        .collect();
+    let mut unseen: BTreeMap<&str, &str> =
+        index.weight_map().iter().map(|(tensor, shard)| (tensor.as_str(), &**shard)).collect();
     let mut unlisted: Option<(&str, &str)> = None;
     for shard in shards {
         for tensor in shard.header.tensors() {

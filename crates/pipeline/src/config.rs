@@ -80,9 +80,11 @@ const EXPERTS: &str = "re:.*experts.*";
 fn targets(model: &Model, sites: &[&Site], most: bool, several: bool) -> Vec<String> {
     let experts = several && sites.iter().any(|site| site.expert.is_some());
     let linear = |site: &Site| site.role == Role::Linear;
+    let by_class = |site: &Site| most && linear(site);
+    let by_expression = |site: &Site| several && site.expert.is_some();
     let by_name = sites
         .iter()
-        .filter(|site| !(most && linear(site)) && !(several && site.expert.is_some()))
+        .filter(|site| !by_class(site) && !by_expression(site))
         .map(|site| target(&model.aliases(&site.module)));
     let class = (most && sites.iter().any(|site| linear(site))).then(|| "Linear".to_owned());
     let experts = experts.then(|| EXPERTS.to_owned());

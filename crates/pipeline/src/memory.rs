@@ -67,6 +67,6 @@ const BASE_BYTES: u64 = 24 << 20;
 /// Per worker: stack, allocator arena, the pieces of a report in flight.
 const WORKER_BYTES: u64 = 4 << 20;
 /// Per tensor: its entries in headers, model, plan and report, names apart.
-const TENSOR_BYTES: usize = 1200;
+const TENSOR_BYTES: usize = 1700;
 /// How often a name is held at the same time: in header, model, plan and report.
-const COPIES_OF_A_NAME: usize = 8;
+const COPIES_OF_A_NAME: usize = 12;

@@ -48,7 +48,7 @@ pub(crate) fn selected(
     for members in fused_groups(&wanted) {
         choose(&members, recipe, &mut selection)?;
     }
-    refuse_if_any(refusals(model, recipe, &selection))?;
+    refusals(model, recipe, &selection).into_result()?;
     if let (true, Some(fallback)) = (recipe.strict, selection.fallbacks.first()) {
         let Fallback { tensor, why } = fallback;
         return Err(Error::Refused(format!("tensor `{tensor}`: {why}, and `--strict` forbids it")));
@@ -180,19 +180,56 @@ fn undivided(members: &[&Site], size: GroupSize) -> Error {
 }
 
 /// What the runtimes asked for cannot run.
-fn refusals(model: &Model, recipe: &Recipe, selection: &Selection) -> Vec<Refusal> {
+fn refusals(model: &Model, recipe: &Recipe, selection: &Selection) -> Refusals {
     let groups = Groups::of(model);
-    let mut refusals = Vec::new();
+    let mut refusals = Refusals::default();
     for &runtime in &recipe.runtimes {
         for (site, scheme) in selection.sites(model) {
-            refusals.extend(check(runtime, &scheme, &groups.facts(site, recipe.tensor_parallel)));
+            let facts = groups.facts(site, recipe.tensor_parallel);
+            check(runtime, &scheme, &facts).into_iter().for_each(|refusal| refusals.add(refusal));
         }
         // Transformers fuses nothing.
         if runtime != Runtime::Transformers {
-            refusals.extend(groups.split(runtime, selection));
+            groups.split(runtime, selection).for_each(|refusal| refusals.add(refusal));
         }
     }
     refusals
+}
+
+/// Each rule that is broken, with the first that breaks it and how many others do: there may be one
+/// for every tensor of the model.
+#[derive(Default)]
+struct Refusals {
+    rules: BTreeMap<String, (String, usize)>,
+    hints: BTreeSet<String>,
+}
+
+impl Refusals {
+    fn add(&mut self, Refusal { what, why, hint, .. }: Refusal) {
+        self.hints.extend(hint);
+        match self.rules.get_mut(&why) {
+            // A rule about the scheme is broken alike by every site.
+            Some((first, _)) if *first == what => {}
+            Some((_, more)) => *more += 1,
+            None => drop(self.rules.insert(why, (what, 0))),
+        }
+    }
+
+    /// One error for all of them.
+    fn into_result(mut self) -> Result<(), Error> {
+        if self.rules.is_empty() {
+            return Ok(());
+        }
+        let lines = self.rules.iter().map(|(why, (first, more))| match more {
+            0 => format!("{first}: {why}"),
+            more => format!("{first} (and {more} more): {why}"),
+        });
+        let what = lines.collect::<Vec<_>>().join("\n  ");
+        let general = "`--runtime` says whose rules hold, `--exclude` leaves tensors as they are";
+        self.hints.insert(general.to_owned());
+        let hint = self.hints.into_iter().collect::<Vec<_>>().join("\n      ");
+        Err(Error::RefusedWithHint { what, hint })
+    }
 }
 
 /// The sites of each fused group, and the place of each site in its own.
@@ -250,32 +287,6 @@ impl<'a> Groups<'a> {
             })
         })
     }
-}
-
-/// One error for all refusals: each rule once, with the first that breaks it.
-fn refuse_if_any(refusals: Vec<Refusal>) -> Result<(), Error> {
-    let mut rules: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut hints = BTreeSet::new();
-    for Refusal { what, why, hint, .. } in refusals {
-        rules.entry(why).or_default().insert(what);
-        hints.extend(hint);
-    }
-    if rules.is_empty() {
-        return Ok(());
-    }
-    let lines = rules.iter().map(|(why, subjects)| {
-        let first = subjects.first().map_or("", String::as_str);
-        match subjects.len() {
-            0 | 1 => format!("{first}: {why}"),
-            n => format!("{first} (and {} more): {why}", n - 1),
-        }
-    });
-    hints
-        .insert("`--runtime` says whose rules hold, `--exclude` leaves tensors as they are".into());
-    Err(Error::RefusedWithHint {
-        what: lines.collect::<Vec<_>>().join("\n  "),
-        hint: hints.into_iter().collect::<Vec<_>>().join("\n      "),
-    })
 }
 
 /// A set of patterns over full tensor names.

@@ -151,7 +151,7 @@ impl Plan {
 
     /// The granularity that most matrices get.
     fn granularity(&self) -> crate::Granularity {
-        let group = self.quantization.groups().first();
+        let group = self.quantization.groups().last();
         group.map_or(self.recipe.scheme.granularity, |group| group.scheme.granularity)
     }
 
