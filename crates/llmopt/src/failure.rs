@@ -8,7 +8,7 @@ use serde_json::json;
 /// Everything that ends a command early.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The flags are not those of [`crate::command`].
+    /// The flags are not those of [`crate::command()`].
     Flags(clap::Error),
     /// The flags contradict each other, or ask for what this version does not have.
     Refused(Refusal),
