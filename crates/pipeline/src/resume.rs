@@ -4,8 +4,9 @@ use crate::{Error, Plan};
 use llmopt_checkpoint::{Journal, OutFile, sha256};
 use llmopt_scheme::SquaredError;
 use std::collections::BTreeSet;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// A finished band: its number in the plan, where it belongs, what it lost, and the fingerprint of
 /// what was written to each part.
@@ -152,16 +153,36 @@ pub(crate) fn keep_journal(
     files: &[OutFile],
     mut journal: Journal,
 ) -> Result<(), Error> {
-    while let Ok(first) = finished.recv() {
-        let batch: Vec<Record> = std::iter::once(first).chain(finished.try_iter()).collect();
+    let mut batch: Vec<Record> = Vec::new();
+    loop {
+        let ended = match finished.recv_timeout(PATIENCE) {
+            Ok(record) => {
+                batch.push(record);
+                if batch.len() < BATCH {
+                    continue;
+                }
+                false
+            }
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => true,
+        };
         let shards: BTreeSet<usize> = batch.iter().map(|record| record.shard).collect();
         for shard in shards {
             files[shard].sync()?;
         }
-        journal.append(&batch.iter().map(Record::line).collect::<Vec<_>>())?;
+        if !batch.is_empty() {
+            journal.append(&batch.drain(..).map(|record| record.line()).collect::<Vec<_>>())?;
+        }
+        if ended {
+            return Ok(());
+        }
     }
-    Ok(())
 }
+
+/// Records per sync: some tens of megabytes. Each sync costs the disk a flush.
+const BATCH: usize = 64;
+/// So long without another record, those at hand wait no more.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
