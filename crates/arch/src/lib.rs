@@ -15,6 +15,7 @@ mod expression;
 mod family;
 mod model;
 mod names;
+pub mod program;
 mod scales;
 mod sizes;
 
@@ -22,4 +23,5 @@ pub use error::BindError;
 pub use family::Family;
 pub use model::{BoundTensor, Model, Site};
 pub use names::Role;
+pub use program::Program;
 pub use scales::BlockScale;
