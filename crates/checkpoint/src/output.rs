@@ -213,7 +213,7 @@ pub struct OutFile {
 }
 
 impl OutFile {
-    fn open(path: PathBuf) -> Result<Self, Error> {
+    pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
         let file = File::options()
             .read(true)
             .write(true)
