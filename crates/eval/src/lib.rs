@@ -4,3 +4,26 @@
 //! how an artifact was made, or what computed the logits.
 
 #![forbid(unsafe_code)]
+
+mod block_error;
+mod bootstrap;
+mod choices;
+mod comparison;
+mod exponential;
+mod extreme;
+mod gate;
+mod histogram;
+mod pair;
+mod perplexity;
+mod quantile;
+mod single;
+
+pub use block_error::BlockError;
+pub use bootstrap::Estimate;
+pub use choices::{Accuracy, Choice, ChoiceComparison, Question, accuracy, compare_choices};
+pub use comparison::{Comparison, Divergence, compare};
+pub use gate::{Gate, GateError, Metric, Needs, Outcome};
+pub use histogram::Histogram;
+pub use pair::{Pair, PairLoss};
+pub use perplexity::perplexity;
+pub use single::{Single, TokenLoss};
