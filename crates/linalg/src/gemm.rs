@@ -1,0 +1,85 @@
+//! The product that callers see.
+
+use crate::choice::{KernelChoice, Precision, Unavailable};
+use crate::kernels::{Entry, KERNELS, Product};
+use crate::packed::Packed;
+use std::ops::Range;
+
+/// A matrix product: weights are packed once, inputs come as rows of f32.
+///
+/// An element's terms are added in an order that the kernel alone decides. Other than with `faer`,
+/// which looks at sizes, neither the number of rows of inputs nor the rows of weights asked for
+/// change a bit of it.
+#[derive(Clone, Copy)]
+pub struct Gemm {
+    entry: &'static Entry,
+    product: &'static dyn Product,
+}
+
+impl Gemm {
+    /// Finds the kernel asked for.
+    ///
+    /// # Errors
+    /// [`Unavailable`] where this machine lacks it or it does not compute in `precision`.
+    pub fn new(precision: Precision, choice: KernelChoice) -> Result<Self, Unavailable> {
+        let of_precision = KERNELS.iter().filter(|entry| entry.precision == precision);
+        let mut fitting = of_precision
+            .filter(|entry| choice == KernelChoice::Auto || entry.choice == choice)
+            .map(|entry| (entry.find)().map(|product| Self { entry, product }));
+        let none = Err("it computes in another precision");
+        let found = fitting.find(Result::is_ok).unwrap_or_else(|| fitting.next().unwrap_or(none));
+        found.map_err(|why| Unavailable {
+            kernel: choice.name(),
+            precision,
+            why,
+            available: Self::available(precision).map(|gemm| gemm.entry.choice.name()).collect(),
+        })
+    }
+
+    /// Every product that this machine has in `precision`, the fastest first.
+    pub fn available(precision: Precision) -> impl Iterator<Item = Self> {
+        let of_precision = KERNELS.iter().filter(move |entry| entry.precision == precision);
+        of_precision.filter_map(|entry| (entry.find)().ok().map(|product| Self { entry, product }))
+    }
+
+    /// Precision and kernel, as reports name them: "f32 faer".
+    pub fn name(&self) -> &'static str {
+        self.entry.name
+    }
+
+    /// What inputs are rounded to.
+    pub fn precision(&self) -> Precision {
+        self.entry.precision
+    }
+
+    /// Weights `[rows, columns]` of zeros, in this kernel's layout.
+    pub fn pack(&self, rows: usize, columns: usize) -> Packed {
+        Packed::zeroed(self.product.layout(), rows, columns)
+    }
+
+    /// The memory that [`Gemm::pack`] takes.
+    pub fn packed_bytes(&self, rows: usize, columns: usize) -> usize {
+        let lines = self.product.layout().lines(columns);
+        lines.saturating_mul(rows.div_ceil(Packed::BAND_STEP)).saturating_mul(64)
+    }
+
+    /// The most memory that one call of [`Gemm::multiply`] takes beyond its arguments.
+    pub fn scratch_bytes(&self, inputs: usize, columns: usize) -> usize {
+        self.product.scratch_bytes(inputs, columns)
+    }
+
+    /// Writes `inputs * weights[rows]^T` to `out`, on this thread alone. Row-major: inputs
+    /// `[m, columns]`, out `[m, rows.len()]`.
+    ///
+    /// # Panics
+    /// If slices and range do not fit the weights, or another kernel packed these.
+    pub fn multiply(&self, inputs: &[f32], weights: &Packed, rows: Range<usize>, out: &mut [f32]) {
+        assert_eq!(weights.layout(), self.product.layout(), "packed by another kernel");
+        assert!(rows.start <= rows.end && rows.end <= weights.rows());
+        assert_eq!(
+            inputs.len() as u128 * rows.len() as u128,
+            out.len() as u128 * weights.columns() as u128
+        );
+        self.product.multiply(inputs, weights, rows, out);
+    }
+}

@@ -1,0 +1,102 @@
+//! The twin of every other kernel: plain Rust, no contraction, the same bits on every machine.
+
+use super::Panelled;
+use crate::buffer::Line;
+use crate::driver::{Micro, Panels, Tile};
+use crate::fill::bf16_bits;
+use crate::packed::Layout;
+use llmopt_tensor::simd::{Kernel, dispatch};
+
+pub(crate) static F32: Panelled<Portable<1>> = Panelled { micro: Portable, layout: Layout::Single };
+pub(crate) static BF16: Panelled<Portable<2>> =
+    Panelled { micro: Portable, layout: Layout::Pairs { step: 1 } };
+
+/// Takes lines of so many columns: one of f32, or two of bf16.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable<const COLUMNS: usize>;
+
+const ROWS: usize = 4;
+
+impl<const COLUMNS: usize> Micro for Portable<COLUMNS> {
+    const ROWS: usize = ROWS;
+    const WORDS: usize = COLUMNS;
+    const BLOCK_ROWS: usize = 256;
+    const BLOCK_LINES: usize = 256;
+    const BLOCK_PANELS: usize = 32;
+
+    fn panels(_: usize) -> usize {
+        1
+    }
+
+    fn pack(self, inputs: &[f32], columns: usize, words: &mut [u32]) {
+        dispatch(Interleave::<COLUMNS, ROWS> { inputs, columns, words });
+    }
+
+    fn tile(self, inputs: &[u32], weights: Panels<'_>, out: Tile<'_>) {
+        dispatch(Product::<COLUMNS>(inputs, &weights.lines[..weights.depth], out));
+    }
+}
+
+/// Packs rows of inputs as f32, `[line, ROWS, COLUMNS]`; rounded where a line holds bf16.
+pub(crate) struct Interleave<'a, const COLUMNS: usize, const ROWS: usize> {
+    pub(crate) inputs: &'a [f32],
+    pub(crate) columns: usize,
+    pub(crate) words: &'a mut [u32],
+}
+
+impl<const COLUMNS: usize, const ROWS: usize> Kernel for Interleave<'_, COLUMNS, ROWS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (row, inputs) in self.inputs.chunks_exact(self.columns).enumerate() {
+            let lines = self.words.chunks_exact_mut(ROWS * COLUMNS);
+            for (inputs, line) in inputs.chunks(COLUMNS).zip(lines) {
+                for (x, word) in inputs.iter().zip(&mut line[row * COLUMNS..]) {
+                    *word = if COLUMNS == 1 { x.to_bits() } else { bf16_bits(*x) << 16 };
+                }
+            }
+        }
+    }
+}
+
+struct Product<'a, const COLUMNS: usize>(&'a [u32], &'a [Line], Tile<'a>);
+
+impl<const COLUMNS: usize> Kernel for Product<'_, COLUMNS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self(inputs, lines, tile) = self;
+        let mut sums = [[0f32; 16]; ROWS];
+        if !tile.first {
+            for (sums, out) in sums.iter_mut().zip(tile.out.chunks(tile.stride)).take(tile.rows) {
+                sums.copy_from_slice(&out[..16]);
+            }
+        }
+        for (inputs, line) in inputs.chunks_exact(ROWS * COLUMNS).zip(lines) {
+            for column in 0..COLUMNS {
+                let weights = line.map(|word| f32::from_bits(part::<COLUMNS>(word, column)));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let x = f32::from_bits(inputs[row * COLUMNS + column]);
+                    for (sum, weight) in sums.iter_mut().zip(weights) {
+                        *sum += x * weight;
+                    }
+                }
+            }
+        }
+        for (sums, out) in sums.iter().zip(tile.out.chunks_mut(tile.stride)).take(tile.rows) {
+            out[..16].copy_from_slice(sums);
+        }
+    }
+}
+
+/// The bits, as f32, of one column of a word.
+#[inline(always)]
+fn part<const COLUMNS: usize>(word: u32, column: usize) -> u32 {
+    match (COLUMNS, column) {
+        (1, _) => word,
+        (_, 0) => word << 16,
+        _ => word & 0xffff_0000,
+    }
+}

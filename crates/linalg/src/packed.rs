@@ -1,0 +1,117 @@
+//! Weights in a kernel's own layout.
+
+use crate::buffer::{Buffer, Line};
+use crate::fill;
+use std::ops::Range;
+
+/// How weights lie in memory. `[rows, columns]` are those of the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// f32, row after row, each filled up to whole lines.
+    Rows,
+    /// Panels of sixteen rows; a line holds one column of a panel in f32.
+    Single,
+    /// Panels of sixteen rows; a line holds two columns of a panel in bf16, side by side for each
+    /// row. A panel has a multiple of `step` lines.
+    Pairs {
+        /// Lines that a kernel takes at once.
+        step: usize,
+    },
+}
+
+impl Layout {
+    /// Lines of a panel; for [`Layout::Rows`], of sixteen rows.
+    pub(crate) fn lines(self, columns: usize) -> usize {
+        match self {
+            Self::Rows => columns.div_ceil(16) * 16,
+            Self::Single => columns,
+            Self::Pairs { step } => columns.div_ceil(2 * step) * step,
+        }
+    }
+}
+
+/// Weights `[rows, columns]`, packed for one kernel.
+pub struct Packed {
+    buffer: Buffer,
+    layout: Layout,
+    rows: usize,
+    columns: usize,
+}
+
+impl Packed {
+    /// Bands begin at multiples of so many rows.
+    pub const BAND_STEP: usize = 16;
+
+    pub(crate) fn zeroed(layout: Layout, rows: usize, columns: usize) -> Self {
+        let lines = layout.lines(columns).checked_mul(rows.div_ceil(Self::BAND_STEP));
+        let buffer = Buffer::zeroed(lines.expect("a matrix fits the address space"));
+        Self { buffer, layout, rows, columns }
+    }
+
+    /// Rows of the matrix: what a product yields for each row of inputs.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns of the matrix: what a row of inputs has.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The memory held.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.buffer.lines())
+    }
+
+    /// The matrix cut into bands of `rows_per_band` rows, a multiple of [`Packed::BAND_STEP`], to be
+    /// filled side by side.
+    pub fn bands_mut(&mut self, rows_per_band: usize) -> Vec<Band<'_>> {
+        let panels = rows_per_band / Self::BAND_STEP;
+        assert!(panels > 0 && rows_per_band.is_multiple_of(Self::BAND_STEP));
+        let (layout, rows, columns) = (self.layout, self.rows, self.columns);
+        if rows == 0 || columns == 0 {
+            return Vec::new();
+        }
+        let bands = self.buffer.lines_mut().chunks_mut(panels * layout.lines(columns));
+        let starts = (0..rows).step_by(rows_per_band);
+        let ranges = starts.map(|start| start..rows.min(start + rows_per_band));
+        ranges.zip(bands).map(|(rows, lines)| Band { lines, layout, rows, columns }).collect()
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    pub(crate) fn lines(&self) -> &[Line] {
+        self.buffer.lines()
+    }
+}
+
+/// Some rows of a packed matrix.
+pub struct Band<'a> {
+    lines: &'a mut [Line],
+    layout: Layout,
+    rows: Range<usize>,
+    columns: usize,
+}
+
+impl Band<'_> {
+    /// The rows of the matrix that this band holds.
+    pub fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    /// Writes the rows of this band, `[rows, columns]` and row-major.
+    pub fn fill(&mut self, weights: &[f32]) {
+        assert_eq!(weights.len(), self.rows.len() * self.columns);
+        let panels = weights.chunks(Packed::BAND_STEP * self.columns);
+        let lines = self.lines.chunks_exact_mut(self.layout.lines(self.columns));
+        for (weights, lines) in panels.zip(lines) {
+            match self.layout {
+                Layout::Rows => fill::rows(weights, self.columns, lines),
+                Layout::Single => fill::single(weights, self.columns, lines),
+                Layout::Pairs { .. } => fill::pairs(weights, self.columns, lines),
+            }
+        }
+    }
+}

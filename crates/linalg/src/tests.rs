@@ -1,0 +1,1 @@
+//! Products against a triple loop in f64.
