@@ -2,7 +2,7 @@
 
 use crate::config::ConfigView;
 use crate::expression::Expression;
-use crate::family::{Block, LayerKind, Naming, Template};
+use crate::family::{Block, Naming, Template};
 use crate::model::{BoundTensor, Model, Site};
 use crate::scales::block_scales;
 use crate::sizes::Sizes;
@@ -82,11 +82,7 @@ impl<'a> Binder<'a> {
             self.family.sparse.as_ref().map(|sparse| sparse.read(self.config)).transpose()?;
         for layer in 0..self.sizes.get("layers") {
             let path = path.replace("{layer}", &layer.to_string());
-            let kind = sparse.as_ref().map(|(dense, step)| {
-                let is_sparse =
-                    !dense.contains(&(layer as u64)) && (layer + 1).is_multiple_of(*step);
-                if is_sparse { LayerKind::Sparse } else { LayerKind::Dense }
-            });
+            let kind = sparse.as_ref().map(|sparse| sparse.kind(layer));
             let here = |template: &&Template| template.only.is_none() || template.only == kind;
             let templates: Vec<&Template> = tensors.iter().filter(here).collect();
             for run in templates.chunk_by(|a, b| a.is_per_expert() == b.is_per_expert()) {
@@ -148,10 +144,8 @@ impl<'a> Binder<'a> {
     }
 
     fn is_required(&self, template: &Template) -> Result<bool, BindError> {
-        Ok(match &template.required_if {
-            Some(key) => self.config.flag(key)?.unwrap_or(false),
-            None => template.role != Role::Head || self.has_head && !self.tied,
-        })
+        let is_needed = template.role != Role::Head || self.has_head && !self.tied;
+        Ok(is_needed && template.is_switched_on(self.config)?)
     }
 
     fn check_shape(
@@ -228,6 +222,7 @@ impl<'a> Binder<'a> {
         let mut model = Model {
             family: Some(self.family),
             naming: Some(self.naming),
+            config: self.config.0.clone(),
             layers: self.sizes.get("layers"),
             tensors,
             sites: self.sites,
@@ -267,6 +262,14 @@ impl<'a> Binder<'a> {
 }
 
 impl Template {
+    /// Whether the config has what the tensor is for.
+    pub(crate) fn is_switched_on(&self, config: ConfigView<'_>) -> Result<bool, BindError> {
+        Ok(match &self.required_if {
+            Some(key) => config.flag(key)?.unwrap_or(false),
+            None => true,
+        })
+    }
+
     fn is_per_expert(&self) -> bool {
         self.name.contains("{expert}")
     }

@@ -33,6 +33,7 @@ pub(crate) fn bound(
     let mut model = Model {
         family: None,
         naming: None,
+        config: config.map(|config| config.0.clone()).unwrap_or_default(),
         layers: layers.len(),
         tied: tied(config, &bound)?,
         ignore_patterns: ignore_patterns(&bound),

@@ -20,6 +20,27 @@ impl<'a> ConfigView<'a> {
         self.read(key, "a whole number of at least 1", |value| size(value).filter(|&size| size > 0))
     }
 
+    /// A finite number.
+    pub(crate) fn number(self, key: &str) -> Result<Option<f64>, BindError> {
+        self.read(key, "a number", |value| value.as_f64().filter(|number| number.is_finite()))
+    }
+
+    /// A list of finite numbers.
+    pub(crate) fn numbers(self, key: &str) -> Result<Option<Vec<f64>>, BindError> {
+        let number = |value: &Value| value.as_f64().filter(|number| number.is_finite());
+        self.read(key, "a list of numbers", |value| value.as_array()?.iter().map(number).collect())
+    }
+
+    /// Whether the key is there and says `null`, where that means something else than its absence.
+    pub(crate) fn is_null(self, key: &str) -> bool {
+        let parts = key.rsplit_once('.');
+        let (place, last) = match parts {
+            Some((path, last)) => (self.get(path).and_then(Value::as_object), last),
+            None => (Some(self.0), key),
+        };
+        place.and_then(|place| place.get(last)).is_some_and(Value::is_null)
+    }
+
     pub(crate) fn flag(self, key: &str) -> Result<Option<bool>, BindError> {
         self.read(key, "true or false", Value::as_bool)
     }
@@ -51,8 +72,17 @@ impl<'a> ConfigView<'a> {
         parsed: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, BindError> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        let wrong = || BindError::Config { key: key.into(), found: shown(value), expected };
-        parsed(value).map(Some).ok_or_else(wrong)
+        parsed(value).map(Some).ok_or_else(|| self.wrong(key, expected))
+    }
+
+    /// The error that says what stands at `key` in place of what is expected.
+    pub(crate) fn wrong(self, key: &str, expected: &'static str) -> BindError {
+        BindError::Config { key: key.into(), found: self.shown(key), expected }
+    }
+
+    /// What stands at `key`.
+    pub(crate) fn shown(self, key: &str) -> String {
+        self.get(key).map_or_else(|| "null".to_owned(), shown)
     }
 }
 

@@ -44,13 +44,19 @@ pub enum BindError {
     #[error("`{key}` in `config.json` is {found}, but `{family}` expects {expected}")]
     Variant {
         /// The key, with dots.
-        key: &'static str,
+        key: String,
         /// The value, as JSON.
         found: String,
         /// The family.
         family: &'static str,
         /// The values that the family's data holds for.
         expected: String,
+    },
+    /// A model without a forward pass: its family is unknown.
+    #[error("the forward pass of `{family}` is not known")]
+    Program {
+        /// The `model_type` in the config, or what stands for it.
+        family: String,
     },
     /// The sizes in the config multiply to more than any tensor can hold.
     #[error("the sizes in `config.json` are absurd: the shape of `{tensor}` overflows")]
@@ -128,7 +134,8 @@ impl BindError {
             Self::Refused { .. }
             | Self::Config { .. }
             | Self::ConfigMissing { .. }
-            | Self::Variant { .. } => None,
+            | Self::Variant { .. }
+            | Self::Program { .. } => None,
         }
     }
 
@@ -137,6 +144,9 @@ impl BindError {
         match self {
             Self::Overflow { hint, .. } | Self::Shape { hint, .. } | Self::Missing { hint, .. } => {
                 hint.as_deref()
+            }
+            Self::Program { .. } => {
+                Some("checkpoints of unknown families are quantized by names and shapes alone")
             }
             Self::SiteDtype { .. } => Some("is this checkpoint already quantized?"),
             Self::ScaleShape { .. } => {

@@ -2,6 +2,7 @@
 
 use crate::config::ConfigView;
 use crate::expression::Expression;
+use crate::resolve::Script;
 use crate::{BindError, Role};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ pub struct Family {
     pub(crate) before: Vec<Template>,
     pub(crate) block: Block,
     pub(crate) after: Vec<Template>,
+    pub(crate) program: Script,
 }
 
 /// Beginnings of the names in this file, and what stands in their place in a checkpoint.
@@ -67,6 +69,14 @@ pub(crate) struct Tied {
 pub(crate) struct Sparse {
     step: String,
     dense: String,
+}
+
+/// Which layers of a mixture of experts are sparse.
+pub(crate) struct SparseLayers {
+    /// The numbers of those that are listed as dense.
+    dense: BTreeSet<u64>,
+    /// The distance between sparse layers.
+    step: usize,
 }
 
 /// The tensors of one layer, in the order in which they are used.
@@ -195,7 +205,7 @@ impl Assumption {
             _ => return Ok(()),
         };
         let quoted: Vec<String> = self.one_of.iter().map(|value| format!("{value:?}")).collect();
-        let (key, found) = (&self.key, crate::config::shown(found));
+        let (key, found) = (self.key.clone(), crate::config::shown(found));
         Err(BindError::Variant { key, found, family, expected: quoted.join(" or ") })
     }
 }
@@ -212,10 +222,17 @@ impl Tied {
 }
 
 impl Sparse {
-    /// The numbers of the layers that are listed as dense, and the distance between sparse layers.
-    pub(crate) fn read(&self, config: ConfigView<'_>) -> Result<(BTreeSet<u64>, usize), BindError> {
+    pub(crate) fn read(&self, config: ConfigView<'_>) -> Result<SparseLayers, BindError> {
         let dense = config.indices(&self.dense)?.into_iter().collect();
-        Ok((dense, config.size(&self.step)?.unwrap_or(1)))
+        Ok(SparseLayers { dense, step: config.size(&self.step)?.unwrap_or(1) })
+    }
+}
+
+impl SparseLayers {
+    pub(crate) fn kind(&self, layer: usize) -> LayerKind {
+        let is_sparse =
+            !self.dense.contains(&(layer as u64)) && (layer + 1).is_multiple_of(self.step);
+        if is_sparse { LayerKind::Sparse } else { LayerKind::Dense }
     }
 }
 

@@ -16,6 +16,7 @@ mod family;
 mod model;
 mod names;
 pub mod program;
+mod resolve;
 mod scales;
 mod sizes;
 

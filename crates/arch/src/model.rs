@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Model {
     pub(crate) family: Option<&'static Family>,
     pub(crate) naming: Option<&'static Naming>,
+    pub(crate) config: Map<String, Value>,
     pub(crate) layers: usize,
     pub(crate) tensors: Vec<BoundTensor>,
     pub(crate) sites: Vec<Site>,

@@ -309,3 +309,58 @@ impl Program {
         self.taps[tap.0].width
     }
 }
+
+impl Operation {
+    /// Taps whose former values it uses, those among them that it changes in place.
+    pub fn reads(&self) -> Vec<Tap> {
+        match self {
+            Self::Norm { input, .. } | Self::Split { input, .. } | Self::Route { input, .. } => {
+                vec![*input]
+            }
+            Self::Linear(linear) => vec![linear.input],
+            Self::Rotate { taps, .. } => taps.clone(),
+            Self::Attend(attention) => vec![attention.query, attention.key, attention.value],
+            Self::Gate { gate, up, .. } => vec![*gate, *up],
+            Self::Add { input, output, .. } => vec![*input, *output],
+            Self::Gather { input, routes, .. } => vec![*input, *routes],
+            Self::Scatter { input, routes, output, .. } => vec![*input, *routes, *output],
+        }
+    }
+
+    /// Taps that it makes or changes.
+    pub fn writes(&self) -> Vec<Tap> {
+        match self {
+            Self::Norm { output, .. }
+            | Self::Gate { output, .. }
+            | Self::Add { output, .. }
+            | Self::Route { output, .. }
+            | Self::Gather { output, .. }
+            | Self::Scatter { output, .. } => vec![*output],
+            Self::Linear(linear) => vec![linear.output],
+            Self::Split { outputs, .. } => outputs.clone(),
+            Self::Rotate { taps, .. } => taps.clone(),
+            Self::Attend(attention) => vec![attention.output],
+        }
+    }
+
+    /// Tensors that it takes.
+    pub fn tensors(&self) -> Vec<&str> {
+        match self {
+            Self::Norm { weight, .. } => vec![weight],
+            Self::Linear(linear) => [Some(&linear.weight), linear.bias.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The matrix product, if it is one.
+    pub fn linear(&self) -> Option<&Linear> {
+        match self {
+            Self::Linear(linear) => Some(linear),
+            _ => None,
+        }
+    }
+}

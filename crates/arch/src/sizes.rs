@@ -48,6 +48,11 @@ impl Sizes {
         expression.evaluate(|name| self.size(name).map(|size| size.value))
     }
 
+    /// The config key of one dimension.
+    pub(crate) fn key(&self, name: &str) -> &'static str {
+        self.size(name).map_or("", |size| size.key)
+    }
+
     /// The config keys behind some dimensions, with their values.
     pub(crate) fn described(&self, names: &[&str]) -> Option<String> {
         let sizes = names.iter().filter_map(|name| self.size(name));

@@ -13,6 +13,9 @@ pub(crate) struct Checkpoint {
 
 macro_rules! checkpoints {
     ($($folder:literal)*) => {
+        /// Folders of `testdata/families`.
+        pub(crate) const FOLDERS: &[&str] = &[$($folder),*];
+
         /// The checkpoint in this folder of `testdata/families`.
         pub(crate) fn checkpoint(folder: &str) -> Checkpoint {
             match folder {
