@@ -1,0 +1,191 @@
+//! Running a phase.
+
+use crate::batch::Batch;
+use crate::bind::bind;
+use crate::chunk;
+use crate::error::ForwardError;
+use crate::matrix::Matrix;
+use crate::ops::attention::attend;
+use crate::ops::experts::{gather, scatter};
+use crate::ops::finite::first_row_not_finite;
+use crate::outline::{Outline, Segment, Work};
+use crate::segment::Ropes;
+use crate::state::State;
+use crate::taps::Taps;
+use crate::weights::Weights;
+use llmopt_arch::program::{Attention, Phase, Program, Tap};
+use llmopt_linalg::Gemm;
+
+/// Runs programs. It spreads work over the threads of the rayon pool in which it is called; results
+/// do not depend on their number.
+#[derive(Clone, Copy)]
+pub struct Engine {
+    pub(crate) gemm: Gemm,
+}
+
+impl Engine {
+    /// An engine on this matrix product, for which all weights must be packed.
+    pub fn new(gemm: Gemm) -> Self {
+        Self { gemm }
+    }
+
+    /// The matrix product.
+    pub fn gemm(&self) -> Gemm {
+        self.gemm
+    }
+
+    /// Runs `phase` on the rows of `batch`: takes the taps that it reads, and leaves those that it
+    /// carries. With a state, attention goes on where each sequence stopped in this layer.
+    ///
+    /// # Errors
+    /// [`ForwardError`], and then taps and state are of no further use.
+    pub fn run(
+        &self,
+        program: &Program,
+        phase: &Phase,
+        weights: &Weights,
+        batch: &Batch,
+        taps: &mut Taps,
+        state: Option<(&mut State, usize)>,
+    ) -> Result<(), ForwardError> {
+        let outline = Outline::new(program, phase)?;
+        let mut run = Run {
+            gemm: self.gemm,
+            program,
+            phase,
+            weights,
+            batch,
+            taps,
+            state,
+            ropes: Ropes::default(),
+            rows: batch.tokens(),
+        };
+        run.begin(&outline)?;
+        for stage in &outline.stages {
+            run.stage(&stage.work)?;
+            stage.ends.iter().for_each(|&tap| drop(run.taps.take(tap)));
+        }
+        run.end(&outline)
+    }
+}
+
+struct Run<'a> {
+    gemm: Gemm,
+    program: &'a Program,
+    phase: &'a Phase,
+    weights: &'a Weights,
+    batch: &'a Batch,
+    taps: &'a mut Taps,
+    state: Option<(&'a mut State, usize)>,
+    ropes: Ropes,
+    /// Of the batch.
+    rows: usize,
+}
+
+impl<'a> Run<'a> {
+    /// Lets go of what the phase neither reads nor carries, and looks whether the rest fits.
+    fn begin(&mut self, outline: &Outline<'_>) -> Result<(), ForwardError> {
+        self.taps
+            .retain(|tap| outline.begins_with.contains(&tap) || self.phase.carried.contains(&tap));
+        for &tap in &outline.begins_with {
+            self.whole(tap)?;
+        }
+        let fits = |tap: Tap, matrix: &Matrix| {
+            tap.0 < self.program.taps.len()
+                && (matrix.rows(), matrix.columns()) == (self.rows, self.program.width(tap))
+        };
+        let strange = self.taps.iter().find(|(tap, matrix)| !fits(*tap, matrix));
+        match strange.map(|(tap, matrix)| (tap, matrix.rows(), matrix.columns())) {
+            Some((tap, rows, columns)) => Err(self.unfit(tap, format!("{rows} by {columns}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn stage(&mut self, work: &Work<'a>) -> Result<(), ForwardError> {
+        match work {
+            Work::Rows(segment) => self.rows(segment),
+            Work::Attend(attention) => self.attend(attention),
+            &Work::Gather { input, routes, expert, output } => {
+                let rows = gather(self.whole(input)?, self.whole(routes)?, expert);
+                self.taps.insert(output, rows);
+                Ok(())
+            }
+            &Work::Scatter { input, routes, expert, output } => {
+                let zeros = || Matrix::zeros(self.rows, self.program.width(output));
+                let mut sums = self.taps.take(output).unwrap_or_else(zeros);
+                let fits = scatter(self.whole(input)?, self.whole(routes)?, expert, &mut sums);
+                self.taps.insert(output, sums);
+                let what = || format!("scatter: rows of another expert than {expert}");
+                if fits { Ok(()) } else { Err(ForwardError::program(self.phase, what())) }
+            }
+        }
+    }
+
+    fn rows(&mut self, segment: &Segment<'a>) -> Result<(), ForwardError> {
+        let (program, phase) = (self.program, self.phase);
+        let bound = bind(program, phase, segment, self.weights, self.batch, &mut self.ropes)?;
+        let mut written = Vec::new();
+        for &tap in &segment.changes {
+            written.push(self.taps.take(tap).ok_or_else(|| self.unfit(tap, "missing"))?);
+        }
+        let read: Result<Vec<&Matrix>, _> =
+            segment.reads.iter().map(|&tap| self.whole(tap)).collect();
+        let read = read?;
+        let rows = read.first().copied().or(written.first()).map_or(self.rows, Matrix::rows);
+        let made = segment.makes.iter().map(|&tap| Matrix::zeros(rows, program.width(tap)));
+        written.extend(made);
+        chunk::run(self.gemm, &bound, &self.ropes, rows, &read, &mut written);
+        for (&tap, matrix) in segment.changes.iter().chain(&segment.makes).zip(written) {
+            self.taps.insert(tap, matrix);
+        }
+        Ok(())
+    }
+
+    fn attend(&mut self, attention: &Attention) -> Result<(), ForwardError> {
+        let wrong = |what| ForwardError::State { phase: self.phase.name.clone(), what };
+        let mut state = self.state.take();
+        let kept = match &mut state {
+            Some((state, layer)) => Some(state.of(*layer, attention, self.batch)),
+            None => self.batch.begins_later().map(Err),
+        };
+        let kept = kept.transpose().map_err(wrong)?;
+        let (key, value) = (self.whole(attention.key)?, self.whole(attention.value)?);
+        let kept = kept.map(|kept| {
+            for (kept, (_, rows)) in kept.iter_mut().zip(self.batch.rows()) {
+                kept.extend(key.rows_of(rows.clone()), value.rows_of(rows));
+            }
+            &*kept
+        });
+        let query = self.whole(attention.query)?;
+        let output = attend(attention, self.batch, [query, key, value], kept);
+        self.taps.insert(attention.output, output);
+        self.state = state;
+        Ok(())
+    }
+
+    /// Lets go of what is not carried. Of what this phase made of the rest, every number is finite.
+    fn end(&mut self, outline: &Outline<'_>) -> Result<(), ForwardError> {
+        self.taps.retain(|tap| self.phase.carried.contains(&tap));
+        for (tap, matrix) in self.taps.iter().filter(|(tap, _)| outline.makes.contains(tap)) {
+            if let Some(row) = first_row_not_finite(matrix) {
+                let tap = self.program.taps[tap.0].name.clone();
+                return Err(ForwardError::NotFinite { phase: self.phase.name.clone(), tap, row });
+            }
+        }
+        Ok(())
+    }
+
+    fn whole(&self, tap: Tap) -> Result<&Matrix, ForwardError> {
+        self.taps.get(tap).ok_or_else(|| self.unfit(tap, "missing"))
+    }
+
+    fn unfit(&self, tap: Tap, found: impl Into<String>) -> ForwardError {
+        let known = self.program.taps.get(tap.0);
+        ForwardError::Tap {
+            phase: self.phase.name.clone(),
+            tap: known.map_or_else(|| format!("tap {}", tap.0), |known| known.name.clone()),
+            expected: format!("{} by {}", self.rows, known.map_or(0, |known| known.width)),
+            found: found.into(),
+        }
+    }
+}

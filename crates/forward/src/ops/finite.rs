@@ -1,0 +1,28 @@
+//! Looking for NaN and infinity.
+
+use crate::matrix::Matrix;
+use llmopt_tensor::simd::{Kernel, dispatch};
+use rayon::prelude::*;
+
+/// The first row that holds one.
+pub(crate) fn first_row_not_finite(matrix: &Matrix) -> Option<usize> {
+    let columns = matrix.columns().max(1);
+    let parts = matrix.values().par_chunks(columns * ROWS_PER_PART).enumerate();
+    let part = parts.filter(|(_, values)| !dispatch(Finite(values))).map(|(part, _)| part).min()?;
+    let rows = matrix.values().chunks(columns).enumerate().skip(part * ROWS_PER_PART);
+    rows.filter(|(_, row)| !dispatch(Finite(row))).map(|(row, _)| row).next()
+}
+
+struct Finite<'a>(&'a [f32]);
+
+impl Kernel for Finite<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        let magnitudes = self.0.iter().map(|x| x.to_bits() & 0x7fff_ffff);
+        magnitudes.fold(0, u32::max) < f32::INFINITY.to_bits()
+    }
+}
+
+const ROWS_PER_PART: usize = 256;

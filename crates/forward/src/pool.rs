@@ -1,0 +1,26 @@
+//! Scratch memory that tasks hand on to each other.
+
+use std::sync::{Mutex, PoisonError};
+
+/// Values that are made when all others are in use: never more than there are threads.
+pub(crate) struct Pool<T> {
+    idle: Mutex<Vec<T>>,
+}
+
+impl<T: Default> Pool<T> {
+    pub(crate) fn new() -> Self {
+        Self { idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Runs `task` with a value that nobody else has, left as the last task left it.
+    pub(crate) fn with<R>(&self, task: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = self.lock().pop().unwrap_or_default();
+        let result = task(&mut value);
+        self.lock().push(value);
+        result
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<T>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,126 @@
+//! What a sequence keeps between calls.
+
+use crate::batch::Batch;
+use llmopt_arch::program::{Attention, Operation, Program, Tap};
+use std::collections::BTreeMap;
+
+/// Keys, already rotated, and values of every earlier token, for each sequence of a batch.
+#[derive(Clone, Debug)]
+pub struct State {
+    sequences: usize,
+    layers: BTreeMap<(usize, Tap), Vec<Kept>>,
+}
+
+impl State {
+    /// An empty state for so many sequences.
+    pub fn new(program: &Program, sequences: usize) -> Self {
+        let layers = attentions(program).map(|(layer, attention)| {
+            let heads = attention.key_value_heads;
+            ((layer, attention.key), vec![Kept::new(heads, attention.head_width); sequences])
+        });
+        Self { sequences, layers: layers.collect() }
+    }
+
+    /// Bytes that one token of one sequence keeps, over all layers. Room is made for
+    /// [`State::STEP`] tokens at a time.
+    pub fn bytes_per_token(program: &Program) -> u64 {
+        let width = |attention: &Attention| attention.key_value_heads * attention.head_width;
+        let floats: usize = attentions(program).map(|(_, attention)| 2 * width(attention)).sum();
+        (floats * size_of::<f32>()) as u64
+    }
+
+    /// Tokens for which room is made at once.
+    pub const STEP: usize = 256;
+
+    /// How many sequences it is for.
+    pub fn sequences(&self) -> usize {
+        self.sequences
+    }
+
+    /// Tokens that it holds of a sequence: where the next batch of it starts. While a model's layers
+    /// are run, this is the first layer's number.
+    pub fn tokens(&self, sequence: usize) -> usize {
+        let first = self.layers.values().next().and_then(|layer| layer.get(sequence));
+        first.map_or(0, Kept::tokens)
+    }
+
+    /// What `attention` of `layer` keeps of each sequence, once it is found to be what `batch`
+    /// continues.
+    pub(crate) fn of(
+        &mut self,
+        layer: usize,
+        attention: &Attention,
+        batch: &Batch,
+    ) -> Result<&mut [Kept], String> {
+        let (found, expected) = (self.sequences, batch.sequences().len());
+        if found != expected {
+            return Err(format!("the state is of {found} sequences, the batch of {expected}"));
+        }
+        let Some(kept) = self.layers.get_mut(&(layer, attention.key)) else {
+            return Err(format!("the state has no keys of layer {layer}"));
+        };
+        let lengths = kept.iter().map(Kept::tokens).zip(batch.sequences()).enumerate();
+        for (number, (tokens, sequence)) in lengths {
+            if tokens != sequence.start {
+                return Err(format!(
+                    "sequence {number} starts at token {}, but layer {layer} of the state holds {tokens}",
+                    sequence.start
+                ));
+            }
+        }
+        Ok(kept)
+    }
+}
+
+/// Every attention with the layer it is in.
+fn attentions(program: &Program) -> impl Iterator<Item = (usize, &Attention)> {
+    let phases = program.blocks.iter().flat_map(|b| b.phases.iter().map(move |p| (b.layer, p)));
+    phases.flat_map(|(layer, phase)| {
+        phase.operations.iter().filter_map(move |operation| match operation {
+            Operation::Attend(attention) => Some((layer, attention)),
+            _ => None,
+        })
+    })
+}
+
+/// One sequence in one layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    head_width: usize,
+    /// Of each head, `[tokens, head_width]`: attention reads them one after the other.
+    pub(crate) keys: Vec<Vec<f32>>,
+    pub(crate) values: Vec<Vec<f32>>,
+}
+
+impl Kept {
+    fn new(heads: usize, head_width: usize) -> Self {
+        Self { head_width, keys: vec![Vec::new(); heads], values: vec![Vec::new(); heads] }
+    }
+
+    fn tokens(&self) -> usize {
+        self.keys.first().map_or(0, |keys| keys.len() / self.head_width.max(1))
+    }
+
+    /// Adds rows of keys and values of all heads.
+    pub(crate) fn extend(&mut self, keys: &[f32], values: &[f32]) {
+        for (kept, new) in [(&mut self.keys, keys), (&mut self.values, values)] {
+            let heads = kept.len();
+            for (head, kept) in kept.iter_mut().enumerate() {
+                make_room(kept, new.len() / heads, self.head_width);
+                let rows = new.chunks_exact(heads * self.head_width);
+                for row in rows {
+                    kept.extend_from_slice(&row[head * self.head_width..][..self.head_width]);
+                }
+            }
+        }
+    }
+}
+
+/// Room for whole steps, and no more: a vector left alone doubles.
+fn make_room(kept: &mut Vec<f32>, new: usize, head_width: usize) {
+    let needed = kept.len() + new;
+    if needed > kept.capacity() {
+        let step = State::STEP * head_width;
+        kept.reserve_exact(needed.next_multiple_of(step) - kept.len());
+    }
+}
