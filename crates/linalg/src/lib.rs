@@ -12,6 +12,8 @@ mod gemm;
 mod kernels;
 mod packed;
 mod small;
+#[cfg(test)]
+mod tests;
 pub mod vector;
 
 pub use choice::{KernelChoice, Precision, Unavailable, Unknown};

@@ -60,7 +60,14 @@ impl<'a> Strided<'a> {
 impl StridedMut<'_> {
     fn view(&mut self) -> MatMut<'_, f32> {
         let values = &mut self.values[..extent(self.rows, self.columns, self.stride)];
-        MatMut::from_row_major_slice_with_stride_mut(values, self.rows, self.columns, self.stride)
+        // The constructor for rows with a stride takes it for that of columns (faer 0.24.4).
+        MatMut::from_column_major_slice_with_stride_mut(
+            values,
+            self.columns,
+            self.rows,
+            self.stride,
+        )
+        .transpose_mut()
     }
 }
 
