@@ -30,14 +30,11 @@ impl Kernel for OfOne<'_> {
     #[inline(always)]
     fn run(self) -> f64 {
         let (blocks, rest) = self.logits.as_chunks::<LANES>();
-        let mut last = [MASKED; LANES];
-        last[..rest.len()].copy_from_slice(rest);
         let mut sums = [0.0; LANES];
-        for block in blocks.iter().chain([&last]) {
-            for lane in 0..LANES {
-                sums[lane] += weight((f64::from(block[lane]) - self.greatest) * LOG2_E);
-            }
+        for block in blocks {
+            add(&mut sums, &weights(block, self.greatest));
         }
+        add(&mut sums, &weights(&padded(rest), self.greatest));
         total(&sums)
     }
 }
@@ -55,24 +52,55 @@ impl Kernel for OfPair<'_> {
     fn run(self) -> [f64; 3] {
         let (references, rest) = self.reference.as_chunks::<LANES>();
         let (artifacts, rest_of_artifact) = self.artifact.as_chunks::<LANES>();
-        let mut last = [[MASKED; LANES]; 2];
-        last[0][..rest.len()].copy_from_slice(rest);
-        last[1][..rest_of_artifact.len()].copy_from_slice(rest_of_artifact);
-        let blocks = references.iter().zip(artifacts).chain([(&last[0], &last[1])]);
-        let (mut of_reference, mut of_artifact) = ([0.0; LANES], [0.0; LANES]);
-        let mut cross = [0.0; LANES];
-        for (reference, artifact) in blocks {
-            for lane in 0..LANES {
-                let (r, a) = (f64::from(reference[lane]), f64::from(artifact[lane]));
-                let share = weight((r - self.greatest[0]) * LOG2_E);
-                of_reference[lane] += share;
-                of_artifact[lane] += weight((a - self.greatest[1]) * LOG2_E);
-                // What the reference masks does not count, whatever the artifact makes of it.
-                cross[lane] += if share > 0.0 { share * (r - a) } else { 0.0 };
-            }
+        let mut sums = [[0.0; LANES]; 3];
+        for (reference, artifact) in references.iter().zip(artifacts) {
+            add_pair(&mut sums, reference, artifact, self.greatest);
         }
-        [total(&of_reference), total(&of_artifact), total(&cross)]
+        add_pair(&mut sums, &padded(rest), &padded(rest_of_artifact), self.greatest);
+        [total(&sums[0]), total(&sums[1]), total(&sums[2])]
     }
+}
+
+#[inline(always)]
+fn add_pair(
+    sums: &mut [[f64; LANES]; 3],
+    reference: &[f32; LANES],
+    artifact: &[f32; LANES],
+    greatest: [f64; 2],
+) {
+    let shares = weights(reference, greatest[0]);
+    add(&mut sums[0], &shares);
+    add(&mut sums[1], &weights(artifact, greatest[1]));
+    for lane in 0..LANES {
+        let difference = f64::from(reference[lane]) - f64::from(artifact[lane]);
+        let cross = shares[lane] * difference;
+        // What the reference masks does not count, whatever the artifact makes of it.
+        sums[2][lane] += if shares[lane] > 0.0 { cross } else { 0.0 };
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut [f64; LANES], terms: &[f64; LANES]) {
+    for lane in 0..LANES {
+        sums[lane] += terms[lane];
+    }
+}
+
+#[inline(always)]
+fn padded(rest: &[f32]) -> [f32; LANES] {
+    let mut logits = [MASKED; LANES];
+    logits[..rest.len()].copy_from_slice(rest);
+    logits
+}
+
+/// `exp(logit - greatest)` of each.
+#[inline(always)]
+fn weights(logits: &[f32; LANES], greatest: f64) -> [f64; LANES] {
+    let mut weights = [0.0; LANES];
+    for lane in 0..LANES {
+        weights[lane] = weight((f64::from(logits[lane]) - greatest) * LOG2_E);
+    }
+    weights
 }
 
 /// `2^y` for `y` of zero or less, with a relative error of 2e-14; zero where `y` is below -1000 or
@@ -101,12 +129,12 @@ fn weight(y: f64) -> f64 {
 /// that add to them with it.
 #[inline(never)]
 fn total(lanes: &[f64; LANES]) -> f64 {
-    let quarter = |i: usize| (lanes[i] + lanes[i + 8]) + (lanes[i + 4] + lanes[i + 12]);
-    (quarter(0) + quarter(2)) + (quarter(1) + quarter(3))
+    let half = |i: usize| (lanes[i] + lanes[i + 4]) + (lanes[i + 2] + lanes[i + 6]);
+    half(0) + half(1)
 }
 
 /// Logits side by side in the sums: as many on every machine, whatever its vectors hold.
-pub(crate) const LANES: usize = 16;
+const LANES: usize = 8;
 
 /// The logit of a token that cannot be.
 pub(crate) const MASKED: f32 = f32::NEG_INFINITY;

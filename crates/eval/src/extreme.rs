@@ -1,6 +1,6 @@
 //! The greatest of a slice of logits, and whether all are fit to be compared.
 
-use crate::exponential::{LANES, MASKED};
+use crate::exponential::MASKED;
 use llmopt_tensor::simd::{Kernel, dispatch};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,15 +29,21 @@ impl Kernel for Greatest<'_> {
         let (blocks, rest) = self.logits.as_chunks::<LANES>();
         let mut last = [MASKED; LANES];
         last[..rest.len()].copy_from_slice(rest);
-        let (mut greatest, mut unsound) = ([MASKED; LANES], [0_u32; LANES]);
-        for block in blocks.iter().chain([&last]) {
-            for lane in 0..LANES {
-                let logit = block[lane];
-                greatest[lane] = if logit > greatest[lane] { logit } else { greatest[lane] };
-                unsound[lane] |= u32::from(logit.is_nan() | (logit == f32::INFINITY));
-            }
+        let (mut greatest, mut unsound) = ([MASKED; LANES], [0; LANES]);
+        for block in blocks {
+            raise(&mut greatest, &mut unsound, block);
         }
+        raise(&mut greatest, &mut unsound, &last);
         of_lanes(&greatest, &unsound)
+    }
+}
+
+#[inline(always)]
+fn raise(greatest: &mut [f32; LANES], unsound: &mut [u32; LANES], logits: &[f32; LANES]) {
+    for lane in 0..LANES {
+        let logit = logits[lane];
+        greatest[lane] = if logit > greatest[lane] { logit } else { greatest[lane] };
+        unsound[lane] |= u32::from(logit.is_nan() | (logit == f32::INFINITY));
     }
 }
 
@@ -49,6 +55,9 @@ fn of_lanes(greatest: &[f32; LANES], unsound: &[u32; LANES]) -> Extreme {
         sound: unsound.iter().all(|&unsound| unsound == 0),
     }
 }
+
+/// Enough for several vectors side by side on every machine.
+const LANES: usize = 32;
 
 #[cfg(test)]
 mod tests {
