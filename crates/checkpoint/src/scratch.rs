@@ -87,10 +87,7 @@ mod tests {
     fn a_disk_without_the_room_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         for numbers in [1 << 60, u64::MAX] {
-            assert!(matches!(
-                Scratch::create(folder.path(), numbers),
-                Err(Error::DiskFull { .. })
-            ));
+            assert!(matches!(Scratch::create(folder.path(), numbers), Err(Error::DiskFull { .. })));
         }
     }
 }

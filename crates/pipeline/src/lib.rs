@@ -8,8 +8,10 @@
 mod band;
 mod config;
 mod error;
+mod evaluation;
 mod events;
 mod fingerprint;
+mod generation;
 mod in_order;
 mod inspect;
 mod layout;
@@ -18,6 +20,7 @@ mod nonfinite;
 mod place;
 mod plan;
 mod pool;
+mod reading;
 mod recipe;
 mod report;
 mod resume;
@@ -25,17 +28,31 @@ mod run;
 mod select;
 mod summary;
 mod sweep;
+mod tokenizer;
+mod variant;
 mod verify;
 mod weights;
 
 pub use error::{Blame, Error};
+pub use evaluation::{
+    BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
+    ModelFacts, Protocol, TaskProtocol, TensorFacts, TextProtocol, evaluate, plan_evaluation,
+};
 pub use events::{Cancel, Events, Silent};
+pub use generation::{Generated, GenerationRequest, generate};
 pub use inspect::{Amount, Inspection, SchemeWeight, ShardFacts, inspect};
 pub use llmopt_checkpoint::{Source, write_file};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
+pub use llmopt_eval::{
+    Accuracy, ChoiceComparison, Comparison, Divergence, Estimate, Gate, GateError, Histogram,
+    Metric, Outcome,
+};
+pub use llmopt_linalg::{KernelChoice, Precision};
 pub use llmopt_scheme::{Granularity, Scheme};
+pub use llmopt_text::{Date, WindowFacts};
 pub use memory::{Memory, available_memory};
 pub use plan::Plan;
+pub use reading::ReadingMemory;
 pub use recipe::{DenseDtype, Format, GroupSize, Method, Recipe, Resources};
 pub use report::{FileFacts, Loss, Report, TensorReport};
 pub use run::{Target, plan, quantize};

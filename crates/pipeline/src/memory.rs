@@ -30,7 +30,7 @@ impl Memory {
         worker_bytes: u64,
         resources: Resources,
     ) -> Result<Self, Error> {
-        let base = BASE_BYTES + (tensors * TENSOR_BYTES + names_bytes * COPIES_OF_A_NAME) as u64;
+        let base = base_bytes(tensors, names_bytes);
         let worker_bytes = worker_bytes + WORKER_BYTES;
         let fitting = resources.memory.saturating_sub(base) / worker_bytes;
         let smallest = base + worker_bytes;
@@ -46,6 +46,11 @@ impl Memory {
             }),
         }
     }
+}
+
+/// What the program takes for itself, and to know so many tensors by name.
+pub(crate) fn base_bytes(tensors: usize, names_bytes: usize) -> u64 {
+    BASE_BYTES + (tensors * TENSOR_BYTES + names_bytes * COPIES_OF_A_NAME) as u64
 }
 
 /// Memory that is free for a new program: what the system has left, or what its control group leaves.

@@ -141,7 +141,7 @@ impl<'a> Comparison<'a> {
         for rows in matrix.bands() {
             let weights = self.weights(tensor, matrix.columns, matrix.rows, rows.clone())?;
             // Bytes that do not decode are named elsewhere.
-            let (Ok(band), _) = matrix.read(self.artifact, rows)? else { return Ok(None) };
+            let (Ok(band), _) = matrix.read(&self.artifact.source, rows)? else { return Ok(None) };
             error.add(band.squared_error(&weights));
         }
         Ok(too_far(error, bound_of(&matrix.scheme())))

@@ -26,7 +26,7 @@ pub(super) fn check_matrices(
     pool::for_each(request.threads, bands, request.cancel, |(number, rows), _| {
         let matrix = &matrices[number];
         let first_row = rows.start;
-        let (decoded, bytes) = matrix.read(artifact, rows)?;
+        let (decoded, bytes) = matrix.read(&artifact.source, rows)?;
         if let Err(error) = decoded {
             let mut faults = faults.lock().unwrap_or_else(PoisonError::into_inner);
             faults.insert((number, first_row), error);

@@ -1,7 +1,7 @@
 //! A quantized matrix of an artifact, whose parts are all there and fit together.
 
-use super::artifact::Artifact;
 use crate::{Error, Scheme};
+use llmopt_checkpoint::Source;
 use llmopt_codec::{Codec, ConfigGroup, DecodeError, Part, for_format, for_scheme};
 use llmopt_scheme::QuantizedMatrix;
 use llmopt_tensor::Dtype;
@@ -9,12 +9,12 @@ use std::ops::Range;
 
 /// A matrix that can be read band by band.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Matrix<'a> {
-    pub(super) module: &'a str,
-    pub(super) group: &'a ConfigGroup,
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) scale_dtype: Dtype,
+pub(crate) struct Matrix<'a> {
+    pub(crate) module: &'a str,
+    pub(crate) group: &'a ConfigGroup,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) scale_dtype: Dtype,
 }
 
 impl Matrix<'_> {
@@ -36,17 +36,16 @@ impl Matrix<'_> {
     }
 
     /// Reads and decodes a band, and counts the bytes. The inner error is a fault of the artifact.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
-        artifact: &Artifact,
+        source: &Source,
         rows: Range<usize>,
     ) -> Result<(Result<QuantizedMatrix, DecodeError>, u64), Error> {
         let mut parts = Vec::new();
         for part in self.parts() {
             let range = part.range(rows.clone(), self.rows);
             let mut bytes = vec![0; (range.end - range.start) as usize];
-            if let Some((shard, entry)) =
-                artifact.entry(&format!("{}.{}", self.module, part.suffix))
+            if let Some((shard, entry)) = source.entry(&format!("{}.{}", self.module, part.suffix))
             {
                 shard.read_tensor(entry, range, &mut bytes)?;
             }

@@ -24,6 +24,9 @@ use artifact::Artifact;
 use findings::Findings;
 use llmopt_arch::Model;
 use llmopt_checkpoint::Source;
+use llmopt_codec::ConfigGroup;
+use llmopt_tensor::Dtype;
+pub(crate) use matrix::Matrix;
 use modules::Matrices;
 use record::Record;
 use rules::Rules;
@@ -80,6 +83,42 @@ pub(crate) fn before_publishing(plan: &Plan, folder: &Path, cancel: &Cancel) -> 
         faults if faults.is_empty() => Ok(()),
         faults => Err(Error::Unsound(faults)),
     }
+}
+
+/// An artifact that a loader can decode.
+pub(crate) struct Opened {
+    pub(crate) source: Source,
+    /// Quantized matrices stand in it as the dense ones that they stand for.
+    pub(crate) model: Model,
+    pub(crate) matrices: Vec<(String, OpenedMatrix)>,
+}
+
+/// What is stored of a quantized module.
+pub(crate) struct OpenedMatrix {
+    pub(crate) group: ConfigGroup,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) scale_dtype: Dtype,
+}
+
+/// Opens an artifact as a loader does: names, shapes and config, no data. The inner error is what is
+/// wrong with it.
+pub(crate) fn opened(source: Source) -> Result<Result<Opened, Vec<Fault>>, Error> {
+    let mut findings = Findings::default();
+    let artifact = Artifact::new(source, &mut findings);
+    let matrices = modules::check(&artifact, &mut findings)?;
+    let model = binding::check(&artifact, &matrices, None, &mut findings);
+    let owned = |matrix: &Matrix<'_>| {
+        let &Matrix { group, rows, columns, scale_dtype, .. } = matrix;
+        let group = group.clone();
+        (matrix.module.to_owned(), OpenedMatrix { group, rows, columns, scale_dtype })
+    };
+    let matrices: Vec<_> = matrices.sound.iter().map(owned).collect();
+    let faults = Verification::from(findings).faults;
+    Ok(match model {
+        Some(model) if faults.is_empty() => Ok(Opened { source: artifact.source, model, matrices }),
+        _ => Err(faults),
+    })
 }
 
 /// What to look at.

@@ -1,0 +1,128 @@
+//! What a sweep shows, added up: losses of every token, and the distance of hidden states.
+
+use super::logits::LogitFile;
+use crate::Error;
+use crate::reading::{Batches, Judge, Position};
+use llmopt_eval::{BlockError, Pair, PairLoss, Single, TokenLoss};
+use llmopt_forward::Matrix;
+use rayon::prelude::*;
+
+/// Sums of every position, batch after batch.
+pub(super) struct Losses<'a> {
+    batches: &'a Batches,
+    sums: Sums,
+    /// The distance from the reference after each layer.
+    blocks: Vec<BlockError>,
+    logits: Option<LogitFile>,
+}
+
+/// One sum per position, for each batch.
+enum Sums {
+    Alone(Vec<Vec<Single>>),
+    Against(Vec<Vec<Pair>>),
+}
+
+/// What came of the tokens of every sequence whose probability was asked for.
+pub(super) enum Found {
+    Alone(Vec<Vec<TokenLoss>>),
+    Against(Vec<Vec<PairLoss>>),
+}
+
+impl<'a> Losses<'a> {
+    pub(super) fn new(batches: &'a Batches, against: bool, logits: Option<LogitFile>) -> Self {
+        let sums = match against {
+            true => Sums::Against(begun(batches, Pair::new)),
+            false => Sums::Alone(begun(batches, Single::new)),
+        };
+        Self { batches, sums, blocks: Vec::new(), logits }
+    }
+
+    /// Bytes that it holds to the end.
+    pub(super) fn bytes(batches: &Batches, against: bool) -> u64 {
+        let (sum, loss) = match against {
+            true => (size_of::<Pair>(), size_of::<PairLoss>()),
+            false => (size_of::<Single>(), size_of::<TokenLoss>()),
+        };
+        // Positions of a batch are listed once more while it is looked at.
+        (batches.tokens() * (sum + loss + size_of::<Position>())) as u64
+    }
+
+    /// What was found, and the distances after each layer.
+    ///
+    /// # Errors
+    /// If the logits that were asked for cannot be given their name.
+    pub(super) fn finished(self) -> Result<(Found, Vec<BlockError>), Error> {
+        let found = match self.sums {
+            Sums::Alone(sums) => Found::Alone(by_sequence(self.batches, sums, Single::finish)),
+            Sums::Against(sums) => Found::Against(by_sequence(self.batches, sums, Pair::finish)),
+        };
+        self.logits.map(LogitFile::publish).transpose()?;
+        Ok((found, self.blocks))
+    }
+}
+
+/// A sum for every position. One without a target is summed for nothing, and dropped in the end.
+fn begun<S>(batches: &Batches, new: impl Fn(u32) -> S) -> Vec<Vec<S>> {
+    let of_batch = |batch| {
+        let positions = batches.positions_of(batch);
+        positions.iter().map(|position| new(position.target.unwrap_or_default())).collect()
+    };
+    (0..batches.len()).map(of_batch).collect()
+}
+
+/// The losses of every sequence, in order.
+fn by_sequence<S, L>(batches: &Batches, sums: Vec<Vec<S>>, finish: impl Fn(S) -> L) -> Vec<Vec<L>> {
+    let positions = (0..batches.len()).flat_map(|batch| batches.positions_of(batch));
+    let with_target = positions.zip(sums.into_iter().flatten());
+    let mut losses =
+        with_target.filter(|(position, _)| position.target.is_some()).map(|(_, sum)| finish(sum));
+    let of_sequence = |targets: usize| losses.by_ref().take(targets).collect();
+    batches.sequences().iter().map(|sequence| sequence.targets.len()).map(of_sequence).collect()
+}
+
+impl Judge for Losses<'_> {
+    fn after_layer(&mut self, layer: usize, hidden: &[&Matrix]) -> Result<(), Error> {
+        let &[reference, artifact] = hidden else { return Ok(()) };
+        let columns = reference.columns();
+        let between = |(reference, artifact): (&[f32], &[f32])| {
+            let mut error = BlockError::default();
+            error.add(columns, reference, artifact);
+            error
+        };
+        let values = columns * TOKENS_PER_PART;
+        let parts: Vec<BlockError> = reference
+            .values()
+            .par_chunks(values)
+            .zip(artifact.values().par_chunks(values))
+            .map(between)
+            .collect();
+        if self.blocks.len() <= layer {
+            self.blocks.resize_with(layer + 1, BlockError::default);
+        }
+        parts.iter().for_each(|part| self.blocks[layer].merge(part));
+        Ok(())
+    }
+
+    fn logits(&mut self, batch: usize, first: usize, logits: &[&Matrix]) -> Result<(), Error> {
+        match (&mut self.sums, logits) {
+            (Sums::Alone(sums), [artifact]) => {
+                let sums = sums[batch].par_iter_mut().enumerate();
+                sums.for_each(|(row, sum)| sum.update(first, artifact.row(row)));
+            }
+            (Sums::Against(sums), [reference, artifact]) => {
+                let sums = sums[batch].par_iter_mut().enumerate();
+                sums.for_each(|(row, sum)| {
+                    sum.update(first, reference.row(row), artifact.row(row));
+                });
+            }
+            _ => {}
+        }
+        match (&self.logits, logits.last()) {
+            (Some(file), Some(artifact)) => file.write(batch, first, artifact),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Tokens of a part of a sum. It is constant, so that sums do not depend on threads.
+const TOKENS_PER_PART: usize = 64;

@@ -1,0 +1,17 @@
+//! What an artifact lost: one reading sweep, and everything that follows from it.
+
+mod facts;
+mod judge;
+mod logits;
+mod plan;
+mod request;
+mod result;
+mod run;
+mod set;
+
+pub use facts::{ClassSize, ModelFacts, TensorFacts};
+pub use plan::{EvaluationPlan, EvaluationSummary, plan_evaluation};
+pub use request::EvaluationRequest;
+pub use result::{BlockLoss, Evaluation, Protocol, TaskProtocol, TextProtocol};
+pub use run::evaluate;
+pub(crate) use run::on_threads;

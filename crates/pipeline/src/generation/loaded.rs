@@ -1,0 +1,141 @@
+//! A whole model in memory, and what it says next.
+
+use super::Prompt;
+use crate::Error;
+use crate::memory::base_bytes;
+use crate::recipe::Resources;
+use crate::variant::Variant;
+use llmopt_arch::Program;
+use llmopt_arch::program::{Operation, Phase};
+use llmopt_forward::{Batch, Engine, Linear, Matrix, Sequence, State, Taps, Weights};
+
+/// All weights of a model but its embedding, of which rows are read as they are needed.
+pub(super) struct Loaded<'a> {
+    variant: &'a Variant,
+    engine: &'a Engine,
+    /// Of every phase of every layer.
+    blocks: Vec<Vec<Weights>>,
+    norm: Weights,
+    head: Linear,
+}
+
+impl<'a> Loaded<'a> {
+    /// Reads the model, if it fits in memory together with the keys and values of all sequences.
+    pub(super) fn read(
+        variant: &'a Variant,
+        engine: &'a Engine,
+        prompts: &[Prompt],
+        tokens: usize,
+        resources: Resources,
+    ) -> Result<Self, Error> {
+        let smallest = needed(variant, engine, prompts, tokens, resources.threads)?;
+        if smallest > resources.memory {
+            return Err(Error::Budget { given: resources.memory, smallest });
+        }
+        let program = variant.program();
+        let weights = |phase: &Phase| variant.weights(phase, engine.gemm());
+        let blocks = program.blocks.iter();
+        Ok(Self {
+            variant,
+            engine,
+            blocks: blocks
+                .map(|block| block.phases.iter().map(weights).collect())
+                .collect::<Result<_, _>>()?,
+            norm: weights(&program.head.norm)?,
+            head: variant.head_rows(0..program.vocabulary, engine.gemm())?,
+        })
+    }
+}
+
+/// Memory for weights, keys and values, and the longest step.
+fn needed(
+    variant: &Variant,
+    engine: &Engine,
+    prompts: &[Prompt],
+    tokens: usize,
+    threads: usize,
+) -> Result<u64, Error> {
+    let program = variant.program();
+    let gemm = engine.gemm();
+    let phases = || program.blocks.iter().flat_map(|block| &block.phases);
+    let linear = |operation: &Operation| match operation {
+        Operation::Linear(linear) => gemm.packed_bytes(linear.rows, linear.columns) as u64,
+        _ => 0,
+    };
+    let weights: u64 = phases().flat_map(|phase| &phase.operations).map(linear).sum();
+    let head = gemm.packed_bytes(program.vocabulary, program.hidden) as u64;
+    let room = |prompt: &Prompt| (prompt.tokens.len() + tokens).next_multiple_of(State::STEP);
+    let kept: usize = prompts.iter().map(room).sum();
+    let batch = Batch::of_lengths(prompts.iter().map(|prompt| prompt.tokens.len()));
+    let step = phases()
+        .map(|phase| engine.working_bytes(program, phase, &batch, threads))
+        .try_fold(0, |most, bytes| bytes.map(|bytes| bytes.max(most)));
+    let step = step.map_err(|error| variant.failed(error))?;
+    let logits = (prompts.len() * program.vocabulary * 2 * size_of::<f32>()) as u64;
+    let hidden = (batch.tokens() * program.hidden * size_of::<f32>()) as u64;
+    let (tensors, names) = variant.names();
+    let state = kept as u64 * State::bytes_per_token(program);
+    let bytes = base_bytes(tensors, names) + weights + head + state + step + logits + hidden;
+    Ok(bytes)
+}
+
+/// Sequences that grow, with what the model keeps of them.
+pub(super) struct Speaker<'a> {
+    loaded: &'a Loaded<'a>,
+    state: State,
+    lengths: Vec<usize>,
+}
+
+impl<'a> Speaker<'a> {
+    pub(super) fn new(loaded: &'a Loaded<'a>, sequences: usize) -> Self {
+        let state = State::new(loaded.variant.program(), sequences);
+        Self { loaded, state, lengths: vec![0; sequences] }
+    }
+
+    /// Appends tokens to each sequence and returns the logits after the last of them; `None` for a
+    /// sequence that got none.
+    pub(super) fn logits_after(
+        &mut self,
+        tokens: &[Vec<u32>],
+    ) -> Result<Vec<Option<Vec<f32>>>, Error> {
+        let program = self.loaded.variant.program();
+        let sequences = tokens.iter().zip(&self.lengths);
+        let sequences =
+            sequences.map(|(tokens, &start)| Sequence { length: tokens.len(), start }).collect();
+        let batch = Batch::new(sequences);
+        let hidden = self.run(tokens, &batch)?;
+        let mut last = Vec::new();
+        let mut end = 0;
+        for (tokens, length) in tokens.iter().zip(&mut self.lengths) {
+            end += tokens.len();
+            *length += tokens.len();
+            if !tokens.is_empty() {
+                last.extend_from_slice(hidden.row(end - 1));
+            }
+        }
+        let Loaded { variant, engine, head, .. } = self.loaded;
+        let logits = engine.logits(program, &last, head).map_err(|error| variant.failed(error))?;
+        let mut rows = 0..logits.rows();
+        let row = |tokens: &Vec<u32>| {
+            (!tokens.is_empty()).then(|| rows.next().map(|row| logits.row(row).to_vec())).flatten()
+        };
+        Ok(tokens.iter().map(row).collect())
+    }
+
+    /// The hidden states of the new tokens, after the last norm.
+    fn run(&mut self, tokens: &[Vec<u32>], batch: &Batch) -> Result<Matrix, Error> {
+        let Loaded { variant, engine, blocks, norm, .. } = self.loaded;
+        let program = variant.program();
+        let mut taps = Taps::new(variant.embedded(tokens.iter().flatten().copied())?);
+        for (block, weights) in program.blocks.iter().zip(blocks) {
+            for (phase, weights) in block.phases.iter().zip(weights) {
+                let state = Some((&mut self.state, block.layer));
+                let run = engine.run(program, phase, weights, batch, &mut taps, state);
+                run.map_err(|error| variant.failed(error))?;
+            }
+        }
+        let run = engine.run(program, &program.head.norm, norm, batch, &mut taps, None);
+        run.map_err(|error| variant.failed(error))?;
+        Ok(taps.take(Program::HIDDEN).unwrap_or_else(|| Matrix::zeros(0, program.hidden)))
+    }
+}

@@ -1,0 +1,120 @@
+//! The reading sweep: several models side by side, block after block, on the same sequences.
+//!
+//! One site group of one model is in memory at a time. Models that agree in everything so far share
+//! one stream of hidden states; where they part, the stream is forked. What a sweep is for is the
+//! affair of its [`Judge`].
+
+mod batches;
+mod budget;
+mod head;
+mod store;
+mod stream;
+
+pub(crate) use batches::{Batches, Position, Sequence};
+pub use budget::ReadingMemory;
+pub(crate) use budget::planned;
+
+use crate::variant::Variant;
+use crate::{Cancel, Error, Events};
+use llmopt_forward::{Engine, Matrix};
+use std::path::Path;
+use stream::Stream;
+
+/// What is read, and with what.
+pub(crate) struct Reading<'a> {
+    pub(crate) variants: &'a [Variant],
+    pub(crate) batches: &'a Batches,
+    pub(crate) engine: &'a Engine,
+    /// How much is held in memory.
+    pub(crate) memory: &'a ReadingMemory,
+    /// Where hidden states go that are not.
+    pub(crate) scratch: &'a Path,
+    pub(crate) events: &'a dyn Events,
+    pub(crate) cancel: &'a Cancel,
+}
+
+/// Who looks on. Whatever is shown comes in the order of the variants.
+pub(crate) trait Judge {
+    /// The hidden states of a batch after a layer, of all models or, where some have fewer layers, of
+    /// none.
+    fn after_layer(&mut self, layer: usize, hidden: &[&Matrix]) -> Result<(), Error>;
+
+    /// Logits of the positions of a batch that are asked for, from token `first` of the vocabulary
+    /// on.
+    fn logits(&mut self, batch: usize, first: usize, logits: &[&Matrix]) -> Result<(), Error>;
+}
+
+impl Reading<'_> {
+    /// Reads the models once, from the embedding to the logits.
+    ///
+    /// # Errors
+    /// If a model cannot be read, or computes NaN or infinity.
+    pub(crate) fn sweep(&self, judge: &mut dyn Judge) -> Result<(), Error> {
+        let mut streams = self.embedded()?;
+        for layer in 0..self.layers() {
+            streams = self.advanced(streams, layer)?;
+            self.show(&streams, layer, judge)?;
+        }
+        self.judge_logits(streams, judge)
+    }
+
+    /// Takes every stream through a layer. A stream whose models part is forked at the phase where they
+    /// do.
+    fn advanced(&self, streams: Vec<Stream>, layer: usize) -> Result<Vec<Stream>, Error> {
+        let mut waiting: Vec<(Stream, usize)> =
+            streams.into_iter().rev().map(|stream| (stream, 0)).collect();
+        let mut done = Vec::new();
+        while let Some((mut stream, first)) = waiting.pop() {
+            let Some(block) = self.variants[stream.leader()].program().blocks.get(layer) else {
+                done.push(stream);
+                continue;
+            };
+            for (number, phase) in block.phases.iter().enumerate().skip(first) {
+                if let Some(parted) = self.parted(&mut stream, layer, number)? {
+                    waiting.push((parted, number));
+                }
+                self.run(&mut stream, phase)?;
+            }
+            done.push(stream);
+        }
+        Ok(done)
+    }
+
+    fn show(&self, streams: &[Stream], layer: usize, judge: &mut dyn Judge) -> Result<(), Error> {
+        let depth = |variant: &Variant| variant.program().blocks.len();
+        if self.variants.iter().any(|variant| depth(variant) != self.layers()) {
+            return Ok(());
+        }
+        for batch in 0..self.batches.len() {
+            let hidden = self.hidden_of_all(streams, batch)?;
+            let hidden: Vec<&Matrix> = hidden.iter().map(|hidden| &**hidden).collect();
+            judge.after_layer(layer, &self.by_variant(streams, &hidden))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of weights that a sweep goes through, where no two models agree.
+    pub(crate) fn bytes(&self) -> u64 {
+        let phases = |variant: &Variant| -> u64 {
+            let phases = variant.program().blocks.iter().flat_map(|block| &block.phases);
+            phases.map(|phase| variant.stored_bytes(phase)).sum()
+        };
+        self.variants.iter().map(phases).sum()
+    }
+
+    fn layers(&self) -> usize {
+        self.variants.iter().map(|variant| variant.program().blocks.len()).max().unwrap_or(0)
+    }
+
+    /// What belongs to each stream, as what belongs to each variant.
+    fn by_variant<T: Copy>(&self, streams: &[Stream], of_stream: &[T]) -> Vec<T> {
+        let stream_of = |variant| streams.iter().position(|stream| stream.carries(variant));
+        let of_variant = |variant| of_stream.get(stream_of(variant)?).copied();
+        (0..self.variants.len()).filter_map(of_variant).collect()
+    }
+}
+
+/// A matrix of values that were counted out for it.
+fn matrix(rows: usize, columns: usize, values: Vec<f32>) -> Matrix {
+    Matrix::from_values(rows, columns, values).expect("as many values as rows times columns")
+}

@@ -1,0 +1,153 @@
+//! The tokenizer and the chat template that lie beside a model.
+
+use crate::Error;
+use crate::variant::Variant;
+use llmopt_checkpoint::{Source, read_bytes, read_text};
+use llmopt_text::{
+    ChatTemplate, Date, RenderOptions, SpecialSources, SpecialTokens, Tokenizer, TokenizerError,
+};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// What a model's folder knows about text.
+pub(crate) struct Folder {
+    tokenizer: Tokenizer,
+    special: SpecialTokens,
+    template: Option<ChatTemplate>,
+}
+
+impl Folder {
+    /// Reads the tokenizer and what else there is beside it.
+    ///
+    /// # Errors
+    /// If there is no tokenizer, one of its files is broken, or its ids exceed the embedding.
+    pub(crate) fn read(variant: &Variant) -> Result<Self, Error> {
+        let source = variant.source();
+        let tokenizer = tokenizer(source)?;
+        check_vocabulary(&tokenizer, variant)?;
+        let tokenizer_config = json_beside(source, "tokenizer_config.json")?;
+        let generation_config = json_beside(source, "generation_config.json")?;
+        let config = source.config().map(|config| Value::Object(config.as_map().clone()));
+        let special = SpecialTokens::resolve(
+            &tokenizer,
+            SpecialSources {
+                tokenizer_config: tokenizer_config.as_ref(),
+                generation_config: generation_config.as_ref(),
+                config: config.as_ref(),
+            },
+        );
+        let jinja = source.path_of("chat_template.jinja");
+        let jinja = is_there(&jinja).then(|| read_text(&jinja, TEMPLATE_LIMIT)).transpose()?;
+        let tokenizer_config = tokenizer_config.unwrap_or_else(|| json!({}));
+        let template = ChatTemplate::parse(&tokenizer_config, jinja.as_deref());
+        let template = template.map_err(|error| wrong(source.path(), error.into()))?;
+        Ok(Self { tokenizer, special, template })
+    }
+
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    pub(crate) fn special(&self) -> &SpecialTokens {
+        &self.special
+    }
+
+    pub(crate) fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
+    }
+
+    /// Text as the message of a user, up to where the answer begins.
+    pub(crate) fn as_user(&self, text: &str, date: Option<Date>) -> Result<String, Error> {
+        let template = self.template().ok_or_else(|| Error::RefusedWithHint {
+            what: "the model has no chat template".to_owned(),
+            hint: "without `--chat` the prompt is taken as it is".to_owned(),
+        })?;
+        let options = RenderOptions { add_generation_prompt: true, date };
+        let message = json!({ "role": "user", "content": text });
+        template.render(&[message], &options).map_err(|error| failed(error.into()))
+    }
+
+    /// The tokens of a text. What a template made holds its special tokens already; before any other,
+    /// the tokenizer puts its own.
+    pub(crate) fn prompt_tokens(&self, text: &str, rendered: bool) -> Result<Vec<u32>, Error> {
+        let tokens = match rendered {
+            true => self.tokenizer.encode(text),
+            false => self.tokenizer.encode_with_special(text),
+        };
+        tokens.map_err(|error| failed(error.into()))
+    }
+
+    /// Whether generation stops at a token.
+    pub(crate) fn ends(&self, token: u32) -> bool {
+        self.special.stops.contains(&token)
+    }
+
+    /// Tokens as text.
+    pub(crate) fn decoded(&self, tokens: &[u32]) -> Result<String, Error> {
+        self.tokenizer.decode(tokens).map_err(|error| failed(error.into()))
+    }
+}
+
+/// What is wrong with text or tokenizer, and whose fault it is.
+pub(crate) fn failed(error: llmopt_text::Error) -> Error {
+    let (what, hint) = (error.to_string(), error.hint().map(str::to_owned));
+    match (error.is_request(), hint) {
+        (true, Some(hint)) => Error::RefusedWithHint { what, hint },
+        (true, None) => Error::Refused(what),
+        (false, hint) => Error::Input { what, hint },
+    }
+}
+
+/// As [`failed`], with the file or folder.
+pub(crate) fn wrong(path: &Path, error: llmopt_text::Error) -> Error {
+    match failed(error) {
+        Error::Input { what, hint } => {
+            Error::Input { what: format!("{what}\n  in `{}`", path.display()), hint }
+        }
+        other => other,
+    }
+}
+
+fn tokenizer(source: &Source) -> Result<Tokenizer, Error> {
+    let path = source.path_of("tokenizer.json");
+    if !is_there(&path) {
+        let names = source.side_files().iter().map(|side| side.name.as_str());
+        return Err(wrong(source.path(), Tokenizer::missing(names).into()));
+    }
+    let bytes = read_bytes(&path, TOKENIZER_LIMIT)?;
+    Tokenizer::parse(&bytes).map_err(|error: TokenizerError| wrong(&path, error.into()))
+}
+
+fn check_vocabulary(tokenizer: &Tokenizer, variant: &Variant) -> Result<(), Error> {
+    let vocabulary = variant.program().vocabulary;
+    match tokenizer.largest_id() {
+        Some(id) if id as usize >= vocabulary => Err(Error::Input {
+            what: format!(
+                "the tokenizer has an id {id}, but the embedding has {vocabulary} rows\n  in `{}`",
+                variant.source().path().display()
+            ),
+            hint: Some("the tokenizer may be that of another model".to_owned()),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn json_beside(source: &Source, name: &str) -> Result<Option<Value>, Error> {
+    let path = source.path_of(name);
+    if !is_there(&path) {
+        return Ok(None);
+    }
+    let bytes = read_bytes(&path, CONFIG_LIMIT)?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::Input {
+        what: format!("`{}` is not JSON: {error}", path.display()),
+        hint: None,
+    })
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+const TOKENIZER_LIMIT: u64 = 256 << 20;
+const CONFIG_LIMIT: u64 = 16 << 20;
+const TEMPLATE_LIMIT: u64 = 4 << 20;
