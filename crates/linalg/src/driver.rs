@@ -20,7 +20,8 @@ pub(crate) trait Micro: Copy {
     /// Panels whose results are to stay in the second cache.
     const BLOCK_PANELS: usize;
 
-    /// Panels of a tile, where a product has so many rows of inputs.
+    /// Panels of a tile where a product has so many rows of inputs; what is left over comes one by
+    /// one.
     fn panels(rows: usize) -> usize;
 
     /// Packs up to [`Micro::ROWS`] rows of inputs, `[rows, columns]`, as `[line, ROWS, WORDS]`. The
@@ -128,8 +129,9 @@ impl<M: Micro> Block<'_, M> {
     /// Adds what some panels contribute over some of their lines.
     fn panels(&self, panels: Range<usize>, depth: Range<usize>, out: &mut [f32]) {
         let step = M::panels(self.count);
-        for panel in panels.clone().step_by(step) {
-            let count = step.min(panels.end - panel);
+        let mut panel = panels.start;
+        while panel < panels.end {
+            let count = if panel + step <= panels.end { step } else { 1 };
             let stride = self.lines;
             let all = self.weights.lines();
             let lines = &all[panel * stride + depth.start..];
@@ -142,6 +144,7 @@ impl<M: Micro> Block<'_, M> {
                 let weights = Panels { lines, depth: depth.len(), stride, count, next };
                 self.strip(strip, panel, &depth, weights, out);
             }
+            panel += count;
         }
     }
 
