@@ -1,0 +1,151 @@
+//! Documents: the texts of a file, in order.
+
+use crate::error::{DocumentError, kind};
+use crate::template::{ChatTemplate, RenderOptions};
+use serde_json::{Map, Value};
+
+/// A plain text is one document, taken as it is.
+///
+/// # Errors
+///
+/// If it is empty.
+pub fn documents_of_text(text: &str) -> Result<Vec<String>, DocumentError> {
+    match text.is_empty() {
+        true => Err(DocumentError::Empty),
+        false => Ok(vec![text.to_owned()]),
+    }
+}
+
+/// Each line is a document: its `text`, or else its `messages` rendered by the chat template, with
+/// no prompt for a next answer. Blank lines are skipped.
+///
+/// # Errors
+///
+/// If a line is neither, or cannot be rendered; the error has its number, counted from 1.
+pub fn documents_of_jsonl(
+    jsonl: &str,
+    template: Option<&ChatTemplate>,
+    options: &RenderOptions,
+) -> Result<Vec<String>, DocumentError> {
+    let mut documents = Vec::new();
+    for (line, text) in lines(jsonl) {
+        documents.push(document(line, text, template, options)?);
+    }
+    if documents.is_empty() { Err(DocumentError::Empty) } else { Ok(documents) }
+}
+
+/// The lines that are not blank, with their numbers.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.split('\n').enumerate().map(|(index, line)| (index + 1, line));
+    numbered.filter(|(_, line)| !line.trim().is_empty())
+}
+
+fn document(
+    line: usize,
+    text: &str,
+    template: Option<&ChatTemplate>,
+    options: &RenderOptions,
+) -> Result<String, DocumentError> {
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| DocumentError::NotJson { line, why: without_place(&error) })?;
+    let fields = value
+        .as_object()
+        .ok_or_else(|| DocumentError::NotAnObject { line, found: kind(&value) })?;
+    if let Some(text) = present(fields, "text") {
+        let wrong = || DocumentError::Kind {
+            line,
+            key: "text",
+            expected: "text",
+            found: kind(text).to_owned(),
+        };
+        return Ok(text.as_str().ok_or_else(wrong)?.to_owned());
+    }
+    let messages = present(fields, "messages").ok_or(DocumentError::Neither { line })?;
+    let messages = messages_of(line, messages)?;
+    let template = template.ok_or(DocumentError::NoTemplate { line })?;
+    template.render(messages, options).map_err(|error| DocumentError::Template { line, error })
+}
+
+fn present<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    fields.get(key).filter(|value| !value.is_null())
+}
+
+fn messages_of(line: usize, value: &Value) -> Result<&[Value], DocumentError> {
+    let wrong = |found: String| DocumentError::Kind {
+        line,
+        key: "messages",
+        expected: "a list of objects",
+        found,
+    };
+    let messages = value.as_array().ok_or_else(|| wrong(kind(value).to_owned()))?;
+    match messages.iter().find(|message| !message.is_object()) {
+        Some(other) => Err(wrong(format!("a list with {}", kind(other)))),
+        None => Ok(messages),
+    }
+}
+
+/// A line of JSON has only its columns; the library counts its lines from 1 too.
+pub(crate) fn without_place(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn template() -> ChatTemplate {
+        let text = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+        ChatTemplate::parse(&json!({}), Some(text)).unwrap().unwrap()
+    }
+
+    fn check(jsonl: &str, expected: Result<&[&str], &str>) {
+        let found = documents_of_jsonl(jsonl, Some(&template()), &RenderOptions::default());
+        match expected {
+            Ok(documents) => assert_eq!(found.unwrap(), documents),
+            Err(message) => assert_eq!(found.unwrap_err().to_string(), message),
+        }
+    }
+
+    #[test]
+    fn each_line_is_a_document() {
+        check(
+            "{\"text\": \"a\\nb\"}\r\n\n  \n{\"text\": \"\", \"messages\": 3}",
+            Ok(&["a\nb", ""]),
+        );
+        check(r#"{"messages": [{"role": "user", "content": "hi"}]}"#, Ok(&["<user>hi"]));
+        check(r#"{"text": null, "messages": [{"role": "u"}]}"#, Ok(&["<u>"]));
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let good = r#"{"text": "a"}"#;
+        let after = |line: &str| format!("{good}\n\n{line}\n");
+        check(&after("{"), Err("line 3 is not JSON: EOF while parsing an object at column 1"));
+        let object = "line 3 is a list, expected an object with `text` or `messages`";
+        check(&after("[1]"), Err(object));
+        check(&after(r#"{"txt": "a"}"#), Err("line 3 has neither `text` nor `messages`"));
+        check(&after(r#"{"text": 5}"#), Err("`text` of line 3 is a number, expected text"));
+        let list = "`messages` of line 3 is a list with text, expected a list of objects";
+        check(&after(r#"{"messages": ["a"]}"#), Err(list));
+        let none = "the messages of line 3 cannot be rendered: \
+                    a conversation without messages cannot be rendered";
+        check(&after(r#"{"messages": []}"#), Err(none));
+        check("\n\n", Err("the file holds no document"));
+    }
+
+    #[test]
+    fn messages_need_a_template() {
+        let line = r#"{"messages": [{"role": "u"}]}"#;
+        let error = documents_of_jsonl(line, None, &RenderOptions::default()).unwrap_err();
+        let expected = "line 1 has `messages`, but the model has no chat template";
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn a_plain_text_is_one_document() {
+        assert_eq!(documents_of_text("a\n\nb"), Ok(vec!["a\n\nb".to_owned()]));
+        assert_eq!(documents_of_text(""), Err(DocumentError::Empty));
+    }
+}

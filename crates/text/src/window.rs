@@ -1,0 +1,194 @@
+//! Windows: equal pieces of a text, on which a model is run.
+//!
+//! Documents are tokenized one by one and laid end to end with nothing between them. Windows are cut
+//! from the result in order and without overlap; what is left at the end is dropped. Equal texts and
+//! options give equal windows.
+
+use crate::error::{Error, IdError, WindowError};
+use crate::tokenizer::Tokenizer;
+use serde::Serialize;
+
+/// Tokenizes documents and cuts them into windows.
+///
+/// # Errors
+///
+/// If a document cannot be tokenized, or all of them are shorter than a window.
+pub fn text_windows<D: AsRef<str>>(
+    tokenizer: &Tokenizer,
+    documents: &[D],
+    options: WindowOptions,
+) -> Result<Windows, Error> {
+    let mut ids = Vec::new();
+    for document in documents {
+        ids.extend(tokenizer.encode(document.as_ref())?);
+    }
+    let mut windows = windows_of(&ids, options)?;
+    windows.facts.documents = Some(documents.len());
+    Ok(windows)
+}
+
+/// Cuts token ids into windows.
+///
+/// # Errors
+///
+/// If there are fewer ids than a window takes, or the options ask for nothing.
+pub fn windows_of(ids: &[u32], options: WindowOptions) -> Result<Windows, WindowError> {
+    let WindowOptions { window, samples, bos } = options;
+    if window < 2 {
+        return Err(WindowError::Window { window });
+    }
+    if samples == Some(0) {
+        return Err(WindowError::Samples);
+    }
+    let (bos, needed) = match bos {
+        Bos::None => (None, window),
+        Bos::Window(id) => (Some(id), window - 1),
+    };
+    let with_bos = |piece: &[u32]| bos.into_iter().chain(piece.iter().copied()).collect();
+    let pieces = ids.chunks_exact(needed).take(samples.unwrap_or(usize::MAX));
+    let windows: Vec<Vec<u32>> = pieces.map(with_bos).collect();
+    if windows.is_empty() {
+        return Err(WindowError::TooShort { tokens: ids.len(), needed });
+    }
+    let facts = WindowFacts {
+        documents: None,
+        text_tokens: ids.len(),
+        window,
+        windows: windows.len(),
+        dropped_tokens: ids.len() - windows.len() * needed,
+        bos,
+    };
+    Ok(Windows { windows, facts })
+}
+
+/// How a text is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowOptions {
+    /// How many tokens a window has, BOS included.
+    pub window: usize,
+    /// How many windows are taken from the start; all of them if none is given.
+    pub samples: Option<usize>,
+    /// What a window begins with.
+    pub bos: Bos,
+}
+
+/// What a window begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bos {
+    /// The text itself.
+    #[default]
+    None,
+    /// This token; the window takes one token less of the text, and the next one goes on there.
+    Window(u32),
+}
+
+/// A text in windows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// All of one length, in the order of the text.
+    pub windows: Vec<Vec<u32>>,
+    /// How they came about.
+    pub facts: WindowFacts,
+}
+
+/// How windows came about: enough to cut the same ones again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WindowFacts {
+    /// How many documents were laid end to end; none if ids were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub documents: Option<usize>,
+    /// How many tokens the text has.
+    pub text_tokens: usize,
+    /// How many tokens a window has, BOS included.
+    pub window: usize,
+    /// How many windows were cut.
+    pub windows: usize,
+    /// How many tokens of the text are in no window.
+    pub dropped_tokens: usize,
+    /// What was put before each window.
+    pub bos: Option<u32>,
+}
+
+/// Checks ids against the number of tokens that a model knows.
+///
+/// # Errors
+///
+/// At the first id that is not below `size`.
+pub fn check_ids(ids: &[u32], size: usize) -> Result<(), IdError> {
+    let known = |id: u32| usize::try_from(id).is_ok_and(|id| id < size);
+    match ids.iter().enumerate().find(|(_, id)| !known(**id)) {
+        Some((position, &id)) => Err(IdError::Token { position, id, size }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenizer::tests::tiny_llama;
+
+    fn options(window: usize, samples: Option<usize>, bos: Bos) -> WindowOptions {
+        WindowOptions { window, samples, bos }
+    }
+
+    /// Cuts the ids 0, 1, 2, ...
+    fn check(
+        count: u32,
+        options: WindowOptions,
+        expected: Result<(&[&[u32]], usize), WindowError>,
+    ) {
+        let ids: Vec<u32> = (0..count).collect();
+        let found = windows_of(&ids, options);
+        let found = found.map(|found| (found.windows, found.facts.dropped_tokens));
+        let owned = |windows: &[&[u32]]| windows.iter().map(|window| window.to_vec()).collect();
+        assert_eq!(found, expected.map(|(windows, dropped)| (owned(windows), dropped)));
+    }
+
+    #[test]
+    fn windows_are_in_order_and_the_rest_is_dropped() {
+        check(7, options(3, None, Bos::None), Ok((&[&[0, 1, 2], &[3, 4, 5]], 1)));
+        check(7, options(3, Some(1), Bos::None), Ok((&[&[0, 1, 2]], 4)));
+        check(6, options(3, Some(9), Bos::None), Ok((&[&[0, 1, 2], &[3, 4, 5]], 0)));
+    }
+
+    #[test]
+    fn bos_takes_the_place_of_a_token_and_none_is_lost() {
+        check(5, options(3, None, Bos::Window(9)), Ok((&[&[9, 0, 1], &[9, 2, 3]], 1)));
+        check(2, options(3, None, Bos::Window(9)), Ok((&[&[9, 0, 1]], 0)));
+    }
+
+    #[test]
+    fn a_text_shorter_than_a_window_is_refused_with_both_numbers() {
+        let short = |tokens, needed| Err(WindowError::TooShort { tokens, needed });
+        check(2, options(3, None, Bos::None), short(2, 3));
+        check(1, options(3, None, Bos::Window(9)), short(1, 2));
+        let message = WindowError::TooShort { tokens: 2, needed: 3 }.to_string();
+        assert_eq!(message, "the text has 2 tokens, and one window takes 3");
+    }
+
+    #[test]
+    fn a_request_for_nothing_is_refused() {
+        check(9, options(1, None, Bos::None), Err(WindowError::Window { window: 1 }));
+        check(9, options(0, None, Bos::Window(1)), Err(WindowError::Window { window: 0 }));
+        check(9, options(3, Some(0), Bos::None), Err(WindowError::Samples));
+    }
+
+    #[test]
+    fn documents_are_laid_end_to_end() {
+        let tokenizer = tiny_llama();
+        let ids = |text| tokenizer.encode(text).unwrap();
+        let expected = [ids("Once upon a time"), ids(" in a land")].concat();
+        let all = options(expected.len(), None, Bos::None);
+        let found = text_windows(&tokenizer, &["Once upon a time", " in a land"], all).unwrap();
+        assert_eq!(found.windows, [expected]);
+        assert_eq!(found.facts.documents, Some(2));
+    }
+
+    #[test]
+    fn an_id_beyond_the_vocabulary_is_named() {
+        assert_eq!(check_ids(&[0, 9], 10), Ok(()));
+        let error = check_ids(&[0, 10, 11], 10).unwrap_err();
+        assert_eq!(error.to_string(), "token 1 has id 10, but the model knows 10 tokens");
+        assert!(check_ids(&[u32::MAX], 10).is_err());
+    }
+}
