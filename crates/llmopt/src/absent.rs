@@ -77,13 +77,8 @@ pub(crate) const METHODS: &[Planned] = &[
 pub(crate) const FORMATS: &[Planned] =
     &[Planned { names: &["gptq", "awq", "gguf", "mlx"], why: "it is not implemented" }];
 
-const COMMANDS: &[(&str, &str)] = &[
-    ("prune", THERE_ARE),
-    ("calibrate", THERE_ARE),
-    ("eval", THERE_ARE),
-    ("generate", THERE_ARE),
-    ("run", THERE_ARE),
-];
+const COMMANDS: &[(&str, &str)] =
+    &[("prune", THERE_ARE), ("calibrate", THERE_ARE), ("generate", THERE_ARE), ("run", THERE_ARE)];
 
 const OPTIONS: &[(&str, &str)] = &[
     ("--calibrate", DATA_FREE),
@@ -92,10 +87,10 @@ const OPTIONS: &[(&str, &str)] = &[
     ("--target-size", CHOOSE),
     ("--target-bpw", CHOOSE),
     ("--max-kld", CHOOSE),
-    ("--kernel", "only calibrated work has kernels to choose from"),
+    ("--kernel", "only `eval` has kernels to choose from"),
 ];
 
-const THERE_ARE: &str = "there are `inspect`, `quantize`, `verify` and `completions`";
+const THERE_ARE: &str = "there are `inspect`, `quantize`, `eval`, `verify` and `completions`";
 const DATA_FREE: &str = "without data, `--method search` is the best there is, and the default";
 const CHOOSE: &str = "`llmopt inspect MODEL` says what each scheme would weigh";
 

@@ -1,6 +1,7 @@
 //! The commands, one module each: flags in, a request to the library, its answer printed.
 
 mod completions;
+mod eval;
 mod inspect;
 mod quantize;
 mod verify;
@@ -13,6 +14,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Quantize(flags) => quantize::run(&flags),
+        Command::Eval(flags) => eval::run(&flags),
         Command::Verify(flags) => verify::run(&flags),
         Command::Completions(flags) => completions::run(&flags),
     }

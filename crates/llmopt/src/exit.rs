@@ -11,6 +11,7 @@ pub(crate) fn code(result: &Result<(), Failure>) -> ExitCode {
         Err(Failure::Refused(_)) => REQUEST,
         Err(Failure::Flags(error)) if error.use_stderr() => REQUEST,
         Err(Failure::Flags(_)) => DONE,
+        Err(Failure::Gates(_)) => GATE,
         Err(Failure::Faults { .. }) => INPUT,
         Err(Failure::Standard(_)) => SYSTEM,
         Err(Failure::Run(error)) => of_run(error),
@@ -36,12 +37,14 @@ pub(crate) fn interrupted_at_once() -> ! {
 pub(crate) const HELP: &str = "\
 Exit codes:
   0    done
+  1    done, but a gate was missed
   2    the request is wrong: options, or a plan that cannot be carried out
   3    the input is wrong: a file, a shape, a model family, or an artifact with faults
   4    the system failed: reading, writing, memory
   130  interrupted";
 
 const DONE: u8 = 0;
+const GATE: u8 = 1;
 const REQUEST: u8 = 2;
 const INPUT: u8 = 3;
 const SYSTEM: u8 = 4;

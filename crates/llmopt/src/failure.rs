@@ -21,6 +21,8 @@ pub(crate) enum Failure {
         /// How many.
         faults: usize,
     },
+    /// All was done, and these gates were missed: a line for each.
+    Gates(Vec<String>),
     /// Standard output could not be written.
     Standard(std::io::Error),
 }
@@ -63,6 +65,10 @@ impl Failure {
                 let _ = error.print();
                 return;
             }
+            Self::Gates(missed) => {
+                missed.iter().for_each(|line| say_missed(line, voice));
+                return;
+            }
             Self::Refused(refusal) => refusal.message.clone(),
             Self::Run(error) => error.to_string(),
             Self::Faults { artifact, faults } => {
@@ -80,6 +86,14 @@ impl Failure {
         } else {
             print::error(&message, hint.as_deref(), voice.color);
         }
+    }
+}
+
+fn say_missed(line: &str, voice: Voice) {
+    if voice.json {
+        print::say(&json!({ "event": "gate-missed", "message": line }).to_string());
+    } else {
+        print::say(line);
     }
 }
 

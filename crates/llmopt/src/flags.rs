@@ -8,6 +8,7 @@ use crate::units;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use llmopt_pipeline::{Gate, GateError};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -24,6 +25,7 @@ pub(crate) struct Flags {
 pub(crate) enum Command {
     Inspect(Inspect),
     Quantize(Box<Quantize>),
+    Eval(Box<Eval>),
     Verify(Verify),
     Completions(Completions),
 }
@@ -120,6 +122,65 @@ pub(crate) struct Quantize {
     pub(crate) voice: VoiceFlags,
 }
 
+/// Measure what an artifact lost: perplexity, divergence from the original, accuracy; and hold it to
+/// gates
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// Artifact or any other model: a Hugging Face folder
+    pub(crate) artifact: PathBuf,
+    /// The model that the artifact was made from
+    #[arg(long, value_name = "MODEL", help_heading = MEASURED)]
+    pub(crate) against: Option<PathBuf>,
+    /// Text to predict: `.txt`, `.jsonl` with `text` or `messages`, or `.safetensors` of token ids
+    #[arg(long, value_name = "FILE", help_heading = MEASURED)]
+    pub(crate) text: Option<PathBuf>,
+    /// Multiple-choice questions: `.jsonl` with `question` or `context`, `choices` and `answer`
+    #[arg(long, value_name = "FILE", help_heading = MEASURED)]
+    pub(crate) tasks: Option<PathBuf>,
+    /// Tokens of a window [default: 2048, or the model's context where that is shorter]
+    #[arg(long, value_name = "N", value_parser = tokens, help_heading = MEASURED)]
+    pub(crate) window: Option<usize>,
+    /// Windows of the text, from its beginning [default: all]
+    #[arg(long, value_name = "N", value_parser = tokens, help_heading = MEASURED)]
+    pub(crate) samples: Option<usize>,
+    /// Whether each window begins with the token that begins a text
+    #[arg(long, value_name = "WHERE", default_value = "none", help_heading = MEASURED)]
+    pub(crate) bos: Bos,
+    /// A bound that must hold, such as 'kld <= 0.03', 'top1 >= 92%' or 'size <= 5GB'; repeatable
+    #[arg(long, value_name = "GATE", value_parser = gate, help_heading = MEASURED)]
+    pub(crate) gate: Vec<Gate>,
+
+    /// What the inputs of products are rounded to; sums are always in f32
+    #[arg(long, value_name = "D", default_value = "f32", help_heading = RUN)]
+    pub(crate) dtype: EvalDtype,
+    /// What computes the products
+    #[arg(long, value_name = "K", value_parser = Listed(KERNELS), default_value = "auto", help_heading = RUN)]
+    pub(crate) kernel: String,
+    /// Print the plan and stop
+    #[arg(long, help_heading = RUN)]
+    pub(crate) dry_run: bool,
+    /// Hard bound on resident memory, such as 8GiB or 500MB [default: 80 % of what is available, or
+    /// 2GiB where that is unknown]
+    #[arg(long, value_name = "SIZE", value_parser = units::size, help_heading = RUN)]
+    pub(crate) memory: Option<u64>,
+    /// Worker threads; no number depends on them [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = RUN)]
+    pub(crate) threads: Option<usize>,
+    /// Folder for hidden states that do not fit in memory [default: the current one]
+    #[arg(long, value_name = "DIR", help_heading = RUN)]
+    pub(crate) scratch: Option<PathBuf>,
+    /// Write a report: `.json`, `.md` or `.html`; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run", help_heading = RUN)]
+    pub(crate) report: Vec<PathBuf>,
+    /// Write the artifact's logits of every token to this `.safetensors` file
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run", help_heading = RUN)]
+    pub(crate) logits: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) quiet: Quiet,
+    #[command(flatten)]
+    pub(crate) voice: VoiceFlags,
+}
+
 /// Check an artifact: hashes, that no tensor is lost, and the rules of the runtimes
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
@@ -180,6 +241,22 @@ pub(crate) enum DenseDtype {
     Source,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bos {
+    /// Windows hold the text alone
+    None,
+    /// Each window begins with it
+    Window,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EvalDtype {
+    /// Not rounded
+    F32,
+    /// To bfloat16, as most runtimes do
+    Bf16,
+}
+
 /// The value of `--group-size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
@@ -193,6 +270,7 @@ impl Command {
         match self {
             Self::Inspect(flags) => flags.voice.voice(false),
             Self::Quantize(flags) => flags.voice.voice(flags.quiet.quiet),
+            Self::Eval(flags) => flags.voice.voice(flags.quiet.quiet),
             Self::Verify(flags) => flags.voice.voice(flags.quiet.quiet),
             Self::Completions(_) => Voice::default(),
         }
@@ -221,6 +299,15 @@ impl ValueParserFactory for Group {
             _ => Err("a group is a number of columns, or `channel`".to_owned()),
         }
     }
+}
+
+fn gate(text: &str) -> Result<Gate, String> {
+    text.parse().map_err(|error: GateError| error.to_string())
+}
+
+fn tokens(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=MOST_TOKENS).contains(number));
+    number.ok_or_else(|| format!("expected a number from 1 to {MOST_TOKENS}"))
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -253,11 +340,16 @@ pub(crate) const BITS: &[&str] = &["8", "4"];
 pub(crate) const SCHEMES: &[&str] = llmopt_pipeline::Scheme::NAMES;
 pub(crate) const METHODS: &[&str] = &["search", "rtn"];
 pub(crate) const FORMATS: &[&str] = &["compressed-tensors", "dense"];
+pub(crate) const KERNELS: &[&str] =
+    &["auto", "portable", "faer", "avx2", "avx512", "avx512bf16", "amx"];
 pub(crate) const RUNTIMES: &[&str] = &["transformers", "vllm", "sglang", "llama.cpp", "mlx"];
 
 /// No machine has more processors, and no cluster more devices that share a matrix.
 const MOST: usize = 1024;
+/// No text has more windows, and no window more tokens.
+const MOST_TOKENS: usize = 1 << 32;
 
 const SCHEME: &str = "What is quantized, and how";
 const ARTIFACT: &str = "The artifact";
+const MEASURED: &str = "What is measured";
 const RUN: &str = "The run";

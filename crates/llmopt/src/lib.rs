@@ -12,6 +12,7 @@ mod flags;
 mod print;
 mod progress;
 mod reference;
+mod report;
 mod request;
 mod signal;
 mod units;

@@ -122,8 +122,8 @@ fn visible(text: &str) -> String {
 }
 
 /// `text` on one line.
-fn one_line(text: &str) -> String {
-    escaped(text, char::is_control)
+pub(crate) fn one_line(text: &str) -> String {
+    escaped(text, |c| c.is_control() || BIDIRECTIONAL.contains(&c))
 }
 
 fn escaped(text: &str, hidden: impl Fn(char) -> bool) -> String {

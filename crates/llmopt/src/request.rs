@@ -7,6 +7,7 @@ use llmopt_pipeline::{
     DenseDtype, Format, GroupSize, Method, Recipe, Resources, Runtime, Scheme, Target,
     available_memory,
 };
+use std::path::Path;
 
 /// What `quantize` was asked to do.
 pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
@@ -56,13 +57,10 @@ pub(crate) fn target(flags: &Quantize) -> Target {
 }
 
 /// What the run may use.
-pub(crate) fn resources(flags: &Quantize) -> Resources {
+pub(crate) fn resources(memory: Option<u64>, threads: Option<usize>) -> Resources {
     let most = || available_memory().map_or(UNKNOWN_MEMORY, |bytes| bytes / 5 * 4);
     let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Resources {
-        memory: flags.memory.unwrap_or_else(most),
-        threads: flags.threads.unwrap_or_else(all),
-    }
+    Resources { memory: memory.unwrap_or_else(most), threads: threads.unwrap_or_else(all) }
 }
 
 /// The runtimes of `--runtime`, each once.
@@ -88,9 +86,14 @@ pub(crate) fn report(flags: &Quantize) -> Result<(), Refusal> {
             "reports are JSON; other kinds are not in this version",
         ));
     }
+    folder_of("--report", path)
+}
+
+/// Refuses a file of `option` in a folder that is not there.
+pub(crate) fn folder_of(option: &str, path: &Path) -> Result<(), Refusal> {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(Refusal::new(
-            format!("`--report {}`: there is no folder `{}`", path.display(), folder.display()),
+            format!("`{option} {}`: there is no folder `{}`", path.display(), folder.display()),
             "make the folder first",
         )),
         _ => Ok(()),
@@ -187,7 +190,8 @@ mod tests {
 
     #[test]
     fn resources_are_those_asked_for() {
-        let resources = resources(&asked("--memory 1GiB --threads 3"));
+        let flags = asked("--memory 1GiB --threads 3");
+        let resources = resources(flags.memory, flags.threads);
         assert_eq!((resources.memory, resources.threads), (1 << 30, 3));
     }
 }

@@ -15,7 +15,8 @@ pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
     let recipe = request::recipe(flags)?;
     request::report(flags)?;
-    let (target, resources) = (request::target(flags), request::resources(flags));
+    let target = request::target(flags);
+    let resources = request::resources(flags.memory, flags.threads);
     let plan = llmopt_pipeline::plan(&flags.model, &target, &recipe, resources)?;
     if flags.dry_run {
         let summary = plan.summary();

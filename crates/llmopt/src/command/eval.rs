@@ -1,0 +1,110 @@
+//! `llmopt eval`: the plan, or what an artifact lost.
+
+mod plan;
+
+use crate::absent;
+use crate::failure::{Failure, Refusal};
+use crate::flags::{self, Bos, Eval, EvalDtype};
+use crate::print;
+use crate::progress::Progress;
+use crate::report::{self, ReportFile};
+use crate::{request, signal};
+use llmopt_pipeline::{Error, EvaluationRequest, KernelChoice, Precision, write_file};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
+    let voice = flags.voice.voice(flags.quiet.quiet);
+    let reports = reports(flags)?;
+    let resources = request::resources(flags.memory, flags.threads);
+    let plan = llmopt_pipeline::plan_evaluation(&evaluation(flags)?, resources)?;
+    if flags.dry_run {
+        let summary = plan.summary();
+        return if voice.json { print::json(&summary) } else { print::data(&plan::told(&summary)) };
+    }
+    let progress = Arc::new(Progress::new(voice));
+    signal::watch(&progress, "stopping");
+    let evaluation = llmopt_pipeline::evaluate(&plan, &*progress, &signal::CANCEL)?;
+    for report in &reports {
+        let text = report.text(&evaluation)?;
+        write_file(&report.path, text.as_bytes()).map_err(Error::from)?;
+    }
+    if voice.json {
+        print::json(&evaluation)?;
+    } else if !voice.quiet {
+        print::data(&report::table(&evaluation))?;
+    }
+    if evaluation.passed() { Ok(()) } else { Err(Failure::Gates(report::missed(&evaluation))) }
+}
+
+/// What `eval` was asked to do.
+fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
+    if let Some(path) = &flags.logits {
+        request::folder_of("--logits", path)?;
+    }
+    Ok(EvaluationRequest {
+        artifact: flags.artifact.clone(),
+        against: flags.against.clone(),
+        text: flags.text.clone(),
+        tasks: flags.tasks.clone(),
+        window: flags.window,
+        samples: flags.samples,
+        bos: flags.bos == Bos::Window,
+        date: None,
+        precision: match flags.dtype {
+            EvalDtype::F32 => Precision::F32,
+            EvalDtype::Bf16 => Precision::Bf16,
+        },
+        kernel: kernel(&flags.kernel)?,
+        gates: flags.gate.clone(),
+        logits: flags.logits.clone(),
+        scratch: flags.scratch.clone().unwrap_or_else(|| Path::new(".").to_owned()),
+    })
+}
+
+fn kernel(name: &str) -> Result<KernelChoice, Refusal> {
+    name.parse().map_err(|_| absent::value("--kernel", name, flags::KERNELS, &[]))
+}
+
+fn reports(flags: &Eval) -> Result<Vec<ReportFile>, Refusal> {
+    flags.report.iter().map(|path| ReportFile::new(path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::{Command, Flags};
+    use clap::Parser;
+
+    fn asked(flags: &str) -> Eval {
+        let args = ["llmopt", "eval", "model"].into_iter().chain(flags.split_whitespace());
+        match Flags::try_parse_from(args).expect("known flags").command {
+            Command::Eval(eval) => *eval,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_become_a_request() {
+        let request = |flags: &str| evaluation(&asked(flags)).expect("a request");
+        let plain = request("--text a.txt");
+        assert_eq!((plain.precision, plain.kernel), (Precision::F32, KernelChoice::Auto));
+        assert_eq!((plain.bos, plain.window, plain.samples), (false, None, None));
+        assert_eq!(plain.scratch, Path::new("."));
+        let full = request(
+            "--against m --tasks t.jsonl --window 256 --samples 64 --bos window --dtype bf16 \
+             --kernel portable --gate kld<=0.03 --gate size<5GB --scratch /tmp",
+        );
+        assert_eq!((full.precision, full.kernel), (Precision::Bf16, KernelChoice::Portable));
+        assert_eq!((full.bos, full.window, full.samples), (true, Some(256), Some(64)));
+        let gates: Vec<String> = full.gates.iter().map(ToString::to_string).collect();
+        assert_eq!(gates, ["kld <= 0.03", "size < 5GB"]);
+    }
+
+    #[test]
+    fn every_kernel_that_there_is_can_be_chosen() {
+        assert!(KernelChoice::names().eq(flags::KERNELS.iter().copied()));
+        let refused = kernel("mkl").expect_err("no such kernel");
+        assert_eq!(refused.message, "there is no `--kernel mkl`");
+    }
+}

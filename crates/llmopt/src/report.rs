@@ -1,0 +1,79 @@
+//! Reports of an evaluation: JSON, Markdown, HTML and the terminal's table, all from the one
+//! structure. They choose what to show; none computes a metric.
+
+mod figures;
+mod gates;
+mod html;
+mod kinds;
+mod markdown;
+mod numbers;
+#[cfg(test)]
+mod sample;
+mod table;
+
+pub(crate) use gates::missed;
+pub(crate) use table::table;
+
+use crate::failure::{Failure, Refusal};
+use crate::print;
+use llmopt_pipeline::Evaluation;
+use std::path::{Path, PathBuf};
+
+/// A file that a report goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReportFile {
+    pub(crate) path: PathBuf,
+    form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Markdown,
+    Html,
+}
+
+impl ReportFile {
+    /// Refuses what could not be written when the work is done.
+    pub(crate) fn new(path: &Path) -> Result<Self, Refusal> {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let form = match ending {
+            Some("json") => Form::Json,
+            Some("md") => Form::Markdown,
+            Some("html") => Form::Html,
+            _ => {
+                return Err(Refusal::new(
+                    format!("`--report {}` ends in no kind of report", path.display()),
+                    "reports end in `.json`, `.md` or `.html`",
+                ));
+            }
+        };
+        crate::request::folder_of("--report", path)?;
+        Ok(Self { path: path.to_owned(), form })
+    }
+
+    /// The report.
+    pub(crate) fn text(&self, evaluation: &Evaluation) -> Result<String, Failure> {
+        match self.form {
+            Form::Json => print::document(evaluation),
+            Form::Markdown => Ok(markdown::markdown(evaluation)),
+            Form::Html => Ok(html::page(evaluation)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_says_which_report() {
+        let form = |path: &str| ReportFile::new(Path::new(path)).map(|file| file.form).ok();
+        assert_eq!(form("a.json"), Some(Form::Json));
+        assert_eq!(form("b.md"), Some(Form::Markdown));
+        assert_eq!(form("c.html"), Some(Form::Html));
+        assert_eq!(form("d.pdf"), None);
+        assert_eq!(form("html"), None);
+        assert_eq!(form("no such folder/e.md"), None);
+    }
+}

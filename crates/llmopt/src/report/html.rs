@@ -1,0 +1,210 @@
+//! The report as one page that needs nothing else: no script, no font, no picture from elsewhere.
+
+mod axis;
+mod blocks;
+mod divergence;
+mod sizes;
+mod svg;
+mod tensors;
+
+use super::figures::{facts, figures, shrunk};
+use super::gates;
+use crate::print::one_line;
+use llmopt_pipeline::Evaluation;
+use std::fmt::Write;
+
+/// The page: gates first, then the numbers, then the pictures.
+pub(super) fn page(evaluation: &Evaluation) -> String {
+    let title = title(evaluation);
+    let mut body = format!("<header>\n<h1>{}</h1>\n", escaped(&title));
+    let size = shrunk(evaluation);
+    let _ = writeln!(body, "<p>{}</p>\n</header>", escaped(&size.unwrap_or_default()));
+    outcomes(&mut body, evaluation);
+    metrics(&mut body, evaluation);
+    blocks::section(&mut body, &evaluation.blocks);
+    if let Some(comparison) = &evaluation.comparison {
+        divergence::section(&mut body, comparison);
+    }
+    tensors::section(&mut body, &evaluation.tensors);
+    sizes::section(&mut body, &evaluation.classes);
+    measured(&mut body, evaluation);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
+         name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta \
+         name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n\
+         </head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+        escaped(&title)
+    )
+}
+
+fn title(evaluation: &Evaluation) -> String {
+    let artifact = &evaluation.artifact.name;
+    match &evaluation.reference {
+        Some(reference) => format!("{artifact} against {}", reference.name),
+        None => artifact.clone(),
+    }
+}
+
+fn outcomes(body: &mut String, evaluation: &Evaluation) {
+    let Some(verdict) = gates::verdict(evaluation) else { return };
+    let class = if evaluation.passed() { "kept" } else { "missed" };
+    let _ =
+        writeln!(body, "<section class=\"gates {class}\">\n<h2>{}</h2>\n<ul>", escaped(&verdict));
+    for gate in &evaluation.gates {
+        let (class, mark) = if gate.passed { ("kept", "✓") } else { ("missed", "✗") };
+        let _ = writeln!(
+            body,
+            "<li class=\"{class}\"><span class=\"mark\">{mark}</span> <code>{}</code> <strong>{}\
+             </strong> <span>{}</span></li>",
+            escaped(&gate.gate),
+            escaped(&gates::value(gate)),
+            escaped(&gates::result(gate))
+        );
+    }
+    let _ = writeln!(body, "</ul>\n</section>");
+}
+
+fn metrics(body: &mut String, evaluation: &Evaluation) {
+    let reference = evaluation.reference.is_some();
+    let mut headings = vec!["metric", "artifact", "95 % interval"];
+    headings.extend(reference.then_some("reference"));
+    let rows = figures(evaluation).into_iter().map(|figure| {
+        let mut row = vec![figure.name.to_owned(), figure.value, figure.interval];
+        row.extend(reference.then_some(figure.reference));
+        row
+    });
+    let _ = writeln!(body, "<section>\n<h2>What was lost</h2>");
+    table(body, &headings, rows);
+    let _ = writeln!(body, "</section>");
+}
+
+fn measured(body: &mut String, evaluation: &Evaluation) {
+    let _ = writeln!(body, "<section>\n<h2>How it was measured</h2>\n<dl>");
+    let mut told: Vec<(&str, String)> = facts(evaluation);
+    let protocol = &evaluation.protocol;
+    told.extend(protocol.text.as_ref().map(|text| ("text’s SHA-256", text.sha256.clone())));
+    told.extend(protocol.tasks.as_ref().map(|tasks| ("tasks’ SHA-256", tasks.sha256.clone())));
+    told.extend(evaluation.notes.iter().map(|note| ("note", note.clone())));
+    told.push(("made by", format!("{} {}", evaluation.tool, evaluation.version)));
+    for (name, fact) in told {
+        let _ = writeln!(body, "<dt>{name}</dt><dd>{}</dd>", escaped(&fact));
+    }
+    let _ = writeln!(
+        body,
+        "</dl>\n<p class=\"aside\">Intervals hold 95 of 100 resamples of whole windows, or of \
+         questions; KL divergence is in nats. A matrix’s error is |W − Q| / |W|; a hidden state’s is \
+         |x − x<sub>reference</sub>| / |x<sub>reference</sub>|.</p>\n</section>"
+    );
+}
+
+/// A table whose first column is words and whose others are numbers.
+fn table(body: &mut String, headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    let _ = write!(body, "<div class=\"wide\"><table>\n<thead><tr>");
+    for heading in headings {
+        let _ = write!(body, "<th scope=\"col\">{}</th>", escaped(heading));
+    }
+    let _ = writeln!(body, "</tr></thead>\n<tbody>");
+    for row in rows {
+        let _ = write!(body, "<tr>");
+        for (column, cell) in row.iter().enumerate() {
+            let cell = escaped(cell);
+            let _ = match column {
+                0 => write!(body, "<th scope=\"row\">{cell}</th>"),
+                _ => write!(body, "<td>{cell}</td>"),
+            };
+        }
+        let _ = writeln!(body, "</tr>");
+    }
+    let _ = writeln!(body, "</tbody>\n</table></div>");
+}
+
+/// A picture, with the words that say what to see in it.
+fn figure(body: &mut String, picture: &str, caption: &str) {
+    let _ = writeln!(
+        body,
+        "<figure>\n<div class=\"wide\">{picture}</div>\n<figcaption>{}</figcaption>\n</figure>",
+        escaped(caption)
+    );
+}
+
+/// `text` as text: no tag, no attribute's end, nothing that is not seen.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in one_line(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+const STYLE: &str = include_str!("html/style.css");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    /// Tags open and close in order, attributes are quoted, and what has no end is known.
+    fn check_well_formed(page: &str) {
+        let mut open: Vec<&str> = Vec::new();
+        let page = page.strip_prefix("<!DOCTYPE html>").expect("a doctype");
+        for (text, tag) in page.split('>').filter_map(|part| part.split_once('<')) {
+            assert!(!text.contains('&') || open.last() == Some(&"style") || text.contains(';'));
+            if let Some(name) = tag.strip_prefix('/') {
+                assert_eq!(open.pop(), Some(name), "closed in order");
+                continue;
+            }
+            let name = tag.split_whitespace().next().expect("a name");
+            assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric()), "<{tag}>");
+            assert_eq!(tag.matches('"').count() % 2, 0, "<{tag}>");
+            if name != "meta" && !tag.ends_with('/') {
+                open.push(name);
+            }
+        }
+        assert_eq!(open, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn pages_are_well_formed_and_need_nothing_else() {
+        for evaluation in [sample::comparison(), sample::alone()] {
+            let page = page(&evaluation);
+            check_well_formed(&page);
+            for reach in ["http:", "https:", "src=", "href=", "url(", "@import", "<script"] {
+                assert!(!page.contains(reach), "{reach}");
+            }
+            assert!(!page.contains("NaN"), "{page}");
+        }
+    }
+
+    #[test]
+    fn hostile_names_are_text() {
+        let mut evaluation = sample::comparison();
+        let hostile = "model.layers.0.<script>alert('x')</script>\"&\u{202e}\n.weight";
+        for tensor in &mut evaluation.tensors {
+            tensor.name = hostile.to_owned();
+            tensor.scheme = "<b>".to_owned();
+        }
+        evaluation.artifact.name = "</title><script>".to_owned();
+        evaluation.notes = vec!["<img src=x>".to_owned()];
+        evaluation.classes[0].class = "\"><svg onload=x>".to_owned();
+        let page = page(&evaluation);
+        check_well_formed(&page);
+        for tag in ["<script", "<img", "<b>", "<svg onload", "\u{202e}"] {
+            assert!(!page.contains(tag), "{tag}");
+        }
+    }
+
+    #[test]
+    fn every_picture_says_in_words_what_it_shows() {
+        let page = page(&sample::comparison());
+        assert_eq!(page.matches("<svg ").count(), 5);
+        assert_eq!(page.matches("role=\"img\"").count(), 5);
+        assert_eq!(page.matches("aria-label=").count(), 5);
+    }
+}

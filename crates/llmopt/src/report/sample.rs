@@ -1,0 +1,172 @@
+//! Evaluations made by hand, for tests of reports.
+
+use llmopt_pipeline::Accuracy;
+use llmopt_pipeline::{
+    BlockLoss, ChoiceComparison, ClassSize, Comparison, Divergence, Estimate, Evaluation, Gate,
+    Histogram, ModelFacts, Protocol, TaskProtocol, TensorFacts, TextProtocol, WindowFacts,
+};
+
+/// An int4 artifact of a small llama against the original, one gate of three missed.
+pub(crate) fn comparison() -> Evaluation {
+    let gate = |gate: &str, value| gate.parse::<Gate>().unwrap().check(value);
+    Evaluation {
+        artifact: ModelFacts {
+            name: "llama-8m-w4a16".to_owned(),
+            bytes: 6_400_000,
+            bits_per_weight: 6.15,
+            schemes: vec!["w4a16 g64".to_owned()],
+            ..model()
+        },
+        reference: Some(model()),
+        comparison: Some(compared()),
+        perplexity: None,
+        blocks: (0..8).map(block).collect(),
+        choices: Some(choices()),
+        accuracy: None,
+        classes: vec![
+            class("embedding", 4_194_304, 8_388_608, 8_388_608),
+            class("linear", 3_670_016, 7_340_032, 1_949_696),
+            class("norm", 4_352, 8_704, 8_704),
+        ],
+        tensors: (0..8).flat_map(tensors).collect(),
+        gates: vec![
+            gate("kld <= 0.03", 0.012_345),
+            gate("top1 >= 97%", 0.9521),
+            gate("size <= 10MB", 6_400_000.0),
+        ],
+        notes: vec!["`heldout.txt` has 312 tokens more than its windows".to_owned()],
+        ..alone()
+    }
+}
+
+/// The same model by itself, on the text alone.
+pub(crate) fn alone() -> Evaluation {
+    let text = TextProtocol {
+        name: "heldout.txt".to_owned(),
+        sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+        windows: WindowFacts {
+            documents: Some(1),
+            text_tokens: 16_696,
+            window: 256,
+            windows: 64,
+            dropped_tokens: 312,
+            bos: None,
+        },
+        scored: 16_320,
+    };
+    let tasks = TaskProtocol {
+        name: "questions.jsonl".to_owned(),
+        sha256: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae".to_owned(),
+        questions: 200,
+        truncated: 0,
+    };
+    Evaluation {
+        tool: "llmopt",
+        version: "0.1.0",
+        artifact: model(),
+        reference: None,
+        protocol: Protocol {
+            dtype: "f32".to_owned(),
+            kernel: "f32 faer".to_owned(),
+            text: Some(text),
+            tasks: Some(tasks),
+        },
+        perplexity: Some(estimate(23.904_1, 22.871, 25.018)),
+        comparison: None,
+        blocks: Vec::new(),
+        accuracy: Some(choices().reference),
+        choices: None,
+        classes: vec![],
+        tensors: vec![],
+        gates: vec![],
+        notes: vec![],
+    }
+}
+
+fn model() -> ModelFacts {
+    ModelFacts {
+        name: "llama-8m".to_owned(),
+        family: "llama".to_owned(),
+        parameters: 7_868_672,
+        bytes: 15_737_344,
+        bits_per_weight: 16.0,
+        schemes: vec![],
+    }
+}
+
+fn compared() -> Comparison {
+    // A bump around a hundredth of a nat.
+    let klds = (0..16_320).map(|i| {
+        let uniform = |k: u32| f64::from((i * 7919 + k * 104_729) % 1009) / 1009.0;
+        let normal = (0..6).map(uniform).sum::<f64>() - 3.0;
+        10_f64.powf(-2.4 + 1.1 * normal)
+    });
+    Comparison {
+        perplexity: estimate(24.131_7, 23.09, 25.27),
+        reference_perplexity: estimate(23.904_1, 22.871, 25.018),
+        perplexity_ratio: estimate(1.009_52, 1.008_03, 1.011_07),
+        kld: Divergence {
+            mean: estimate(0.012_345, 0.011_9, 0.012_81),
+            median: estimate(0.003_98, 0.003_8, 0.004_16),
+            p99: estimate(0.104_2, 0.0981, 0.1127),
+            p99_9: estimate(0.387, 0.331, 0.452),
+            max: 1.21,
+        },
+        top1: estimate(0.9521, 0.9487, 0.9553),
+        rms_dp: estimate(0.021_13, 0.020_2, 0.022_04),
+        histogram: Histogram::new(klds.chain([0.0; 40])),
+    }
+}
+
+fn choices() -> ChoiceComparison {
+    let accuracy = |accuracy, accuracy_by_length| Accuracy { accuracy, accuracy_by_length };
+    ChoiceComparison {
+        artifact: accuracy(estimate(0.395, 0.33, 0.46), estimate(0.42, 0.35, 0.49)),
+        reference: accuracy(estimate(0.405, 0.335, 0.475), estimate(0.415, 0.345, 0.485)),
+        flips: estimate(0.03, 0.01, 0.055),
+        flips_by_length: estimate(0.025, 0.005, 0.05),
+        changed: estimate(0.045, 0.02, 0.075),
+    }
+}
+
+fn estimate(value: f64, low: f64, high: f64) -> Estimate {
+    Estimate { value, low, high }
+}
+
+/// The sixth does the most damage.
+fn block(layer: usize) -> BlockLoss {
+    let jump = if layer >= 5 { 0.02 } else { 0.0 };
+    let per_token = 0.011 + 0.004 * layer as f64 + jump;
+    BlockLoss { layer, relative_error: per_token * 0.8, per_token }
+}
+
+fn class(class: &str, parameters: u64, before: u64, after: u64) -> ClassSize {
+    ClassSize {
+        class: class.to_owned(),
+        parameters,
+        bytes_before: Some(before),
+        bytes_after: after,
+    }
+}
+
+fn tensors(layer: usize) -> impl Iterator<Item = TensorFacts> {
+    let kinds = [
+        ("self_attn.q_proj", 65_536, 0.081),
+        ("self_attn.k_proj", 32_768, 0.083),
+        ("self_attn.v_proj", 32_768, 0.092),
+        ("self_attn.o_proj", 65_536, 0.085),
+        ("mlp.gate_proj", 131_072, 0.084),
+        ("mlp.up_proj", 131_072, 0.086),
+        ("mlp.down_proj", 131_072, 0.088),
+    ];
+    kinds.into_iter().map(move |(kind, parameters, error)| TensorFacts {
+        name: format!("model.layers.{layer}.{kind}.weight"),
+        layer: Some(layer),
+        scheme: "w4a16 g64".to_owned(),
+        parameters,
+        bytes: parameters / 2 + parameters / 32,
+        relative_error: Some(
+            error + if layer == 5 && kind == "mlp.down_proj" { 0.04 } else { 0.0 },
+        ),
+    })
+}

@@ -1,0 +1,91 @@
+//! The report on a terminal.
+
+use super::figures::{facts, figures};
+use super::{gates, numbers};
+use crate::print::{self, Table};
+use llmopt_pipeline::Evaluation;
+use std::fmt::Write;
+
+/// What was measured, the metrics, the layers that do the damage, and the gates.
+pub(crate) fn table(evaluation: &Evaluation) -> String {
+    let mut text = print::facts(&facts(evaluation));
+    let _ = write!(text, "\n{}", metrics(evaluation));
+    if !evaluation.blocks.is_empty() {
+        let _ = write!(text, "\n{}", layers(evaluation));
+    }
+    if !evaluation.gates.is_empty() {
+        let _ = write!(text, "\n{}", outcomes(evaluation));
+    }
+    for (place, note) in evaluation.notes.iter().enumerate() {
+        let _ = writeln!(text, "{}note: {note}", if place == 0 { "\n" } else { "" });
+    }
+    text
+}
+
+fn metrics(evaluation: &Evaluation) -> Table {
+    let columns: &[&str] = match evaluation.reference {
+        Some(_) => &["metric", ">artifact", "95 % interval", ">reference"],
+        None => &["metric", ">artifact", "95 % interval"],
+    };
+    let mut table = Table::new(columns);
+    for figure in figures(evaluation) {
+        let cells = [figure.name.to_owned(), figure.value, figure.interval, figure.reference];
+        table.row(cells.into_iter().take(columns.len()));
+    }
+    table
+}
+
+/// The layers after which the hidden state's error has grown most, in the order of layers.
+fn layers(evaluation: &Evaluation) -> Table {
+    let blocks = &evaluation.blocks;
+    let before = |place: usize| place.checked_sub(1).map_or(0.0, |before| blocks[before].per_token);
+    let growth = |place: &usize| blocks[*place].per_token - before(*place);
+    let mut worst: Vec<usize> = (0..blocks.len()).collect();
+    worst.sort_by(|a, b| growth(b).total_cmp(&growth(a)));
+    worst.truncate(LAYERS);
+    worst.extend(blocks.len().checked_sub(1));
+    worst.sort_unstable();
+    worst.dedup();
+    let mut table = Table::new(&["after layer", ">error of hidden state", ">grown by"]);
+    for place in worst {
+        table.row([
+            blocks[place].layer.to_string(),
+            numbers::share(blocks[place].per_token),
+            numbers::share(growth(&place)),
+        ]);
+    }
+    table
+}
+
+fn outcomes(evaluation: &Evaluation) -> Table {
+    let mut table = Table::new(&["gate", ">found", "result"]);
+    for gate in &evaluation.gates {
+        let result = gates::result(gate);
+        let result = if gate.passed { result } else { format!("MISSED, {result}") };
+        table.row([gate.gate.clone(), gates::value(gate), result]);
+    }
+    table
+}
+
+/// As many as one takes in at a glance; the last layer comes on top.
+const LAYERS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn a_comparison_is_told_from_the_models_to_the_gates() {
+        assert_eq!(table(&sample::comparison()), COMPARISON);
+    }
+
+    #[test]
+    fn a_model_alone_has_no_columns_for_a_reference() {
+        assert_eq!(table(&sample::alone()), ALONE);
+    }
+
+    const COMPARISON: &str = "";
+
+    const ALONE: &str = "";
+}
