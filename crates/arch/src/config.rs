@@ -16,8 +16,14 @@ impl<'a> ConfigView<'a> {
 
     /// A size: a whole number of at least one.
     pub(crate) fn size(self, key: &str) -> Result<Option<usize>, BindError> {
-        let size = |value: &Value| value.as_u64().and_then(|size| usize::try_from(size).ok());
-        self.read(key, "a whole number of at least 1", |value| size(value).filter(|&size| size > 0))
+        self.read(key, "a whole number of at least 1", |value| {
+            whole(value).filter(|&size| size > 0)
+        })
+    }
+
+    /// A whole number, which may be zero.
+    pub(crate) fn whole(self, key: &str) -> Result<Option<usize>, BindError> {
+        self.read(key, "a whole number", whole)
     }
 
     /// A finite number.
@@ -84,6 +90,10 @@ impl<'a> ConfigView<'a> {
     pub(crate) fn shown(self, key: &str) -> String {
         self.get(key).map_or_else(|| "null".to_owned(), shown)
     }
+}
+
+fn whole(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|number| usize::try_from(number).ok())
 }
 
 /// The value as JSON, cut where a message would become unreadable.

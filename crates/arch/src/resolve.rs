@@ -69,7 +69,7 @@ impl<'a> Resolver<'a> {
             values::check_assumption(key, allowed, family.name(), config)?;
         }
         let source = Source { config, sizes, family: family.name() };
-        let context = script.context.read(config)?.unwrap_or(usize::MAX);
+        let context = script.context.required(config, family.name())?;
         let rope = |rotation| rope::resolved(rotation, sizes.get("head_dim"), context, source);
         let sliding = script.sliding.as_ref();
         let facts = tap_facts(script, sizes)?;

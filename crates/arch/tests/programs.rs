@@ -4,15 +4,15 @@
 
 mod checkpoints;
 
-use checkpoints::{FOLDERS, checkpoint};
+use checkpoints::{all, named};
 use llmopt_arch::program::{Block, Operation, Phase, Program, Tap};
 use llmopt_arch::{Family, Model, Role};
 use std::collections::BTreeSet;
 
 fn each(check: impl Fn(&str, &Model, &Program)) {
     let mut families = BTreeSet::new();
-    for folder in FOLDERS {
-        let checkpoint = checkpoint(folder);
+    for folder in &all() {
+        let checkpoint = named(folder);
         let model = Model::bind(Some(&checkpoint.config), &checkpoint.tensors).unwrap();
         let program = model.program().unwrap_or_else(|error| panic!("{folder}: {error}"));
         check(folder, &model, &program);

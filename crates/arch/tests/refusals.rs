@@ -56,9 +56,9 @@ fn shapes_that_disagree_with_the_config() {
     check(
         "phi3",
         set("num_key_value_heads", json!(6)),
-        "tensor `model.layers.0.self_attn.qkv_proj.weight` has shape [192, 64], but `phi3` expects [288, 64]",
+        "tensor `model.layers.0.self_attn.qkv_proj.weight` has shape [128, 64], but `phi3` expects [256, 64]",
         Some(
-            "`num_attention_heads` in `config.json` is 6, `head_dim` is 16, `num_key_value_heads` is 6; \
+            "`num_attention_heads` in `config.json` is 4, `head_dim` is 16, `num_key_value_heads` is 6; \
              was this checkpoint pruned without updating it?",
         ),
     );

@@ -191,6 +191,14 @@ impl Listing {
         self
     }
 
+    /// With gates far enough from zero that one activation is told from another like it.
+    pub(super) fn steep_gates(mut self) -> Self {
+        for (_, tensor) in self.tensors.iter_mut().filter(|(name, _)| name.contains(".gate_proj")) {
+            tensor.fill.spread = 0.25;
+        }
+        self
+    }
+
     pub(super) fn below(mut self, prefix: &str) -> Self {
         let prefixed = |(name, tensor)| (format!("{prefix}{name}"), tensor);
         self.tensors = self.tensors.into_iter().map(prefixed).collect();

@@ -66,11 +66,19 @@ pub(crate) struct Sliding {
     /// The key of a list with a type for each layer. Without the list, `start` or `period` counts.
     pub(crate) types: Option<String>,
     /// The first layer with a window.
-    pub(crate) start: Option<Count>,
+    pub(crate) start: Option<Start>,
     /// Of so many layers, the last sees everything.
     pub(crate) period: Option<Count>,
     /// How these layers are rotated, if otherwise than the rest.
     pub(crate) rope: Option<Rotation>,
+}
+
+/// The number of a layer, which may be zero.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Start {
+    pub(crate) key: String,
+    pub(crate) default: usize,
 }
 
 /// From token ids to hidden states.

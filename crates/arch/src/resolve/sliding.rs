@@ -2,7 +2,7 @@
 
 use crate::BindError;
 use crate::config::ConfigView;
-use crate::resolve::script::Sliding;
+use crate::resolve::script::{Sliding, Start};
 
 /// The window of each layer; `None` where it sees everything.
 pub(crate) fn windows(
@@ -45,15 +45,16 @@ impl Sliding {
         if let Some(types) = self.types.as_ref().filter(|types| config.get(types).is_some()) {
             return listed(types, layers, config, family);
         }
-        let start = self.start.as_ref().map(|start| start.read(config)).transpose()?.flatten();
+        if let Some(Start { key, default }) = self.start.as_ref().filter(|_| has_window) {
+            let start = config.whole(key)?.unwrap_or(*default);
+            return Ok((0..layers).map(|layer| layer >= start).collect());
+        }
         let period = self.period.as_ref().map(|period| period.read(config)).transpose()?.flatten();
-        Ok(match (start, period) {
-            (Some(start), _) => (0..layers).map(|layer| has_window && layer >= start).collect(),
-            (None, Some(period)) => {
-                (0..layers).map(|layer| !(layer + 1).is_multiple_of(period)).collect()
-            }
-            (None, None) => vec![has_window; layers],
-        })
+        let is_sliding = |layer: usize| match period {
+            Some(period) => !(layer + 1).is_multiple_of(period),
+            None => has_window,
+        };
+        Ok((0..layers).map(is_sliding).collect())
     }
 }
 

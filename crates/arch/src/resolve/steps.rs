@@ -125,15 +125,10 @@ impl Resolver<'_> {
 
     fn routing(&self, step: &'static Route) -> Result<Operation, BindError> {
         let (input, output) = (self.tap(&step.route), self.tap(&step.to));
-        let key = step.top.key.clone().unwrap_or_default();
-        let experts = self.width(input);
-        let top = step.top.read(self.config)?;
-        let top = top.ok_or_else(|| BindError::ConfigMissing {
-            key: key.clone(),
-            family: self.family.name(),
-        })?;
+        let (experts, family) = (self.width(input), self.family.name());
+        let top = step.top.required(self.config, family)?;
         if top > experts {
-            let (found, family) = (top.to_string(), self.family.name());
+            let (key, found) = (step.top.key.clone().unwrap_or_default(), top.to_string());
             let expected = format!("at most its {experts} experts");
             return Err(BindError::Variant { key, found, family, expected });
         }

@@ -94,6 +94,16 @@ impl Count {
         Ok(self.given(config)?.or(self.default))
     }
 
+    /// The number, which the family must have.
+    pub(crate) fn required(
+        &self,
+        config: ConfigView<'_>,
+        family: &'static str,
+    ) -> Result<usize, BindError> {
+        let key = || self.key.clone().unwrap_or_default();
+        self.read(config)?.ok_or_else(|| BindError::ConfigMissing { key: key(), family })
+    }
+
     /// What the config says of it.
     pub(crate) fn given(&self, config: ConfigView<'_>) -> Result<Option<usize>, BindError> {
         self.key.as_ref().map_or(Ok(None), |key| config.size(key))

@@ -1,5 +1,7 @@
 //! The seeded checkpoints, as config and headers.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use llmopt_tensor::{Dtype, TensorMeta};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -33,6 +35,38 @@ checkpoints!(
     "gemma" "gemma2" "gemma3" "gemma3_text" "granite" "llama" "llama-fp8" "llama-tied" "mistral"
     "mixtral" "olmo2" "phi3" "qwen2" "qwen3" "qwen3_moe"
 );
+
+macro_rules! variants {
+    ($($folder:literal / $name:literal)*) => {
+        /// Configs of `testdata/variants` for the checkpoints of their folders.
+        pub(crate) const VARIANTS: &[(&str, &str, &str)] = &[$((
+            $folder,
+            $name,
+            include_str!(concat!("../../../../testdata/variants/", $folder, "/", $name, ".json")),
+        )),*];
+    };
+}
+
+variants!(
+    "gemma" / "tanh" "gemma2" / "uncapped" "gemma3_text" / "capped" "llama-tied" / "default"
+    "llama-tied" / "dynamic" "llama-tied" / "longrope" "llama-tied" / "yarn"
+    "mistral" / "everything" "mixtral" / "window" "phi3" / "window" "qwen3" / "listed"
+    "qwen3_moe" / "shares"
+);
+
+/// A checkpoint, or a variant of it: `llama-tied/yarn`.
+pub(crate) fn named(name: &str) -> Checkpoint {
+    let Some((folder, _)) = name.split_once('/') else { return checkpoint(name) };
+    let is_it = |(folder, variant, _): &&(&str, &str, &str)| format!("{folder}/{variant}") == name;
+    let (_, _, config) = VARIANTS.iter().find(is_it).unwrap();
+    Checkpoint { config: serde_json::from_str(config).unwrap(), ..checkpoint(folder) }
+}
+
+/// The names of all checkpoints and of all their variants.
+pub(crate) fn all() -> Vec<String> {
+    let variants = VARIANTS.iter().map(|(folder, name, _)| format!("{folder}/{name}"));
+    FOLDERS.iter().map(|folder| (*folder).to_owned()).chain(variants).collect()
+}
 
 /// Enough of safetensors for files that we wrote.
 fn parsed(config: &str, file: &[u8]) -> Checkpoint {
