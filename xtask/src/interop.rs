@@ -2,10 +2,11 @@
 //!
 //! The program is asked for an artifact and for its dense twin; `xtask/interop/load.py` loads both and
 //! compares them. Where Transformers cannot load what a scheme makes of a family, the program must
-//! refuse to make it.
+//! refuse to make it. Chat templates and tokenizers are held against it too.
 
 mod cases;
 mod environment;
+mod templates;
 
 use crate::options::Options;
 use crate::repository::{command, release_binary, root, scratch, succeed};
@@ -21,26 +22,36 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
     let only: Option<String> = options.value("--only")?;
     options.done()?;
     let python = environment::python(folder)?;
-    let program = release_binary()?;
     let place = scratch("interop");
     if place.exists() {
         fs::remove_dir_all(&place)?;
     }
     fs::create_dir_all(&place)?;
+    let mut tally = Tally::default();
+    if only.as_deref().is_none_or(|text| templates::NAME.contains(text)) {
+        templates::run(&python, &place, &mut tally)?;
+    }
     let chosen = |case: &Case| only.as_deref().is_none_or(|text| case.name().contains(text));
     let cases: Vec<Case> = cases::all()?.into_iter().filter(chosen).collect();
-    let mut tally = Tally::default();
+    if !cases.is_empty() {
+        artifacts(&python, &place, &cases, &mut tally)?;
+    }
+    println!("\n{} passed, {} failed", tally.passed, tally.failed);
+    ensure!(tally.failed == 0 && tally.passed > 0, "Transformers and the program disagree");
+    Ok(())
+}
+
+/// Makes what the cases say, and has Transformers load it.
+fn artifacts(python: &Path, place: &Path, cases: &[Case], tally: &mut Tally) -> Result<()> {
+    let program = release_binary()?;
     let mut loads = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         tally.count(case, made(&program, &place.join(number.to_string()), case), &mut loads);
     }
     let (list, results) = (place.join("cases.json"), place.join("results.json"));
     fs::write(&list, Value::from(loads).to_string())?;
-    load(&python, &list, &results, &place.join("stderr.txt"))?;
-    tally.add(&results)?;
-    println!("\n{} passed, {} failed", tally.passed, tally.failed);
-    ensure!(tally.failed == 0 && tally.passed > 0, "Transformers and the program disagree");
-    Ok(())
+    load(python, &list, &results, &place.join("stderr.txt"))?;
+    tally.add(&results)
 }
 
 /// The loaders draw bars on standard error; `load.py` prints what matters of it.

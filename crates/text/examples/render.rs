@@ -31,7 +31,9 @@ fn encoded(tokenizer: &Value, texts: &Value) -> Result<Value, String> {
     let tokenizer = Tokenizer::parse(json).map_err(|error| error.to_string())?;
     let texts = texts.as_array().into_iter().flatten();
     let ids = texts.map(|text| tokenizer.encode(text.as_str().unwrap_or_default()));
-    Ok(ids.map(|ids| ids.map_or_else(|error| json!({"error": error.to_string()}), Value::from)).collect())
+    Ok(ids
+        .map(|ids| ids.map_or_else(|error| json!({"error": error.to_string()}), Value::from))
+        .collect())
 }
 
 fn rendered(case: &Value) -> Result<Value, String> {

@@ -83,49 +83,51 @@ mod tests {
     use crate::tokenizer::tests::tiny_llama;
 
     fn encoded(context: &str, window: usize) -> Result<Vec<EncodedChoice>, Error> {
-        let choices = vec!["a boy".to_owned(), "été".to_owned()];
+        let choices = vec!["the man".to_owned(), "one".to_owned()];
         let question = Question { context: context.to_owned(), choices, answer: 0 };
         encode(&question, &tiny_llama(), Some(7), window)
     }
 
-    /// The tokens of the first choice, by its context.
-    fn check(context: &str, window: usize, expected: (&[&str], Range<usize>)) {
+    /// The first choice after a context, token by token.
+    fn check(context: &str, window: usize, expected: &[&str], continuation: Range<usize>) {
         let choice = &encoded(context, window).unwrap()[0];
         let tokenizer = tiny_llama();
-        let texts: Vec<String> =
-            choice.tokens.iter().map(|id| tokenizer.decode(&[*id]).unwrap()).collect();
-        assert_eq!(
-            (texts, choice.continuation.clone()),
-            (expected.0.iter().map(|text| (*text).to_owned()).collect(), expected.1)
-        );
+        let texts = choice.tokens.iter().map(|id| tokenizer.decode(&[*id]).unwrap());
+        assert_eq!(texts.collect::<Vec<String>>(), expected);
+        assert_eq!(choice.continuation, continuation);
     }
 
     #[test]
     fn a_choice_follows_its_context_after_a_blank() {
-        check("Once there was", 64, (&["Once", " there", " was", " a", " boy"], 3..5));
+        let expected = ["in", " the", " other", " was", " the", " man"];
+        check("in the other was", 64, &expected, 4..6);
     }
 
     #[test]
     fn blanks_at_the_end_of_a_context_belong_to_the_choice() {
-        check("Once there was ", 64, (&["Once", " there", " was", " ", " a", " boy"], 3..6));
+        let expected = ["in", " the", " other", " was", " ", " the", " man"];
+        check("in the other was ", 64, &expected, 4..7);
     }
 
     #[test]
     fn a_context_is_cut_from_the_left() {
-        check("Once there was", 3, (&[" there", " was", " a", " boy"], 2..4));
-        check("Once there was", 2, (&[" was", " a", " boy"], 1..3));
+        check("in the other was", 3, &[" other", " was", " the", " man"], 2..4);
+        check("in the other was", 2, &[" was", " the", " man"], 1..3);
     }
 
     #[test]
-    fn an_empty_context_gets_the_prefix() {
-        check("", 64, (&["'", " a", " boy"], 1..3));
+    fn a_context_without_tokens_gets_the_prefix() {
+        check("", 64, &["'", " the", " man"], 1..3);
+        check(" ", 64, &["'", " ", " the", " man"], 1..4);
     }
 
     #[test]
     fn lengths_are_those_of_the_bare_choice() {
-        let choices = encoded("x", 64).unwrap();
+        let choices = vec!["the man".to_owned(), "été".to_owned()];
+        let question = Question { context: "x".to_owned(), choices, answer: 0 };
+        let choices = encode(&question, &tiny_llama(), None, 64).unwrap();
         let lengths: Vec<_> = choices.iter().map(|c| (c.bytes, c.characters)).collect();
-        assert_eq!(lengths, [(5, 5), (5, 3)]);
+        assert_eq!(lengths, [(7, 7), (5, 3)]);
     }
 
     #[test]

@@ -5,8 +5,9 @@
 
 mod date;
 mod environment;
-mod generation;
 mod python;
+mod slice;
+mod source;
 mod strings;
 mod value;
 
@@ -53,7 +54,7 @@ impl ChatTemplate {
             None => configured(tokenizer_config)?,
         };
         let Some(source) = found else { return Ok(None) };
-        let source = generation::rewritten(source);
+        let source = source::rewritten(source);
         let template = Self { source, tokens: tokens(tokenizer_config) };
         environment(None).template_from_str(&template.source).map_err(|error| syntax(&error))?;
         Ok(Some(template))

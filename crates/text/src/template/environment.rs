@@ -1,10 +1,12 @@
 //! Jinja as Transformers sets it up.
 
 use super::date::Date;
+use super::slice::slice;
+use super::source::SLICE;
 use super::{python, strings, value};
 use crate::error::TemplateError;
 use minijinja::value::{Kwargs, Value, ValueKind};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use std::io::{self, Write};
 
@@ -16,13 +18,7 @@ pub(super) fn environment(date: Option<Date>) -> Environment<'static> {
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_fuel(Some(FUEL));
     environment.set_formatter(|out, _, value| Ok(out.write_str(&python::text(value))?));
-    environment.set_unknown_method_callback(|state, value, method, arguments| {
-        match value.as_str() {
-            Some(text) => strings::method(text, method, arguments)
-                .unwrap_or_else(|| unknown_method_callback(state, value, method, arguments)),
-            None => unknown_method_callback(state, value, method, arguments),
-        }
-    });
+    environment.set_unknown_method_callback(method);
     environment.add_function("raise_exception", |why: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, why))
     });
@@ -32,6 +28,14 @@ pub(super) fn environment(date: Option<Date>) -> Environment<'static> {
     add_filters(&mut environment);
     add_tests(&mut environment);
     environment
+}
+
+fn method(state: &State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
+    if name == SLICE {
+        return slice(value, arguments);
+    }
+    let ours = value.as_str().and_then(|text| strings::method(text, name, arguments));
+    ours.unwrap_or_else(|| unknown_method_callback(state, value, name, arguments))
 }
 
 /// Many times what the longest conversation takes.
@@ -55,6 +59,10 @@ fn add_tests(environment: &mut Environment<'_>) {
     environment.add_test("sequence", |value: &Value| matches!(value.kind(), Seq | Map | String));
     environment.add_test("iterable", |value: &Value| {
         matches!(value.kind(), Seq | Map | String | Iterable | ValueKind::Undefined)
+    });
+    // A truth value is a number there.
+    environment.add_test("number", |value: &Value| {
+        matches!(value.kind(), ValueKind::Number | ValueKind::Bool)
     });
 }
 
