@@ -1,7 +1,6 @@
 //! Looking up what a segment names.
 
 use crate::batch::Batch;
-use crate::dataflow::flow;
 use crate::error::ForwardError;
 use crate::ops::norm::Norm;
 use crate::outline::Segment;
@@ -107,7 +106,7 @@ impl<'a> Binder<'a> {
             }
         };
         self.bound.steps.push(step);
-        for tap in flow(operation).makes {
+        for tap in operation.writes() {
             self.quantized.remove(&tap);
         }
         Ok(())

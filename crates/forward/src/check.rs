@@ -1,12 +1,11 @@
 //! Whether an operation's numbers agree with each other and with its taps.
 
-use crate::dataflow::{flow, name};
 use llmopt_arch::program::{Attention, Operation, Program, Rope, RopeScaling, Tap};
 
 /// What is wrong with `operation`, so that nothing after this has to ask again.
 pub(crate) fn fault(program: &Program, operation: &Operation) -> Option<String> {
-    let flow = flow(operation);
-    let taps = flow.takes.iter().chain(&flow.makes);
+    let (reads, writes) = (operation.reads(), operation.writes());
+    let taps = reads.iter().chain(&writes);
     let unknown = taps.clone().find(|tap| tap.0 >= program.taps.len());
     let what = match unknown {
         Some(tap) => Some(format!("there is no tap {}", tap.0)),
@@ -108,4 +107,20 @@ fn of_attention(program: &Program, attention: &Attention) -> Option<String> {
 /// A tap as messages call it.
 fn named(program: &Program, tap: Tap) -> String {
     format!("`{}`", program.taps[tap.0].name)
+}
+
+/// As messages call it.
+pub(crate) fn name(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Norm { .. } => "norm",
+        Operation::Linear(_) => "linear",
+        Operation::Split { .. } => "split",
+        Operation::Rotate { .. } => "rotate",
+        Operation::Attend(_) => "attend",
+        Operation::Gate { .. } => "gate",
+        Operation::Add { .. } => "add",
+        Operation::Route { .. } => "route",
+        Operation::Gather { .. } => "gather",
+        Operation::Scatter { .. } => "scatter",
+    }
 }

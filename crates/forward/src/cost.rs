@@ -99,7 +99,7 @@ impl Engine {
 
 /// Taps of which a chunk may have a copy: inputs to be quantized or overwritten, gains.
 fn copied(segment: &Segment<'_>) -> BTreeSet<Tap> {
-    segment.operations.iter().flat_map(|operation| crate::dataflow::flow(operation).takes).collect()
+    segment.operations.iter().flat_map(Operation::reads).collect()
 }
 
 fn rope_bytes(segment: &Segment<'_>, tokens: usize) -> usize {

@@ -12,7 +12,6 @@ mod bind;
 mod check;
 mod chunk;
 mod cost;
-mod dataflow;
 mod engine;
 mod error;
 mod logits;

@@ -1,7 +1,6 @@
 //! A phase cut into stages: what can run on any few rows at a time, and what cannot.
 
-use crate::check::fault;
-use crate::dataflow::{Flow, flow, name};
+use crate::check::{fault, name};
 use crate::error::ForwardError;
 use llmopt_arch::program::{Attention, Operation, Phase, Program, Tap};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +52,7 @@ impl<'p> Outline<'p> {
             return Err(wrong(format!("there is no tap {} to carry", tap.0)));
         }
         let rows = Rows::of(phase).map_err(wrong)?;
-        let makes = phase.operations.iter().flat_map(|one| flow(one).makes).collect();
+        let makes = phase.operations.iter().flat_map(Operation::writes).collect();
         let mut outline = Self { stages: Vec::new(), begins_with: rows.begins_with, makes };
         let mut alive = outline.begins_with.clone();
         let mut first = 0;
@@ -82,7 +81,7 @@ impl<'p> Stage<'p> {
         };
         match &work {
             Work::Rows(segment) => alive.extend(&segment.makes),
-            _ => alive.extend(flow(&operations[0]).makes),
+            _ => alive.extend(operations[0].writes()),
         }
         let ends: Vec<Tap> = alive.difference(wanted).copied().collect();
         alive.retain(|tap| wanted.contains(tap));
@@ -92,9 +91,8 @@ impl<'p> Stage<'p> {
 
 impl<'p> Segment<'p> {
     fn new(operations: &'p [Operation], alive: &BTreeSet<Tap>, wanted: &BTreeSet<Tap>) -> Self {
-        let flows: Vec<Flow> = operations.iter().map(flow).collect();
-        let made: BTreeSet<Tap> = flows.iter().flat_map(|flow| flow.makes.clone()).collect();
-        let taken: BTreeSet<Tap> = flows.iter().flat_map(|flow| flow.takes.clone()).collect();
+        let made: BTreeSet<Tap> = operations.iter().flat_map(Operation::writes).collect();
+        let taken: BTreeSet<Tap> = operations.iter().flat_map(Operation::reads).collect();
         let (changes, new): (Vec<Tap>, Vec<Tap>) = made.iter().partition(|tap| alive.contains(tap));
         let (makes, locals) = new.into_iter().partition(|tap| wanted.contains(tap));
         Self {
@@ -120,8 +118,12 @@ impl Rows {
         let mut rows = Self { of_operation: Vec::new(), begins_with: BTreeSet::new() };
         let mut of_tap: BTreeMap<Tap, usize> = BTreeMap::new();
         for (number, operation) in phase.operations.iter().enumerate() {
-            let flow = flow(operation);
-            for &tap in &flow.takes {
+            let mut takes = operation.reads();
+            if let Operation::Scatter { output, .. } = operation {
+                // It may begin as zeros.
+                takes.retain(|tap| tap != output);
+            }
+            for &tap in &takes {
                 of_tap.entry(tap).or_insert_with(|| {
                     rows.begins_with.insert(tap);
                     Self::BATCH
@@ -130,18 +132,18 @@ impl Rows {
             let (works_on, makes) = match operation {
                 Operation::Gather { .. } => (Self::BATCH, number + 1),
                 Operation::Scatter { input, .. } => (of_tap[input], Self::BATCH),
-                _ => (of_tap[&flow.takes[0]], of_tap[&flow.takes[0]]),
+                _ => (of_tap[&takes[0]], of_tap[&takes[0]]),
             };
             let expected = |tap: &Tap| match operation {
                 Operation::Scatter { routes, .. } if tap == routes => Self::BATCH,
                 Operation::Attend(_) | Operation::Rotate { .. } => Self::BATCH,
                 _ => works_on,
             };
-            if flow.takes.iter().any(|tap| of_tap[tap] != expected(tap)) {
+            if takes.iter().any(|tap| of_tap[tap] != expected(tap)) {
                 return Err(format!("{}: its taps are of different rows", name(operation)));
             }
             rows.of_operation.push(works_on);
-            of_tap.extend(flow.makes.iter().map(|&tap| (tap, makes)));
+            of_tap.extend(operation.writes().iter().map(|&tap| (tap, makes)));
         }
         let strange = |tap: &&Tap| of_tap.get(tap).is_some_and(|&rows| rows != Self::BATCH);
         match phase.carried.iter().find(strange) {
@@ -165,11 +167,9 @@ fn stage_length(operations: &[Operation], rows: &[usize]) -> usize {
 fn wanted(later: &[Operation], carried: &[Tap]) -> BTreeSet<Tap> {
     let mut wanted: BTreeSet<Tap> = carried.iter().copied().collect();
     for operation in later.iter().rev() {
-        let flow = flow(operation);
-        if !matches!(operation, Operation::Scatter { .. }) {
-            wanted.retain(|tap| !flow.makes.contains(tap));
-        }
-        wanted.extend(flow.takes);
+        let writes = operation.writes();
+        wanted.retain(|tap| !writes.contains(tap));
+        wanted.extend(operation.reads());
     }
     wanted
 }

@@ -1,7 +1,7 @@
 //! What a sequence keeps between calls.
 
 use crate::batch::Batch;
-use llmopt_arch::program::{Attention, Operation, Program, Tap};
+use llmopt_arch::program::{Attention, Operation, Program, RopeScaling, Tap};
 use std::collections::BTreeMap;
 
 /// Keys, already rotated, and values of every earlier token, for each sequence of a batch.
@@ -42,6 +42,24 @@ impl State {
     pub fn tokens(&self, sequence: usize) -> usize {
         let first = self.layers.values().next().and_then(|layer| layer.get(sequence));
         first.map_or(0, Kept::tokens)
+    }
+
+    /// Whether a sequence that grows from `from` tokens to `to` passes from short to long rotary
+    /// factors. What is kept of it was rotated with the short ones: run it again from its first
+    /// token, as Transformers does with Phi-3. (Dynamic scaling changes with every token; what is
+    /// kept stays as it is, there as here.)
+    pub fn outgrown(program: &Program, from: usize, to: usize) -> bool {
+        let phases = program.blocks.iter().flat_map(|block| &block.phases);
+        let mut operations = phases.flat_map(|phase| &phase.operations);
+        operations.any(|operation| match operation {
+            Operation::Rotate { rope, .. } => match rope.scaling {
+                RopeScaling::Long { original, .. } => {
+                    (1..=original).contains(&from) && to > original
+                }
+                _ => false,
+            },
+            _ => false,
+        })
     }
 
     /// What `attention` of `layer` keeps of each sequence, once it is found to be what `batch`

@@ -26,3 +26,21 @@ impl Kernel for Finite<'_> {
 }
 
 const ROWS_PER_PART: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_row_is_found_across_parts() {
+        let mut matrix = Matrix::zeros(700, 3);
+        assert_eq!(first_row_not_finite(&matrix), None);
+        matrix.values_mut()[3 * 650] = f32::NAN;
+        assert_eq!(first_row_not_finite(&matrix), Some(650));
+        matrix.values_mut()[3 * 300 + 2] = f32::NEG_INFINITY;
+        assert_eq!(first_row_not_finite(&matrix), Some(300));
+        matrix.values_mut()[3 * 256 + 1] = f32::MAX;
+        assert_eq!(first_row_not_finite(&matrix), Some(300));
+        assert_eq!(first_row_not_finite(&Matrix::zeros(0, 3)), None);
+    }
+}

@@ -107,3 +107,81 @@ fn llama3(frequencies: Vec<f32>, factor: f64, low: f64, high: f64, original: f64
     };
     frequencies.into_iter().map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against Transformers 5.17 on the same numbers, six pairs of columns.
+    #[track_caller]
+    fn check(theta: f64, scaling: RopeScaling, length: usize, expected: [f32; 6], factor: f32) {
+        let frequencies = Frequencies::new(&Rope { theta, width: 12, scaling }, length);
+        assert_eq!(frequencies.attention_factor, factor);
+        for (found, expected) in frequencies.values.iter().zip(expected) {
+            let units = found.to_bits().abs_diff(expected.to_bits());
+            assert!(units <= 1, "{found} for {expected}: {units} units in the last place");
+        }
+    }
+
+    #[test]
+    fn frequencies_are_powers_of_the_base() {
+        let expected = [1.0, 0.11224619, 0.012599208, 0.0014142134, 0.00015874006, 1.781798e-5];
+        check(500_000.0, RopeScaling::None, 10, expected, 1.0);
+    }
+
+    #[test]
+    fn linear_scaling_divides() {
+        let expected =
+            [0.33333334, 0.071814485, 0.015471961, 0.0033333332, 0.00071814476, 0.00015471964];
+        check(10_000.0, RopeScaling::Linear { factor: 3.0 }, 10, expected, 1.0);
+    }
+
+    #[test]
+    fn dynamic_scaling_begins_beyond_the_original_length() {
+        let scaling = RopeScaling::Dynamic { factor: 2.5, original: 256 };
+        let expected = [1.0, 0.20057884, 0.040231865, 0.008069661, 0.001618603, 0.00032465765];
+        check(10_000.0, scaling.clone(), 300, expected, 1.0);
+        let plain = [1.0, 0.21544345, 0.046415884, 0.01, 0.0021544344, 0.00046415892];
+        check(10_000.0, scaling, 256, plain, 1.0);
+    }
+
+    fn yarn(beta_fast: f64, beta_slow: f64, truncate: bool) -> RopeScaling {
+        RopeScaling::Yarn {
+            factor: 4.0,
+            original: 256,
+            beta_fast,
+            beta_slow,
+            attention_factor: 1.138_629_436_111_989,
+            truncate,
+        }
+    }
+
+    #[test]
+    fn yarn_blends_over_a_ramp() {
+        let expected = [1.0, 0.16158257, 0.02320794, 0.0025, 0.0005386086, 0.00011603974];
+        check(10_000.0, yarn(32.0, 1.0, true), 10, expected, 1.1386294);
+        let narrow = [1.0, 0.21544345, 0.011603971, 0.0025, 0.0005386086, 0.00011603974];
+        check(10_000.0, yarn(8.0, 2.0, false), 10, narrow, 1.1386294);
+    }
+
+    #[test]
+    fn long_scaling_has_factors_of_its_own_beyond_the_original_length() {
+        let scaling = RopeScaling::Long {
+            short: vec![1.0, 1.1, 1.2, 1.3, 1.5, 2.0],
+            long: vec![1.0, 1.5, 3.0, 8.0, 16.0, 32.0],
+            original: 64,
+            attention_factor: 1.154_700_538_379_251_7,
+        };
+        let short = [1.0, 0.19585769, 0.0386799, 0.0076923077, 0.0014362895, 0.00023207947];
+        check(10_000.0, scaling.clone(), 64, short, 1.1547005);
+        let long = [1.0, 0.14362897, 0.01547196, 0.00125, 0.00013465215, 1.4504967e-5];
+        check(10_000.0, scaling, 65, long, 1.1547005);
+    }
+
+    #[test]
+    fn llama_3_divides_long_wavelengths() {
+        let scaling = RopeScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 512 };
+        let expected = [1.0, 0.11224619, 0.0016729285, 0.00017677668, 1.9842508e-5, 2.2272475e-6];
+        check(500_000.0, scaling, 10, expected, 1.0);
+    }
+}

@@ -95,3 +95,65 @@ impl Kernel for Rotate<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Sequence;
+    use llmopt_arch::program::RopeScaling;
+
+    /// From the definition: column `i` and column `i + width / 2` are a complex number times
+    /// `e^(i angle)`.
+    fn turned(rope: &Rope, head: &[f32], position: usize) -> Vec<f64> {
+        let mut turned: Vec<f64> = head.iter().copied().map(f64::from).collect();
+        let half = rope.width / 2;
+        for i in 0..half {
+            let angle = position as f64 * rope.theta.powf(-((2 * i) as f64) / rope.width as f64);
+            let (x, y) = (turned[i], turned[i + half]);
+            turned[i] = x * angle.cos() - y * angle.sin();
+            turned[i + half] = x * angle.sin() + y * angle.cos();
+        }
+        turned
+    }
+
+    #[test]
+    fn heads_turn_by_the_position_of_their_token() {
+        let sequence = |start, length| Sequence { start, length };
+        let batch =
+            Batch::new(vec![sequence(0, 3), sequence(7, 1), sequence(2, 0), sequence(1, 2)]);
+        let positions = [0, 1, 2, 7, 1, 2];
+        for (width, head_width) in [(10, 10), (6, 10), (0, 4)] {
+            let rope = Rope { theta: 100.0, width, scaling: RopeScaling::None };
+            let values: Vec<f32> =
+                (0..6 * 3 * head_width).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+            let tables = Tables::new(&rope, &batch);
+            let mut found = values.clone();
+            let columns = 3 * head_width;
+            tables.rotate(&mut found[..4 * columns], head_width, 0..4);
+            tables.rotate(&mut found[4 * columns..], head_width, 4..6);
+            for (row, position) in positions.into_iter().enumerate() {
+                let heads = row * columns..(row + 1) * columns;
+                let found = found[heads.clone()].chunks_exact(head_width);
+                for (found, head) in found.zip(values[heads].chunks_exact(head_width)) {
+                    let expected = turned(&rope, head, position);
+                    let close = |(x, y): (&f32, f64)| (f64::from(*x) - y).abs() < 1e-6;
+                    assert!(found.iter().zip(expected).all(close), "row {row}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sequence_turns_alike_beside_a_longer_one() {
+        let scaling = RopeScaling::Dynamic { factor: 2.0, original: 4 };
+        let rope = Rope { theta: 100.0, width: 8, scaling };
+        let rotated = |lengths: &[usize]| {
+            let tables = Tables::new(&rope, &Batch::of_lengths(lengths.iter().copied()));
+            let mut values = vec![1.0; 3 * 8];
+            tables.rotate(&mut values, 8, 0..3);
+            values
+        };
+        assert_eq!(rotated(&[3]), rotated(&[3, 9]));
+        assert_ne!(rotated(&[3]), rotated(&[9]));
+    }
+}

@@ -30,3 +30,33 @@ pub(crate) fn route(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(logits: &[f32], top: usize, renormalize: bool, expected: &[f64]) {
+        let mut found = vec![9.0; logits.len()];
+        route(logits, logits.len(), top, renormalize, &mut found);
+        let close = |(x, y): (&f32, &f64)| (f64::from(*x) - y).abs() < 1e-7;
+        assert!(found.iter().zip(expected).all(close), "{found:?} for {expected:?}");
+    }
+
+    /// Logits of which the softmax is 1/8, 4/8, 1/8, 2/8.
+    fn eighths() -> [f32; 4] {
+        [1.0, 4.0, 1.0, 2.0].map(|x: f32| x.ln())
+    }
+
+    #[test]
+    fn shares_are_of_all_or_of_the_chosen() {
+        check(&eighths(), 2, false, &[0.0, 0.5, 0.0, 0.25]);
+        check(&eighths(), 2, true, &[0.0, 2.0 / 3.0, 0.0, 1.0 / 3.0]);
+    }
+
+    #[test]
+    fn of_equal_logits_the_first_is_chosen() {
+        check(&eighths(), 3, false, &[0.125, 0.5, 0.0, 0.25]);
+        check(&[0.0; 4], 1, true, &[1.0, 0.0, 0.0, 0.0]);
+    }
+}

@@ -1,0 +1,8 @@
+//! The forward pass against its definitions.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod attention;
+mod families;
+mod refusals;
+mod support;
