@@ -1,9 +1,10 @@
 //! Model families as data: what each tensor of a checkpoint is for.
 //!
 //! A family is a JSON file in `families/`: names, roles, shapes as expressions over sizes in the
-//! config, the groups that runtimes merge, the order of execution. [`Model::bind`] holds a config and
-//! a list of tensors against it; checkpoints of unknown families are read by names and shapes. This
-//! crate never sees a byte of a tensor, never opens a file, and knows no algorithm.
+//! config, the groups that runtimes merge, the forward pass. [`Model::bind`] holds a config and a list
+//! of tensors against it; checkpoints of unknown families are read by names and shapes.
+//! [`Model::program`] says how tokens become logits. This crate never sees a byte of a tensor, never
+//! opens a file, and knows no algorithm.
 
 #![forbid(unsafe_code)]
 

@@ -74,7 +74,7 @@ pub enum Operation {
     Norm {
         /// What is normalized.
         input: Tap,
-        /// Where it goes.
+        /// Where it goes, which may be the same tap.
         output: Tap,
         /// The tensor of gains, `[width]` or, where several runs have gains of their own, as wide as the tap.
         weight: String,

@@ -325,6 +325,51 @@ fn sliding_layers_of_gemma3_turn_by_themselves() {
     check("gemma3", 1, 5e3, RopeScaling::None);
 }
 
+/// What Transformers 5 takes where a config does not say.
+#[test]
+fn what_a_config_leaves_out() {
+    const KEPT: [&str; 13] = [
+        "architectures",
+        "head_dim",
+        "hidden_size",
+        "intermediate_size",
+        "mlp_only_layers",
+        "model_type",
+        "moe_intermediate_size",
+        "num_attention_heads",
+        "num_experts",
+        "num_hidden_layers",
+        "num_key_value_heads",
+        "num_local_experts",
+        "vocab_size",
+    ];
+    let check = |name, epsilon: f32, scale: f32, window, cap, last: (f32, Option<f32>)| {
+        let mut checkpoint = named(name);
+        checkpoint.config.retain(|key, _| KEPT.contains(&key.as_str()));
+        let model = Model::bind(Some(&checkpoint.config), &checkpoint.tensors).unwrap();
+        let program = model.program().unwrap();
+        let pick = |operation: &Operation| match operation {
+            Operation::Norm { epsilon, .. } => Some(*epsilon),
+            _ => None,
+        };
+        assert_eq!(find(&program.blocks[0], pick), Some(epsilon), "{name}");
+        let attention = attention(&program.blocks[0]);
+        let found = (attention.scale, attention.window, attention.cap);
+        assert_eq!(found, (scale, window, cap), "{name}");
+        assert_eq!((program.head.scale, program.head.cap), last, "{name}");
+        assert_eq!(program.context, None, "{name}");
+    };
+    let plain = (1.0, None);
+    check("mistral", 1e-6, 0.25, Some(4096), None, plain);
+    check("qwen2", 1e-6, 0.25, None, None, plain);
+    check("gemma", 1e-6, 0.25, None, None, plain);
+    check("gemma2", 1e-6, 0.0625, Some(4096), Some(50.0), (1.0, Some(30.0)));
+    check("gemma3_text", 1e-6, 0.0625, Some(4096), None, plain);
+    check("phi3", 1e-5, 0.25, None, None, plain);
+    check("olmo2", 1e-5, 0.25, None, None, plain);
+    check("mixtral", 1e-5, 0.25, None, None, plain);
+}
+
 /// Names in a program are the checkpoint's.
 #[test]
 fn the_wrapper_s_names_are_those_of_its_checkpoint() {

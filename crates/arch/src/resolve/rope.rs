@@ -103,28 +103,33 @@ impl<'a> Reader<'a> {
 
     /// The columns of a head that are rotated, rounded down.
     fn width(&self, head_width: usize) -> Result<usize, BindError> {
-        let Source { config, sizes, family } = self.source;
-        let inside = self.number("partial_rotary_factor")?;
-        let (factor, key) = match (&self.rotation.partial, inside) {
-            (_, Some(factor)) => (factor, self.key("partial_rotary_factor").unwrap_or_default()),
-            (Some(partial), None) => {
-                (partial.read(config, sizes)?, partial.key.clone().unwrap_or_default())
+        let (key, part) = self.part()?;
+        let width = if part == 1.0 { head_width } else { (head_width as f64 * part) as usize };
+        let expected = match width {
+            _ if self.rotation.partial.is_none() && part != 1.0 => {
+                "1, as all columns of a head are rotated"
             }
-            (None, None) => (1.0, sizes.key("head_dim").to_owned()),
+            0 => "more than nothing to be rotated",
+            _ if width > head_width => "at most 1",
+            _ if !width.is_multiple_of(2) => "an even number of rotated columns",
+            _ => return Ok(width),
         };
-        let width = if factor == 1.0 { head_width } else { (head_width as f64 * factor) as usize };
-        let is_all = self.rotation.partial.is_none();
-        let wrong = |expected: &str| {
-            let found = config.shown(&key);
-            BindError::Variant { key: key.clone(), found, family, expected: expected.to_owned() }
-        };
-        match width {
-            _ if is_all && factor != 1.0 => Err(wrong("1, as all columns of a head are rotated")),
-            0 => Err(wrong("more than nothing to be rotated")),
-            _ if width > head_width => Err(wrong("at most 1")),
-            _ if !width.is_multiple_of(2) => Err(wrong("an even number of rotated columns")),
-            _ => Ok(width),
-        }
+        let found = self.source.config.shown(&key);
+        let (family, expected) = (self.source.family, expected.to_owned());
+        Err(BindError::Variant { key, found, family, expected })
+    }
+
+    /// The part of a head that is rotated, and the key that says so.
+    fn part(&self) -> Result<(String, f64), BindError> {
+        let Source { config, sizes, .. } = self.source;
+        let inside = self.key("partial_rotary_factor").zip(self.number("partial_rotary_factor")?);
+        Ok(match (inside, &self.rotation.partial) {
+            (Some(inside), _) => inside,
+            (None, Some(outside)) => {
+                (outside.key.clone().unwrap_or_default(), outside.read(config, sizes)?)
+            }
+            (None, None) => (sizes.key("head_dim").to_owned(), 1.0),
+        })
     }
 
     fn scaling(&self, width: usize) -> Result<RopeScaling, BindError> {
@@ -145,16 +150,17 @@ impl<'a> Reader<'a> {
     fn kind(&self) -> Result<&'static str, BindError> {
         let Some(key) = self.kind_key()? else { return Ok("default") };
         let text = self.source.config.text(&key)?.unwrap_or("default");
-        let types = &self.rotation.types;
-        let name = if types.is_empty() { Some(text) } else { types.get(text).map(String::as_str) };
+        let renamed = &self.rotation.types;
+        let name =
+            if renamed.is_empty() { Some(text) } else { renamed.get(text).map(String::as_str) };
         let known = name.and_then(|name| TYPES.into_iter().find(|known| *known == name));
         known.ok_or_else(|| {
-            let names = |names: Vec<&str>| format!("{names:?}").trim_matches(['[', ']']).to_owned();
-            self.unknown(&if types.is_empty() {
-                format!("one of {}", names(TYPES.to_vec()))
+            let names: Vec<String> = if renamed.is_empty() {
+                TYPES.iter().map(|name| format!("{name:?}")).collect()
             } else {
-                format!("one of {}", names(types.keys().map(String::as_str).collect()))
-            })
+                renamed.keys().map(|name| format!("{name:?}")).collect()
+            };
+            self.unknown(&format!("one of {}", names.join(", ")))
         })
     }
 
