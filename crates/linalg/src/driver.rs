@@ -1,5 +1,7 @@
 //! The loops around a kernel: what is packed when, and which blocks stay in which cache.
 
+#![expect(unsafe_code, reason = "hints to the cache")]
+
 use crate::buffer::{Buffer, Line};
 use crate::packed::Packed;
 use std::ops::Range;
@@ -9,6 +11,8 @@ use std::ops::Range;
 /// A line of a panel of weights meets [`Micro::WORDS`] words of each row of inputs. The order in
 /// which an element's terms are added is the kernel's own, and the same for every tile it lies in.
 pub(crate) trait Micro: Copy {
+    /// What a thread holds while it computes tiles.
+    type Guard;
     /// Rows of a full tile.
     const ROWS: usize;
     /// Words that a row of inputs takes for each line.
@@ -23,6 +27,9 @@ pub(crate) trait Micro: Copy {
     /// Panels of a tile where a product has so many rows of inputs; what is left over comes one by
     /// one.
     fn panels(rows: usize) -> usize;
+
+    /// Prepares this thread for tiles.
+    fn guard(self) -> Self::Guard;
 
     /// Packs up to [`Micro::ROWS`] rows of inputs, `[rows, columns]`, as `[line, ROWS, WORDS]`. The
     /// words are zero before.
@@ -42,8 +49,6 @@ pub(crate) struct Panels<'a> {
     /// Lines from a panel to the next.
     pub(crate) stride: usize,
     pub(crate) count: usize,
-    /// What is wanted next.
-    pub(crate) next: &'a [Line],
 }
 
 /// `[rows, 16 * panels]` elements of a result that has `stride` elements in a row.
@@ -70,6 +75,7 @@ pub(crate) fn multiply<M: Micro>(
     if columns == 0 || width == 0 {
         return out.fill(0.0);
     }
+    let _guard = micro.guard();
     let blocks = inputs.chunks(M::BLOCK_ROWS * columns);
     for (inputs, out) in blocks.zip(out.chunks_mut(M::BLOCK_ROWS * width)) {
         block(micro, inputs, weights, rows.clone(), out);
@@ -128,23 +134,30 @@ struct Block<'a, M> {
 impl<M: Micro> Block<'_, M> {
     /// Adds what some panels contribute over some of their lines.
     fn panels(&self, panels: Range<usize>, depth: Range<usize>, out: &mut [f32]) {
-        let step = M::panels(self.count);
+        let (step, stride) = (M::panels(self.count), self.lines);
         let mut panel = panels.start;
         while panel < panels.end {
             let count = if panel + step <= panels.end { step } else { 1 };
-            let stride = self.lines;
-            let all = self.weights.lines();
-            let lines = &all[panel * stride + depth.start..];
-            let next = all.get((panel + count) * stride + depth.start..).unwrap_or_default();
-            let next = &next[..next.len().min(depth.len())];
-            let strips = self.count.div_ceil(M::ROWS);
-            for strip in 0..strips {
-                let share = next.len().div_ceil(strips);
-                let next = next.chunks(share.max(1)).nth(strip).unwrap_or_default();
-                let weights = Panels { lines, depth: depth.len(), stride, count, next };
+            let lines = &self.weights.lines()[panel * stride + depth.start..];
+            let weights = Panels { lines, depth: depth.len(), stride, count };
+            for strip in 0..self.strips() {
+                self.fetch(strip, panel + count..panel + 2 * count, &depth);
                 self.strip(strip, panel, &depth, weights, out);
             }
             panel += count;
+        }
+    }
+
+    fn strips(&self) -> usize {
+        self.count.div_ceil(M::ROWS)
+    }
+
+    /// Asks for the share of the next panels that falls to a strip.
+    fn fetch(&self, strip: usize, panels: Range<usize>, depth: &Range<usize>) {
+        let share = depth.len().div_ceil(self.strips());
+        for panel in panels {
+            let first = panel * self.lines + depth.start + strip * share;
+            prefetch(self.weights.lines().get(first..first + share).unwrap_or_default());
         }
     }
 
@@ -181,5 +194,20 @@ impl<M: Micro> Block<'_, M> {
         for (aside, out) in aside.chunks_exact(width).zip(out.chunks_mut(stride)).take(rows) {
             out[there.clone()].copy_from_slice(&aside[here.clone()]);
         }
+    }
+}
+
+/// Asks for lines before they are wanted.
+#[inline(always)]
+fn prefetch(lines: &[Line]) {
+    for line in lines {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint, which touches no memory that the program could see.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
     }
 }

@@ -1,13 +1,16 @@
 //! Every kernel, the fastest of each precision first.
 
-#![expect(unsafe_code, reason = "hints to the cache")]
-
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512bf16;
 mod faer;
 mod portable;
 
-use crate::buffer::Line;
 use crate::choice::{KernelChoice, Precision};
 use crate::driver::{self, Micro, Panels, Tile};
 use crate::packed::{Layout, Packed};
@@ -20,20 +23,22 @@ pub(crate) trait Product: Sync {
     fn multiply(&self, inputs: &[f32], weights: &Packed, rows: Range<usize>, out: &mut [f32]);
 }
 
+/// A kernel, or what is missing.
+pub(crate) type Found = Result<&'static dyn Product, &'static str>;
+
 /// A kernel and how to find out whether this machine has it.
 pub(crate) struct Entry {
     pub(crate) precision: Precision,
     pub(crate) choice: KernelChoice,
     pub(crate) name: &'static str,
-    /// The kernel, or what is missing.
-    pub(crate) find: fn() -> Result<&'static dyn Product, &'static str>,
+    pub(crate) find: fn() -> Found,
 }
 
 const fn entry(
     precision: Precision,
     choice: KernelChoice,
     name: &'static str,
-    find: fn() -> Result<&'static dyn Product, &'static str>,
+    find: fn() -> Found,
 ) -> Entry {
     Entry { precision, choice, name, find }
 }
@@ -41,8 +46,16 @@ const fn entry(
 pub(crate) static KERNELS: &[Entry] = &[
     entry(Precision::F32, KernelChoice::Faer, "f32 faer", || Ok(&faer::Faer)),
     #[cfg(target_arch = "x86_64")]
+    entry(Precision::F32, KernelChoice::Avx512, "f32 avx512", avx512::find_f32),
+    #[cfg(target_arch = "x86_64")]
     entry(Precision::F32, KernelChoice::Avx2, "f32 avx2", avx2::find_f32),
     entry(Precision::F32, KernelChoice::Portable, "f32 portable", || Ok(&portable::F32)),
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    entry(Precision::Bf16, KernelChoice::Amx, "bf16 amx", amx::find),
+    #[cfg(target_arch = "x86_64")]
+    entry(Precision::Bf16, KernelChoice::Avx512Bf16, "bf16 avx512bf16", avx512bf16::find),
+    #[cfg(target_arch = "x86_64")]
+    entry(Precision::Bf16, KernelChoice::Avx512, "bf16 avx512", avx512::find_bf16),
     #[cfg(target_arch = "x86_64")]
     entry(Precision::Bf16, KernelChoice::Avx2, "bf16 avx2", avx2::find_bf16),
     entry(Precision::Bf16, KernelChoice::Portable, "bf16 portable", || Ok(&portable::BF16)),
@@ -83,13 +96,22 @@ fn assert_fits(
     assert!(out.out.len() >= (rows - 1) * out.stride + 16 * panels && out.stride >= 16 * panels);
 }
 
-/// Asks for lines before they are wanted.
+/// A kernel once it has shown on this machine that it multiplies: whole numbers of which every sum is
+/// exact, at sizes that fill no tile.
 #[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn prefetch(lines: &[Line]) {
-    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-    for line in lines {
-        // SAFETY: a hint, which touches no memory that the program could see.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+fn checked(product: impl Product + 'static) -> Found {
+    let (m, rows, columns) = (45, 37, 67);
+    let whole = |i: usize| (i * 31 % 17) as f32 - 8.0;
+    let inputs: Vec<f32> = (0..m * columns).map(whole).collect();
+    let weights: Vec<f32> = (0..rows * columns).map(|i| whole(i + i / 5)).collect();
+    let mut packed = Packed::zeroed(product.layout(), rows, columns);
+    packed.bands_mut(48).iter_mut().for_each(|band| band.fill(&weights));
+    let mut out = vec![f32::NAN; m * rows];
+    product.multiply(&inputs, &packed, 0..rows, &mut out);
+    let each = inputs.chunks(columns).flat_map(|x| weights.chunks(columns).map(move |w| (x, w)));
+    let expected = each.map(|(x, w)| x.iter().zip(w).map(|(x, w)| x * w).sum::<f32>());
+    if !expected.eq(out) {
+        return Err("it multiplies wrongly on this machine");
     }
+    Ok(Box::leak(Box::new(product)))
 }

@@ -3,47 +3,48 @@
 #![expect(unsafe_code, reason = "loads and stores of vectors")]
 
 use super::portable::Interleave;
-use super::{Panelled, Product};
+use super::{Found, Panelled, checked};
 use crate::driver::{Micro, Panels, Tile};
 use crate::packed::Layout;
 use llmopt_tensor::simd::dispatch;
 use std::arch::x86_64::*;
 use std::sync::LazyLock;
 
-pub(crate) fn find_f32() -> Result<&'static dyn Product, &'static str> {
-    static FOUND: LazyLock<Option<Panelled<Avx2<1>>>> =
-        LazyLock::new(|| Avx2::find(Layout::Single));
-    FOUND.as_ref().map(|product| product as _).ok_or(MISSING)
+pub(crate) fn find_f32() -> Found {
+    static FOUND: LazyLock<Found> = LazyLock::new(|| Avx2::<1>::find(Layout::Single));
+    *FOUND
 }
 
-pub(crate) fn find_bf16() -> Result<&'static dyn Product, &'static str> {
-    static FOUND: LazyLock<Option<Panelled<Avx2<2>>>> =
-        LazyLock::new(|| Avx2::find(Layout::Pairs { step: 1 }));
-    FOUND.as_ref().map(|product| product as _).ok_or(MISSING)
+pub(crate) fn find_bf16() -> Found {
+    static FOUND: LazyLock<Found> = LazyLock::new(|| Avx2::<2>::find(Layout::Pairs { step: 1 }));
+    *FOUND
 }
-
-const MISSING: &str = "this processor has no AVX2 with FMA";
 
 /// Proof that this processor has AVX2 and FMA. Takes lines of so many columns: one of f32, or two of
 /// bf16.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2<const COLUMNS: usize>(());
+struct Avx2<const COLUMNS: usize>(());
 
 impl<const COLUMNS: usize> Avx2<COLUMNS> {
-    fn find(layout: Layout) -> Option<Panelled<Self>> {
-        let here = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        here.then_some(Panelled { micro: Self(()), layout })
+    fn find(layout: Layout) -> Found {
+        if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
+            return Err("this processor has no AVX2 with FMA");
+        }
+        checked(Panelled { micro: Self(()), layout })
     }
 }
 
 const ROWS: usize = 6;
 
 impl<const COLUMNS: usize> Micro for Avx2<COLUMNS> {
+    type Guard = ();
     const ROWS: usize = ROWS;
     const WORDS: usize = COLUMNS;
     const BLOCK_ROWS: usize = 43 * ROWS;
     const BLOCK_LINES: usize = 256 / COLUMNS;
     const BLOCK_PANELS: usize = 16;
+
+    fn guard(self) {}
 
     /// A row or two meet several panels: sums that wait for themselves leave the units idle.
     fn panels(rows: usize) -> usize {
@@ -75,6 +76,7 @@ impl<const COLUMNS: usize> Micro for Avx2<COLUMNS> {
 }
 
 /// `R` rows of inputs by `P` panels.
+#[expect(clippy::needless_range_loop, reason = "closures of iterators would not be inlined")]
 #[target_feature(enable = "avx2,fma")]
 fn tile<const COLUMNS: usize, const R: usize, const P: usize>(
     inputs: &[u32],
@@ -83,48 +85,49 @@ fn tile<const COLUMNS: usize, const R: usize, const P: usize>(
 ) {
     super::assert_fits(inputs.len(), ROWS * COLUMNS, weights, &out, (R, P));
     let mut sums = [[[_mm256_setzero_ps(); 2]; P]; R];
-    if !out.first {
-        for (r, sums) in sums.iter_mut().enumerate() {
-            for (p, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
+    for r in 0..if out.first { 0 } else { R } {
+        for p in 0..P {
+            for h in 0..2 {
                 // SAFETY: `R` rows of `16 * P` elements, `stride` apart, are in `out`.
-                *sum = unsafe { _mm256_loadu_ps(out.out.as_ptr().add(r * out.stride + 8 * p)) };
+                sums[r][p][h] = unsafe {
+                    _mm256_loadu_ps(out.out.as_ptr().add(r * out.stride + 16 * p + 8 * h))
+                };
             }
         }
     }
-    super::prefetch(weights.next);
     let inputs = inputs.as_ptr().cast::<f32>();
     for depth in 0..weights.depth {
-        let mut halves = [[_mm256_setzero_si256(); 2]; P];
-        for (p, halves) in halves.iter_mut().enumerate() {
-            for (h, half) in halves.iter_mut().enumerate() {
-                // SAFETY: each of `P` panels, `stride` lines apart, has `depth` lines.
-                *half = unsafe {
-                    let line = weights.lines.as_ptr().add(p * weights.stride + depth);
-                    _mm256_loadu_si256(line.cast::<__m256i>().add(h))
-                };
-            }
-        }
         for column in 0..COLUMNS {
-            let widened = halves.map(|halves| halves.map(|half| part::<COLUMNS>(half, column)));
-            for (r, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: for each of `depth` lines, inputs have `ROWS * COLUMNS` words.
-                let x = unsafe {
-                    _mm256_broadcast_ss(&*inputs.add((depth * ROWS + r) * COLUMNS + column))
+            for p in 0..P {
+                // SAFETY: each of `P` panels, `stride` lines apart, has `depth` lines.
+                let [low, high] = unsafe {
+                    let line = weights.lines.as_ptr().add(p * weights.stride + depth);
+                    [
+                        line.cast::<__m256i>().read_unaligned(),
+                        line.cast::<__m256i>().add(1).read_unaligned(),
+                    ]
                 };
-                for (sum, weights) in sums
-                    .iter_mut()
-                    .zip(widened)
-                    .flat_map(|(sums, weights)| sums.iter_mut().zip(weights))
-                {
-                    *sum = _mm256_fmadd_ps(x, weights, *sum);
+                let low = part::<COLUMNS>(low, column);
+                let high = part::<COLUMNS>(high, column);
+                for r in 0..R {
+                    // SAFETY: for each of `depth` lines, inputs have `ROWS * COLUMNS` words.
+                    let x = unsafe { &*inputs.add((depth * ROWS + r) * COLUMNS + column) };
+                    let x = _mm256_broadcast_ss(x);
+                    sums[r][p][0] = _mm256_fmadd_ps(x, low, sums[r][p][0]);
+                    sums[r][p][1] = _mm256_fmadd_ps(x, high, sums[r][p][1]);
                 }
             }
         }
     }
-    for (r, sums) in sums.iter().enumerate() {
-        for (p, sum) in sums.as_flattened().iter().enumerate() {
-            // SAFETY: as for the loads.
-            unsafe { _mm256_storeu_ps(out.out.as_mut_ptr().add(r * out.stride + 8 * p), *sum) };
+    for r in 0..R {
+        for p in 0..P {
+            for h in 0..2 {
+                // SAFETY: as for the loads.
+                unsafe {
+                    let out = out.out.as_mut_ptr().add(r * out.stride + 16 * p + 8 * h);
+                    _mm256_storeu_ps(out, sums[r][p][h]);
+                }
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Panelled;
 use crate::buffer::Line;
 use crate::driver::{Micro, Panels, Tile};
-use crate::fill::bf16_bits;
+use crate::fill::{bf16_bits, word};
 use crate::packed::Layout;
 use llmopt_tensor::simd::{Kernel, dispatch};
 
@@ -18,11 +18,14 @@ pub(crate) struct Portable<const COLUMNS: usize>;
 const ROWS: usize = 4;
 
 impl<const COLUMNS: usize> Micro for Portable<COLUMNS> {
+    type Guard = ();
     const ROWS: usize = ROWS;
     const WORDS: usize = COLUMNS;
     const BLOCK_ROWS: usize = 256;
     const BLOCK_LINES: usize = 256;
     const BLOCK_PANELS: usize = 32;
+
+    fn guard(self) {}
 
     fn panels(_: usize) -> usize {
         1
@@ -54,6 +57,55 @@ impl<const COLUMNS: usize, const ROWS: usize> Kernel for Interleave<'_, COLUMNS,
             for (inputs, line) in inputs.chunks(COLUMNS).zip(lines) {
                 for (x, word) in inputs.iter().zip(&mut line[row * COLUMNS..]) {
                     *word = if COLUMNS == 1 { x.to_bits() } else { bf16_bits(*x) << 16 };
+                }
+            }
+        }
+    }
+}
+
+/// Packs rows of inputs as pairs of bf16, `[line, ROWS]`.
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct PairUp<'a, const ROWS: usize> {
+    pub(crate) inputs: &'a [f32],
+    pub(crate) columns: usize,
+    pub(crate) words: &'a mut [u32],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<const ROWS: usize> Kernel for PairUp<'_, ROWS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (row, inputs) in self.inputs.chunks_exact(self.columns).enumerate() {
+            let lines = self.words.chunks_exact_mut(ROWS);
+            for (pair, line) in inputs.chunks(2).zip(lines) {
+                line[row] = word::<2>(pair);
+            }
+        }
+    }
+}
+
+/// Packs rows of inputs as pairs of bf16, in squares of 16 rows of 16 pairs:
+/// `[line / 16, row, line % 16]`.
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct PairRows<'a> {
+    pub(crate) inputs: &'a [f32],
+    pub(crate) columns: usize,
+    pub(crate) words: &'a mut [u32],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Kernel for PairRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (row, inputs) in self.inputs.chunks_exact(self.columns).enumerate() {
+            let steps = self.words.chunks_exact_mut(32 * 16);
+            for (inputs, step) in inputs.chunks(32).zip(steps) {
+                for (pair, word_out) in inputs.chunks(2).zip(&mut step[row * 16..][..16]) {
+                    *word_out = word::<2>(pair);
                 }
             }
         }
