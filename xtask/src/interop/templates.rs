@@ -14,8 +14,8 @@ use std::process::Command;
 pub(super) const NAME: &str = "templates";
 
 pub(super) fn run(python: &Path, place: &Path, tally: &mut Tally) -> Result<()> {
-    let [cases, ours, results] =
-        ["cases.json", "ours.json", "results.json"].map(|name| place.join(format!("{NAME}-{name}")));
+    let [cases, ours, results] = ["cases.json", "ours.json", "results.json"]
+        .map(|name| place.join(format!("{NAME}-{name}")));
     let script = root().join("xtask/interop/templates.py");
     let errors = place.join(format!("{NAME}-stderr.txt"));
     let explain = || format!("see {}", errors.display());

@@ -39,7 +39,7 @@ fn method(state: &State, value: &Value, name: &str, arguments: &[Value]) -> Resu
 }
 
 /// Many times what the longest conversation takes.
-const FUEL: u64 = 50_000_000;
+const FUEL: u64 = 10_000_000;
 
 const STRFTIME_NOW: &str = "strftime_now";
 
