@@ -22,12 +22,12 @@ impl Gemm {
     /// # Errors
     /// [`Unavailable`] where this machine lacks it or it does not compute in `precision`.
     pub fn new(precision: Precision, choice: KernelChoice) -> Result<Self, Unavailable> {
-        let of_precision = KERNELS.iter().filter(|entry| entry.precision == precision);
-        let mut fitting = of_precision
-            .filter(|entry| choice == KernelChoice::Auto || entry.choice == choice)
-            .map(|entry| (entry.find)().map(|product| Self { entry, product }));
-        let none = Err("it computes in another precision");
-        let found = fitting.find(Result::is_ok).unwrap_or_else(|| fitting.next().unwrap_or(none));
+        let mut found = Err("it computes in another precision");
+        for entry in KERNELS.iter().filter(|entry| entry.precision == precision) {
+            if found.is_err() && (choice == KernelChoice::Auto || entry.choice == choice) {
+                found = (entry.find)().map(|product| Self { entry, product });
+            }
+        }
         found.map_err(|why| Unavailable {
             kernel: choice.name(),
             precision,

@@ -61,6 +61,7 @@ fn error_bound(columns: usize, size: f64) -> f64 {
     (columns + 1) as f64 * size * 2f64.powi(-24) + 1e-30
 }
 
+#[expect(clippy::print_stdout, reason = "what was not tested is said")]
 fn kernels() -> impl Iterator<Item = Gemm> {
     KERNELS.iter().filter_map(|entry| {
         let found = Gemm::new(entry.precision, entry.choice);

@@ -10,6 +10,7 @@ use crate::driver::{Micro, Panels, Tile};
 use crate::packed::Layout;
 use llmopt_tensor::simd::dispatch;
 use std::arch::x86_64::*;
+use std::mem::transmute;
 use std::sync::LazyLock;
 
 pub(crate) fn find() -> Found {
@@ -108,6 +109,7 @@ fn tile<const R: usize, const P: usize>(inputs: &[u32], weights: Panels<'_>, out
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn dot(sum: __m512, pair: __m512i, line: __m512i) -> __m512 {
     // SAFETY: a vector of words and one of pairs of bf16 have the same size and all bits are valid.
-    let (pair, line) = unsafe { (std::mem::transmute(pair), std::mem::transmute(line)) };
+    let [pair, line] =
+        unsafe { [transmute::<__m512i, __m512bh>(pair), transmute::<__m512i, __m512bh>(line)] };
     _mm512_dpbf16_ps(sum, pair, line)
 }
