@@ -33,12 +33,24 @@ pub(crate) fn bf16_bits(x: f32) -> u32 {
 
 /// A word of a line: one f32, or two bf16 of which the first is the lower.
 #[inline(always)]
-pub(crate) fn word<const COLUMNS: usize>(values: &[f32]) -> u32 {
-    match (COLUMNS, values) {
-        (1, [x, ..]) => x.to_bits(),
-        (2, [low, high, ..]) => bf16_bits(*low) | bf16_bits(*high) << 16,
-        (_, [low, ..]) => bf16_bits(*low),
-        _ => 0,
+pub(crate) fn word<const COLUMNS: usize>(values: [f32; COLUMNS]) -> u32 {
+    if COLUMNS == 1 {
+        return values[0].to_bits();
+    }
+    bf16_bits(values[0]) | bf16_bits(values[COLUMNS - 1]) << 16
+}
+
+/// The words of a row, of which the last may be padded.
+#[inline(always)]
+pub(crate) fn words<const COLUMNS: usize>(values: &[f32], out: &mut [u32]) {
+    let (whole, rest) = values.as_chunks::<COLUMNS>();
+    for (values, out) in whole.iter().zip(out.iter_mut()) {
+        *out = word(*values);
+    }
+    if !rest.is_empty() {
+        let mut last = [0.0; COLUMNS];
+        last[..rest.len()].copy_from_slice(rest);
+        out[whole.len()] = word(last);
     }
 }
 
@@ -52,24 +64,31 @@ impl<const COLUMNS: usize> Kernel for Fill<'_, COLUMNS> {
     fn run(self) {
         let Self(weights, columns, lines) = self;
         for (square, lines) in lines.chunks_mut(16).enumerate() {
-            let mut words = [[0; 16]; 16];
+            let mut square_words = [[0; 16]; 16];
             let first = columns.min(square * 16 * COLUMNS);
             let last = columns.min(first + 16 * COLUMNS);
-            for (row, words) in weights.chunks_exact(columns).zip(&mut words) {
-                words_of::<COLUMNS>(&row[first..last], words);
+            for (row, out) in weights.chunks_exact(columns).zip(&mut square_words) {
+                words::<COLUMNS>(&row[first..last], out);
             }
-            for (depth, line) in lines.iter_mut().enumerate() {
-                *line = words.map(|row| row[depth]);
-            }
+            lines.copy_from_slice(&transposed(square_words)[..lines.len()]);
         }
     }
 }
 
+/// Rows become columns. An index has eight bits, four of the row and four of the column; to interleave
+/// the two halves rotates them by one, and four times that swaps row and column.
 #[inline(always)]
-fn words_of<const COLUMNS: usize>(values: &[f32], words: &mut Line) {
-    for (values, out) in values.chunks(COLUMNS).zip(words) {
-        *out = word::<COLUMNS>(values);
+fn transposed(mut square: [Line; 16]) -> [Line; 16] {
+    for _ in 0..4 {
+        let mut interleaved = [[0; 16]; 16];
+        let (first, second) = square.as_flattened().split_at(128);
+        let pairs = interleaved.as_flattened_mut().as_chunks_mut::<2>().0;
+        for ((pair, first), second) in pairs.iter_mut().zip(first).zip(second) {
+            *pair = [*first, *second];
+        }
+        square = interleaved;
     }
+    square
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use super::Panelled;
 use crate::buffer::Line;
 use crate::driver::{Micro, Panels, Tile};
-use crate::fill::{bf16_bits, word};
+use crate::fill::bf16_bits;
+#[cfg(target_arch = "x86_64")]
+use crate::fill::{word, words};
 use crate::packed::Layout;
 use llmopt_tensor::simd::{Kernel, dispatch};
 
@@ -54,7 +56,9 @@ impl<const COLUMNS: usize, const ROWS: usize> Kernel for Interleave<'_, COLUMNS,
     fn run(self) {
         for (row, inputs) in self.inputs.chunks_exact(self.columns).enumerate() {
             let lines = self.words.chunks_exact_mut(ROWS * COLUMNS);
-            for (inputs, line) in inputs.chunks(COLUMNS).zip(lines) {
+            let (whole, rest) = inputs.as_chunks::<COLUMNS>();
+            let whole = whole.iter().map(|columns| columns.as_slice());
+            for (inputs, line) in whole.chain([rest]).zip(lines) {
                 for (x, word) in inputs.iter().zip(&mut line[row * COLUMNS..]) {
                     *word = if COLUMNS == 1 { x.to_bits() } else { bf16_bits(*x) << 16 };
                 }
@@ -79,8 +83,10 @@ impl<const ROWS: usize> Kernel for PairUp<'_, ROWS> {
     fn run(self) {
         for (row, inputs) in self.inputs.chunks_exact(self.columns).enumerate() {
             let lines = self.words.chunks_exact_mut(ROWS);
-            for (pair, line) in inputs.chunks(2).zip(lines) {
-                line[row] = word::<2>(pair);
+            let (pairs, rest) = inputs.as_chunks::<2>();
+            let last = rest.iter().map(|x| [*x, 0.0]);
+            for (pair, line) in pairs.iter().copied().chain(last).zip(lines) {
+                line[row] = word(pair);
             }
         }
     }
@@ -104,9 +110,7 @@ impl Kernel for PairRows<'_> {
         for (row, inputs) in self.inputs.chunks_exact(self.columns).enumerate() {
             let steps = self.words.chunks_exact_mut(32 * 16);
             for (inputs, step) in inputs.chunks(32).zip(steps) {
-                for (pair, word_out) in inputs.chunks(2).zip(&mut step[row * 16..][..16]) {
-                    *word_out = word::<2>(pair);
-                }
+                words::<2>(inputs, &mut step[row * 16..][..16]);
             }
         }
     }
@@ -117,6 +121,7 @@ struct Product<'a, const COLUMNS: usize>(&'a [u32], &'a [Line], Tile<'a>);
 impl<const COLUMNS: usize> Kernel for Product<'_, COLUMNS> {
     type Output = ();
 
+    #[expect(clippy::needless_range_loop, reason = "sums stay in registers where bounds are known")]
     #[inline(always)]
     fn run(self) {
         let Self(inputs, lines, tile) = self;
@@ -126,13 +131,17 @@ impl<const COLUMNS: usize> Kernel for Product<'_, COLUMNS> {
                 sums.copy_from_slice(&out[..16]);
             }
         }
-        for (inputs, line) in inputs.chunks_exact(ROWS * COLUMNS).zip(lines) {
+        for (inputs, line) in inputs.as_chunks::<ROWS>().0.chunks_exact(COLUMNS).zip(lines) {
+            let inputs: &[u32] = inputs.as_flattened();
             for column in 0..COLUMNS {
-                let weights = line.map(|word| f32::from_bits(part::<COLUMNS>(word, column)));
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let x = f32::from_bits(inputs[row * COLUMNS + column]);
-                    for (sum, weight) in sums.iter_mut().zip(weights) {
-                        *sum += x * weight;
+                let mut weights = [0f32; 16];
+                for c in 0..16 {
+                    weights[c] = f32::from_bits(part::<COLUMNS>(line[c], column));
+                }
+                for r in 0..ROWS {
+                    let x = f32::from_bits(inputs[r * COLUMNS + column]);
+                    for c in 0..16 {
+                        sums[r][c] += x * weights[c];
                     }
                 }
             }
