@@ -121,7 +121,6 @@ struct Product<'a, const COLUMNS: usize>(&'a [u32], &'a [Line], Tile<'a>);
 impl<const COLUMNS: usize> Kernel for Product<'_, COLUMNS> {
     type Output = ();
 
-    #[expect(clippy::needless_range_loop, reason = "sums stay in registers where bounds are known")]
     #[inline(always)]
     fn run(self) {
         let Self(inputs, lines, tile) = self;
