@@ -41,7 +41,7 @@ pub(super) fn facts(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
 }
 
 /// The text, the tasks, and the arithmetic.
-pub(super) fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
+fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
     let protocol = &evaluation.protocol;
     let mut facts = Vec::new();
     if let Some(text) = &protocol.text {
@@ -74,7 +74,7 @@ pub(super) fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
 }
 
 /// `1.23 GiB of 3.90 GiB (31.6 %)`
-pub(super) fn shrunk(evaluation: &Evaluation) -> Option<String> {
+fn shrunk(evaluation: &Evaluation) -> Option<String> {
     let (after, before) = (evaluation.artifact.bytes, evaluation.reference.as_ref()?.bytes);
     let share = units::share(after, before);
     Some(format!("{} of {} ({share})", units::bytes(after), units::bytes(before)))

@@ -42,11 +42,20 @@ pub(super) fn result(gate: &Outcome) -> String {
         None => "no number".to_owned(),
         Some(std::cmp::Ordering::Equal) => "just on the bound".to_owned(),
         Some(std::cmp::Ordering::Greater) => {
-            format!("too much by {}", written(gate, gate.missed_by))
+            format!("too much by {}", distance(gate))
         }
         Some(std::cmp::Ordering::Less) => {
-            format!("too little by {}", written(gate, gate.missed_by))
+            format!("too little by {}", distance(gate))
         }
+    }
+}
+
+/// How far a value is from the bound: of shares in points, since percent could be of the bound.
+fn distance(gate: &Outcome) -> String {
+    let written = written(gate, gate.missed_by);
+    match written.strip_suffix(" %") {
+        Some(points) => format!("{points} points"),
+        None => written,
     }
 }
 
@@ -75,7 +84,7 @@ mod tests {
             assert_eq!(by_how_much(&outcome), expected);
         };
         check("kld <= 0.03", 0.0412, "kld is 0.0412, too much by 0.0112");
-        check("top1 >= 92%", 0.9, "top1 is 90.0 %, too little by 2.0 %");
+        check("top1 >= 92%", 0.9, "top1 is 90.0 %, too little by 2.0 points");
         check("size <= 5GB", 5.5e9, "size is 5.50 GB, too much by 500.00 MB");
         check("size <= 1KiB", 1536.0, "size is 1.50 KiB, too much by 512 B");
         check("ppl_ratio <= 1.02", 1.03, "ppl_ratio is 1.03000, too much by 0.01000");

@@ -7,9 +7,10 @@ mod sizes;
 mod svg;
 mod tensors;
 
-use super::figures::{facts, figures, shrunk};
+use super::figures::{facts, figures};
 use super::gates;
 use crate::print::one_line;
+use crate::units;
 use llmopt_pipeline::Evaluation;
 use std::fmt::Write;
 
@@ -17,8 +18,8 @@ use std::fmt::Write;
 pub(super) fn page(evaluation: &Evaluation) -> String {
     let title = title(evaluation);
     let mut body = format!("<header>\n<h1>{}</h1>\n", escaped(&title));
-    let size = shrunk(evaluation);
-    let _ = writeln!(body, "<p>{}</p>\n</header>", escaped(&size.unwrap_or_default()));
+    tiles(&mut body, evaluation);
+    let _ = writeln!(body, "</header>");
     outcomes(&mut body, evaluation);
     metrics(&mut body, evaluation);
     blocks::section(&mut body, &evaluation.blocks);
@@ -43,6 +44,28 @@ fn title(evaluation: &Evaluation) -> String {
         Some(reference) => format!("{artifact} against {}", reference.name),
         None => artifact.clone(),
     }
+}
+
+/// The numbers that one looks for first.
+fn tiles(body: &mut String, evaluation: &Evaluation) {
+    let artifact = &evaluation.artifact;
+    let mut tiles = Vec::new();
+    if let Some(reference) = &evaluation.reference {
+        tiles.push(("of the size", units::share(artifact.bytes, reference.bytes)));
+    }
+    tiles.push(("bits per weight", format!("{:.2}", artifact.bits_per_weight)));
+    let figures = figures(evaluation);
+    let first =
+        ["KL divergence, mean", "top-1 agreement", "perplexity ratio", "perplexity", "flips"];
+    for name in first {
+        let figure = figures.iter().find(|figure| figure.name == name);
+        tiles.extend(figure.map(|figure| (name, figure.value.clone())));
+    }
+    let _ = writeln!(body, "<ul class=\"tiles\">");
+    for (name, value) in tiles.into_iter().take(TILES) {
+        let _ = writeln!(body, "<li><strong>{}</strong> <span>{name}</span></li>", escaped(&value));
+    }
+    let _ = writeln!(body, "</ul>");
 }
 
 fn outcomes(body: &mut String, evaluation: &Evaluation) {
@@ -73,7 +96,8 @@ fn metrics(body: &mut String, evaluation: &Evaluation) {
         row.extend(reference.then_some(figure.reference));
         row
     });
-    let _ = writeln!(body, "<section>\n<h2>What was lost</h2>");
+    let heading = if reference { "What was lost" } else { "What was measured" };
+    let _ = writeln!(body, "<section>\n<h2>{heading}</h2>");
     table(body, &headings, rows);
     let _ = writeln!(body, "</section>");
 }
@@ -87,7 +111,7 @@ fn measured(body: &mut String, evaluation: &Evaluation) {
     told.extend(evaluation.notes.iter().map(|note| ("note", note.clone())));
     told.push(("made by", format!("{} {}", evaluation.tool, evaluation.version)));
     for (name, fact) in told {
-        let _ = writeln!(body, "<dt>{name}</dt><dd>{}</dd>", escaped(&fact));
+        let _ = writeln!(body, "<dt>{name}</dt><dd>{}</dd>", prose(&fact));
     }
     let _ = writeln!(
         body,
@@ -99,7 +123,7 @@ fn measured(body: &mut String, evaluation: &Evaluation) {
 
 /// A table whose first column is words and whose others are numbers.
 fn table(body: &mut String, headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-    let _ = write!(body, "<div class=\"wide\"><table>\n<thead><tr>");
+    let _ = write!(body, "<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr>");
     for heading in headings {
         let _ = write!(body, "<th scope=\"col\">{}</th>", escaped(heading));
     }
@@ -122,9 +146,22 @@ fn table(body: &mut String, headings: &[&str], rows: impl IntoIterator<Item = Ve
 fn figure(body: &mut String, picture: &str, caption: &str) {
     let _ = writeln!(
         body,
-        "<figure>\n<div class=\"wide\">{picture}</div>\n<figcaption>{}</figcaption>\n</figure>",
+        "<figure>\n<div class=\"wide\" tabindex=\"0\">{picture}</div>\n<figcaption>{}</figcaption>\n</figure>",
         escaped(caption)
     );
+}
+
+/// `text` with what stands between backticks as code.
+fn prose(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    if parts.len().is_multiple_of(2) {
+        return escaped(text);
+    }
+    let part = |(place, part): (usize, &&str)| match place % 2 {
+        0 => escaped(part),
+        _ => format!("<code>{}</code>", escaped(part)),
+    };
+    parts.iter().enumerate().map(part).collect()
 }
 
 /// `text` as text: no tag, no attribute's end, nothing that is not seen.
@@ -143,6 +180,8 @@ fn escaped(text: &str) -> String {
     out
 }
 
+/// As many as stand beside each other.
+const TILES: usize = 5;
 const STYLE: &str = include_str!("html/style.css");
 
 #[cfg(test)]

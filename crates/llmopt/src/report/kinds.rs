@@ -55,7 +55,8 @@ fn kind<'a>(pattern: &str, tensors: &[&'a TensorFacts]) -> Kind<'a> {
         parameters: tensors.iter().map(|tensor| tensor.parameters).sum(),
         bytes: tensors.iter().map(|tensor| tensor.bytes).sum(),
         error: mean(errors.iter().map(|(_, error)| *error)),
-        worst: errors.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)),
+        // The first of equals: `max_by` takes the last.
+        worst: errors.iter().rev().copied().max_by(|a, b| a.1.total_cmp(&b.1)),
         by_layer: by_layer
             .into_iter()
             .filter_map(|(layer, errors)| Some((layer, mean(errors.into_iter())?)))

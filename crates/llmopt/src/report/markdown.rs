@@ -173,5 +173,5 @@ mod tests {
         assert_eq!(sound("<b>"), "&lt;b>");
     }
 
-    const COMPARISON: &str = "";
+    const COMPARISON: &str = include_str!("sample/comparison.md");
 }

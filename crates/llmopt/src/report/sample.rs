@@ -12,8 +12,8 @@ pub(crate) fn comparison() -> Evaluation {
     Evaluation {
         artifact: ModelFacts {
             name: "llama-8m-w4a16".to_owned(),
-            bytes: 6_400_000,
-            bits_per_weight: 6.15,
+            bytes: 10_347_008,
+            bits_per_weight: 10.52,
             schemes: vec!["w4a16 g64".to_owned()],
             ..model()
         },
@@ -32,7 +32,7 @@ pub(crate) fn comparison() -> Evaluation {
         gates: vec![
             gate("kld <= 0.03", 0.012_345),
             gate("top1 >= 97%", 0.9521),
-            gate("size <= 10MB", 6_400_000.0),
+            gate("size <= 12MB", 10_347_008.0),
         ],
         notes: vec!["`heldout.txt` has 312 tokens more than its windows".to_owned()],
         ..alone()
@@ -95,11 +95,11 @@ fn model() -> ModelFacts {
 }
 
 fn compared() -> Comparison {
-    // A bump around a hundredth of a nat.
-    let klds = (0..16_320).map(|i| {
-        let uniform = |k: u32| f64::from((i * 7919 + k * 104_729) % 1009) / 1009.0;
-        let normal = (0..6).map(uniform).sum::<f64>() - 3.0;
-        10_f64.powf(-2.4 + 1.1 * normal)
+    // A bump around four thousandths of a nat.
+    let klds = (0..16_320_u64).map(|i| {
+        let uniform = |k: u64| (i * 2_654_435_761 * (k + 1) + (i * i) % 65_537 * 40_503) % 10_007;
+        let normal = (0..6).map(uniform).sum::<u64>() as f64 / 10_007.0 - 3.0;
+        10_f64.powf(-2.4 + 0.9 * normal)
     });
     Comparison {
         perplexity: estimate(24.131_7, 23.09, 25.27),

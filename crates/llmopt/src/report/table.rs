@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(table(&sample::alone()), ALONE);
     }
 
-    const COMPARISON: &str = "";
+    const COMPARISON: &str = include_str!("sample/comparison.txt");
 
-    const ALONE: &str = "";
+    const ALONE: &str = include_str!("sample/alone.txt");
 }

@@ -34,7 +34,7 @@ pub(super) fn section(body: &mut String, comparison: &Comparison) {
 }
 
 fn picture(histogram: &Histogram, marks: &[(&str, f64)]) -> String {
-    let decades = Decades::of(histogram);
+    let decades = Decades::of(histogram, marks);
     let tokens = histogram.total() as f64;
     let shown = &histogram.counts[decades.bins(histogram)];
     let most = shown.iter().chain([&histogram.below]).max().map_or(0.0, |&count| count as f64);
@@ -64,8 +64,8 @@ fn picture(histogram: &Histogram, marks: &[(&str, f64)]) -> String {
     }
     if histogram.below > 0 {
         let title = format!("below {}", nats(histogram.edge(0)));
-        column(LEFT + 4.0, LEFT + BELOW - 12.0, histogram.below, &title);
-        svg.text("tick", [LEFT + BELOW / 2.0 - 4.0, BOTTOM + 16.0], Anchor::Middle, "less");
+        column(LEFT + 4.0, LEFT + BELOW - 28.0, histogram.below, &title);
+        svg.text("tick", [LEFT + BELOW / 2.0 - 12.0, BOTTOM + 16.0], Anchor::Middle, "less");
     }
     for decade in decades.first..=decades.last {
         let x = across.at(f64::from(decade));
@@ -101,13 +101,15 @@ struct Decades {
 }
 
 impl Decades {
-    fn of(histogram: &Histogram) -> Self {
+    /// Marks are inside, too, but for those below the histogram.
+    fn of(histogram: &Histogram, marks: &[(&str, f64)]) -> Self {
         let per_decade = histogram.per_decade.max(1) as usize;
         let filled = || (0..histogram.counts.len()).filter(|&bin| histogram.counts[bin] > 0);
         let decade = |bin: usize| histogram.first_decade + (bin / per_decade) as i32;
         let first = filled().next().map_or(histogram.first_decade, decade);
         let last = filled().next_back().map_or(first, decade) + 1;
-        Self { first, last }
+        let greatest = marks.iter().map(|(_, value)| value.log10().ceil()).fold(-8.0, f64::max);
+        Self { first, last: last.max(greatest.min(LAST) as i32) }
     }
 
     fn bins(&self, histogram: &Histogram) -> std::ops::Range<usize> {
@@ -137,7 +139,9 @@ const WIDTH: f64 = 680.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 56.0;
 /// The column of tokens below the first power of ten.
-const BELOW: f64 = 46.0;
+const BELOW: f64 = 64.0;
+/// Axes end at 10 to this power, whatever is beyond.
+const LAST: f64 = 4.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 258.0;
 
@@ -149,7 +153,7 @@ mod tests {
     fn the_axis_spans_the_decades_that_have_tokens() {
         let check = |klds: &[f64], first, last, bins| {
             let histogram = Histogram::new(klds.iter().copied());
-            let decades = Decades::of(&histogram);
+            let decades = Decades::of(&histogram, &[]);
             assert_eq!((decades.first, decades.last), (first, last));
             assert_eq!(decades.bins(&histogram), bins);
         };
