@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: our side of `docs/benchmarks.md`, as plain text tables.
 
 mod checkpoints;
+mod gemm;
 mod measure;
 
 use crate::options::Options;
@@ -15,25 +16,33 @@ use std::time::Duration;
 
 type Part = fn(&Bench) -> Result<()>;
 
-const PARTS: [(&str, Part); 4] =
-    [("speed", speed), ("memory", memory), ("inspect", inspect), ("start", start)];
+const PARTS: [(&str, Part); 5] = [
+    ("speed", speed),
+    ("memory", memory),
+    ("inspect", inspect),
+    ("start", start),
+    ("gemm", gemm::gemm),
+];
 
 /// What every part needs to know.
 struct Bench {
     program: PathBuf,
     folder: PathBuf,
     runs: usize,
+    /// A Python that has PyTorch, to measure beside us.
+    python: Option<String>,
 }
 
 pub(crate) fn run(mut options: Options) -> Result<()> {
     let folder = options.value("--dir")?.unwrap_or_else(|| scratch("bench"));
     let runs = options.value("--runs")?.unwrap_or(5);
     ensure!(runs > 0, "`--runs` is at least 1");
+    let python = options.value("--python")?;
     let words = options.words()?;
     let unknown = words.iter().find(|word| PARTS.iter().all(|(name, _)| name != word));
     ensure!(unknown.is_none(), "no part `{}`", unknown.map_or("", String::as_str));
     fs::create_dir_all(&folder)?;
-    let bench = Bench { program: release_binary()?, folder, runs };
+    let bench = Bench { program: release_binary()?, folder, runs, python };
     for (name, part) in PARTS {
         if words.is_empty() || words.iter().any(|word| word == name) {
             println!("\n{name}");

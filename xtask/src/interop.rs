@@ -2,10 +2,11 @@
 //!
 //! The program is asked for an artifact and for its dense twin; `xtask/interop/load.py` loads both and
 //! compares them. Where Transformers cannot load what a scheme makes of a family, the program must
-//! refuse to make it. Chat templates and tokenizers are held against it too.
+//! refuse to make it. Chat templates, tokenizers and logits are held against it too.
 
 mod cases;
 mod environment;
+mod logits;
 mod templates;
 
 use crate::options::Options;
@@ -31,10 +32,14 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
     if only.as_deref().is_none_or(|text| templates::NAME.contains(text)) {
         templates::run(&python, &place, &mut tally)?;
     }
+    let program = release_binary()?;
+    if only.as_deref().is_none_or(|text| logits::NAME.contains(text)) {
+        logits::run(&python, &program, &place, &mut tally)?;
+    }
     let chosen = |case: &Case| only.as_deref().is_none_or(|text| case.name().contains(text));
     let cases: Vec<Case> = cases::all()?.into_iter().filter(chosen).collect();
     if !cases.is_empty() {
-        artifacts(&python, &place, &cases, &mut tally)?;
+        artifacts(&python, &program, &place, &cases, &mut tally)?;
     }
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
     ensure!(tally.failed == 0 && tally.passed > 0, "Transformers and the program disagree");
@@ -42,11 +47,16 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
 }
 
 /// Makes what the cases say, and has Transformers load it.
-fn artifacts(python: &Path, place: &Path, cases: &[Case], tally: &mut Tally) -> Result<()> {
-    let program = release_binary()?;
+fn artifacts(
+    python: &Path,
+    program: &Path,
+    place: &Path,
+    cases: &[Case],
+    tally: &mut Tally,
+) -> Result<()> {
     let mut loads = Vec::new();
     for (number, case) in cases.iter().enumerate() {
-        tally.count(case, made(&program, &place.join(number.to_string()), case), &mut loads);
+        tally.count(case, made(program, &place.join(number.to_string()), case), &mut loads);
     }
     let (list, results) = (place.join("cases.json"), place.join("results.json"));
     fs::write(&list, Value::from(loads).to_string())?;
@@ -77,11 +87,13 @@ impl Tally {
                 self.passed += 1;
                 println!("ok     {:<47}  refused, as it must be", case.name());
             }
-            Err(error) => {
-                self.failed += 1;
-                println!("FAILED {:<47}  {error:#}", case.name());
-            }
+            Err(error) => self.fail(&case.name(), &error),
         }
+    }
+
+    fn fail(&mut self, name: &str, error: &anyhow::Error) {
+        self.failed += 1;
+        println!("FAILED {name:<47}  {error:#}");
     }
 
     fn add(&mut self, results: &Path) -> Result<()> {

@@ -30,7 +30,8 @@ cargo xtask WORD [options]
   gen [--check]             what is generated from the code: docs, tables, testdata/families
   fuzz --seconds N          mutated headers, indexes, configs against their parsers
        [--seed N] [--target NAME]
-  bench [WHAT..] [--dir D]  our side of docs/benchmarks.md: speed, memory, inspect, start
+  bench [WHAT..] [--dir D]  our side of docs/benchmarks.md: speed, memory, inspect, start,
+                          gemm (beside PyTorch with --python P)
         [--runs N]
   interop [--env DIR]       artifacts of every scheme and family, loaded by Transformers
           [--only TEXT]
