@@ -9,7 +9,6 @@ pub(super) struct Kind<'a> {
     pub(super) label: String,
     pub(super) schemes: Vec<&'a str>,
     pub(super) tensors: usize,
-    pub(super) parameters: u64,
     pub(super) bytes: u64,
     /// The mean over matrices.
     pub(super) error: Option<f64>,
@@ -52,7 +51,6 @@ fn kind<'a>(pattern: &str, tensors: &[&'a TensorFacts]) -> Kind<'a> {
         label: label(pattern).to_owned(),
         schemes,
         tensors: tensors.len(),
-        parameters: tensors.iter().map(|tensor| tensor.parameters).sum(),
         bytes: tensors.iter().map(|tensor| tensor.bytes).sum(),
         error: mean(errors.iter().map(|(_, error)| *error)),
         // The first of equals: `max_by` takes the last.
@@ -114,7 +112,7 @@ mod tests {
         assert_eq!(labels, ["mlp.experts.*.up_proj", "lm_head"]);
         let experts = &kinds[0];
         assert_eq!(experts.schemes, ["w4a16", "w8a16"]);
-        assert_eq!((experts.tensors, experts.parameters, experts.bytes), (3, 300, 150));
+        assert_eq!((experts.tensors, experts.bytes), (3, 150));
         assert!((experts.error.unwrap() - 0.3).abs() < 1e-12);
         assert_eq!(experts.worst, Some((tensors[2].name.as_str(), 0.5)));
         assert_eq!(experts.by_layer.values().copied().collect::<Vec<_>>(), [0.2, 0.5]);

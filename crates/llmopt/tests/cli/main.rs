@@ -7,6 +7,7 @@
 mod bad_input;
 mod determinism;
 mod dir;
+mod eval;
 mod flags;
 mod inspect;
 mod memory;

@@ -28,13 +28,12 @@ pub(super) fn section(body: &mut String, tensors: &[TensorFacts]) {
             let _ = writeln!(body, "<p>The artifact does not say what its matrices lost.</p>");
         }
     }
-    let headings = ["matrices", "scheme", "count", "parameters", "bytes", "mean error", "greatest"];
+    let headings = ["matrices", "scheme", "count", "bytes", "mean error", "greatest"];
     let rows = kinds.iter().map(|kind| {
         vec![
             kind.label.clone(),
             kind.schemes.join(", "),
             units::count(kind.tensors as u64),
-            units::count(kind.parameters),
             units::bytes(kind.bytes),
             kind.error.map(share).unwrap_or_default(),
             kind.worst.map(|(_, error)| share(error)).unwrap_or_default(),
