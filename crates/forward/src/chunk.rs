@@ -7,7 +7,7 @@ use crate::ops::product::{self, product};
 use crate::ops::quantize::quantize;
 use crate::ops::route::route;
 use crate::ops::split::split;
-use crate::pool::Pool;
+use crate::pool::{Pool, fit};
 use crate::segment::{Bound, Ropes, Slot, Step};
 use llmopt_linalg::Gemm;
 use rayon::prelude::*;
@@ -42,7 +42,7 @@ pub(crate) fn run(
         pool.with(|buffers| {
             buffers.resize_with(bound.locals.len(), Vec::new);
             for (buffer, width) in buffers.iter_mut().zip(&bound.locals) {
-                buffer.resize(rows.len() * width, 0.0);
+                fit(buffer, rows.len() * width);
             }
             let reads = reads.iter().map(|matrix| Values::Read(matrix.rows_of(rows.clone())));
             let written = written.into_iter().map(Values::Write);

@@ -2,6 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
+/// Makes `values` so many, with room for no more than the longest that they ever were. What is in
+/// them is left over from their last use.
+pub(crate) fn fit(values: &mut Vec<f32>, length: usize) {
+    values.reserve_exact(length.saturating_sub(values.len()));
+    values.resize(length, 0.0);
+}
+
 /// Values that are made when all others are in use: never more than there are threads.
 pub(crate) struct Pool<T> {
     idle: Mutex<Vec<T>>,

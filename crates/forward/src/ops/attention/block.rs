@@ -1,6 +1,7 @@
 //! One block of queries against all the keys that it sees.
 
 use super::{Past, QUERIES, group};
+use crate::pool::fit;
 use llmopt_arch::program::Attention;
 use llmopt_linalg::{Strided, StridedMut, product, product_transposed, vector};
 use std::ops::Range;
@@ -77,7 +78,7 @@ impl Block<'_> {
         for block in (first_block..seen.end).step_by(KEYS) {
             let keys = block.max(seen.start)..seen.end.min(block + KEYS);
             let columns = keys.len();
-            refill(scores, rows * columns, 0.0);
+            fit(scores, rows * columns);
             let matrix = |values, columns| Strided { values, rows, columns, stride: columns };
             let out = StridedMut { values: scores, rows, columns, stride: columns };
             product_transposed(matrix(queries, width), self.past.keys(keys.clone()), out, false);
@@ -93,11 +94,12 @@ impl Block<'_> {
     /// Copies the queries of these heads next to each other.
     fn scaled(&self, queries: &mut Vec<f32>, heads: Range<usize>) {
         let Attention { heads: all, head_width, scale, .. } = *self.attention;
-        queries.clear();
+        fit(queries, self.rows() * heads.len() * head_width);
+        let mut scaled = queries.chunks_exact_mut(head_width);
         for head in heads {
-            let head = self.key_value_head * group(self.attention) + head;
-            for row in self.queries.chunks_exact(all * head_width) {
-                queries.extend(row[head * head_width..][..head_width].iter().map(|x| x * scale));
+            let first = (self.key_value_head * group(self.attention) + head) * head_width;
+            for (row, out) in self.queries.chunks_exact(all * head_width).zip(&mut scaled) {
+                out.iter_mut().zip(&row[first..]).for_each(|(out, x)| *out = x * scale);
             }
         }
     }
@@ -143,14 +145,13 @@ impl Block<'_> {
 impl Scratch {
     /// The most that it comes to hold.
     pub(super) fn bytes(head_width: usize) -> usize {
-        // A vector that grows step by step can have twice the room.
-        QUERIES * HEADS * (3 * head_width + KEYS + 2) * size_of::<f32>()
+        QUERIES * HEADS * (2 * head_width + KEYS + 2) * size_of::<f32>()
     }
 }
 
 fn refill(values: &mut Vec<f32>, length: usize, value: f32) {
-    values.clear();
-    values.resize(length, value);
+    fit(values, length);
+    values.fill(value);
 }
 
 /// Query heads whose rows are multiplied together.
