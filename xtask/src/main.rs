@@ -31,8 +31,7 @@ cargo xtask WORD [options]
   fuzz --seconds N          mutated headers, indexes, configs against their parsers
        [--seed N] [--target NAME]
   bench [WHAT..] [--dir D]  our side of docs/benchmarks.md: speed, memory, inspect, start,
-                          gemm (beside PyTorch with --python P)
-        [--runs N]
+        [--runs N] [--python P]  gemm (beside PyTorch where P has it)
   interop [--env DIR]       artifacts of every scheme and family, loaded by Transformers
           [--only TEXT]
 ";

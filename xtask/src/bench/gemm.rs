@@ -8,10 +8,11 @@ use anyhow::Result;
 pub(super) fn gemm(bench: &Bench) -> Result<()> {
     let (size, runs) = ("2048", bench.runs.to_string());
     println!("  n = {size}: kernel, threads, GFLOP/s");
-    let example = ["run", "--release", "--quiet", "--package", "llmopt-linalg", "--example", "gemm"];
+    let example =
+        ["run", "--release", "--quiet", "--package", "llmopt-linalg", "--example", "gemm"];
     succeed(cargo(&example).args(["--", size, &runs]))?;
     if let Some(python) = &bench.python {
-        succeed(command(python, &["xtask/bench/gemm.py", size, &runs]).env("OMP_NUM_THREADS", "2"))?;
+        succeed(&mut command(python, &["xtask/bench/gemm.py", size, &runs]))?;
     }
     Ok(())
 }
