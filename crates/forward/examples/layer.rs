@@ -31,10 +31,10 @@ fn main() {
     let engine = Engine::new(Gemm::new(precision, KernelChoice::Auto).unwrap());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     println!("{}, {threads} threads", engine.gemm().name());
-    pool.install(|| measure(engine, threads));
+    pool.install(|| measure(&engine, threads));
 }
 
-fn measure(engine: Engine, threads: usize) {
+fn measure(engine: &Engine, threads: usize) {
     let program = program();
     let batch = Batch::of_lengths([SEQUENCE; TOKENS / SEQUENCE]);
     let hidden = Matrix::from_values(TOKENS, program.hidden, noise(TOKENS * program.hidden));
@@ -57,7 +57,7 @@ fn measure(engine: Engine, threads: usize) {
 }
 
 /// One token at a time after a prompt.
-fn steps(engine: Engine, program: &Program) {
+fn steps(engine: &Engine, program: &Program) {
     let mut state = State::new(program, 1);
     let mut run = |phase: &Phase, weights: &Weights, batch: &Batch| {
         let hidden = noise(batch.tokens() * program.hidden);
@@ -86,7 +86,7 @@ fn steps(engine: Engine, program: &Program) {
 }
 
 /// The matrix products of a phase, shared among threads as the engine does.
-fn products(engine: Engine, phase: &Phase, weights: &Weights, tokens: usize) {
+fn products(engine: &Engine, phase: &Phase, weights: &Weights, tokens: usize) {
     for linear in phase.operations.iter().filter_map(Operation::linear) {
         let packed = &weights.linears[&linear.weight].packed;
         let inputs = vec![0.5; tokens * linear.columns];
@@ -145,7 +145,7 @@ fn program() -> Program {
     Model::bind(Some(&config), &tensors).unwrap().program().unwrap()
 }
 
-fn weights(engine: Engine, phase: &Phase) -> Weights {
+fn weights(engine: &Engine, phase: &Phase) -> Weights {
     let mut weights = Weights::default();
     for operation in &phase.operations {
         match operation {

@@ -1,5 +1,6 @@
 //! Running a segment, some rows at a time.
 
+use crate::buffers::Buffers;
 use crate::matrix::Matrix;
 use crate::ops::add::add;
 use crate::ops::gate::gate;
@@ -7,7 +8,7 @@ use crate::ops::product::{self, product};
 use crate::ops::quantize::quantize;
 use crate::ops::route::route;
 use crate::ops::split::split;
-use crate::pool::{Pool, fit};
+use crate::pool::Pool;
 use crate::segment::{Bound, Ropes, Slot, Step};
 use llmopt_linalg::Gemm;
 use rayon::prelude::*;
@@ -21,6 +22,7 @@ pub(crate) const ROWS: usize = 256;
 /// each product shared among threads.
 pub(crate) fn run(
     gemm: Gemm,
+    buffers: &Buffers,
     bound: &Bound<'_>,
     ropes: &Ropes,
     rows: usize,
@@ -36,22 +38,25 @@ pub(crate) fn run(
         let parts = matrix.values_mut().chunks_mut(ROWS * columns);
         written.iter_mut().zip(parts).for_each(|(chunk, part)| chunk.push(part));
     }
+    let longest = rows.min(ROWS);
     let chunks = written.into_par_iter().with_max_len(1).enumerate();
     chunks.for_each(|(number, written)| {
         let rows = number * ROWS..rows.min((number + 1) * ROWS);
-        pool.with(|buffers| {
-            buffers.resize_with(bound.locals.len(), Vec::new);
-            for (buffer, width) in buffers.iter_mut().zip(&bound.locals) {
-                fit(buffer, rows.len() * width);
+        pool.with(|locals| {
+            if locals.is_empty() {
+                let longest = bound.locals.iter().map(|width| longest * width);
+                locals.extend(longest.map(|length| buffers.take(length)));
             }
             let reads = reads.iter().map(|matrix| Values::Read(matrix.rows_of(rows.clone())));
             let written = written.into_iter().map(Values::Write);
-            let locals = buffers.iter_mut().map(|buffer| Values::Write(buffer));
+            let locals = locals.iter_mut().zip(&bound.locals);
+            let locals = locals.map(|(local, w)| Values::Write(&mut local[..rows.len() * w]));
             let slots = reads.chain(written).chain(locals).collect();
             let mut chunk = Chunk { gemm, split, ropes, rows, slots };
             bound.steps.iter().for_each(|step| chunk.step(step));
         });
     });
+    pool.into_values().into_iter().flatten().for_each(|local| buffers.give(local));
 }
 
 /// How products of so many rows are shared. It depends on nothing else.

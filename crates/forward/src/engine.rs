@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::bind::bind;
+use crate::buffers::Buffers;
 use crate::chunk;
 use crate::error::ForwardError;
 use crate::matrix::Matrix;
@@ -15,23 +16,38 @@ use crate::taps::Taps;
 use crate::weights::Weights;
 use llmopt_arch::program::{Attention, Phase, Program, Tap};
 use llmopt_linalg::Gemm;
+use std::sync::Arc;
 
 /// Runs programs. It spreads work over the threads of the rayon pool in which it is called; results
 /// do not depend on their number.
-#[derive(Clone, Copy)]
+///
+/// It keeps the memory that a run worked in for the next one, no more than
+/// [`Engine::working_bytes`] of the last, until [`Engine::release`].
+#[derive(Clone)]
 pub struct Engine {
     pub(crate) gemm: Gemm,
+    pub(crate) buffers: Arc<Buffers>,
 }
 
 impl Engine {
     /// An engine on this matrix product, for which all weights must be packed.
     pub fn new(gemm: Gemm) -> Self {
-        Self { gemm }
+        Self { gemm, buffers: Arc::default() }
     }
 
     /// The matrix product.
     pub fn gemm(&self) -> Gemm {
         self.gemm
+    }
+
+    /// Gives the memory of the last run back to the system: before much else is allocated.
+    pub fn release(&self) {
+        self.buffers.release();
+    }
+
+    /// Keeps the memory of a matrix that an engine made, for its next run.
+    pub fn recycle(&self, matrix: Matrix) {
+        self.buffers.give(matrix.into_values());
     }
 
     /// Runs `phase` on the rows of `batch`: takes the taps that it reads, and leaves those that it
@@ -49,8 +65,11 @@ impl Engine {
         state: Option<(&mut State, usize)>,
     ) -> Result<(), ForwardError> {
         let outline = Outline::new(program, phase)?;
+        let limit = self.working_bytes(program, phase, batch, rayon::current_num_threads())?;
+        self.buffers.begin(limit as usize);
         let mut run = Run {
             gemm: self.gemm,
+            buffers: &self.buffers,
             program,
             phase,
             weights,
@@ -63,7 +82,7 @@ impl Engine {
         run.begin(&outline)?;
         for stage in &outline.stages {
             run.stage(&stage.work)?;
-            stage.ends.iter().for_each(|&tap| drop(run.taps.take(tap)));
+            run.let_go(&stage.ends);
         }
         run.end(&outline)
     }
@@ -71,6 +90,7 @@ impl Engine {
 
 struct Run<'a> {
     gemm: Gemm,
+    buffers: &'a Buffers,
     program: &'a Program,
     phase: &'a Phase,
     weights: &'a Weights,
@@ -106,7 +126,7 @@ impl<'a> Run<'a> {
             Work::Rows(segment) => self.rows(segment),
             Work::Attend(attention) => self.attend(attention),
             &Work::Gather { input, routes, expert, output } => {
-                let rows = gather(self.whole(input)?, self.whole(routes)?, expert);
+                let rows = gather(self.buffers, self.whole(input)?, self.whole(routes)?, expert);
                 self.taps.insert(output, rows);
                 Ok(())
             }
@@ -132,9 +152,9 @@ impl<'a> Run<'a> {
             segment.reads.iter().map(|&tap| self.whole(tap)).collect();
         let read = read?;
         let rows = read.first().copied().or(written.first()).map_or(self.rows, Matrix::rows);
-        let made = segment.makes.iter().map(|&tap| Matrix::zeros(rows, program.width(tap)));
+        let made = segment.makes.iter().map(|&tap| self.buffers.matrix(rows, program.width(tap)));
         written.extend(made);
-        chunk::run(self.gemm, &bound, &self.ropes, rows, &read, &mut written);
+        chunk::run(self.gemm, self.buffers, &bound, &self.ropes, rows, &read, &mut written);
         for (&tap, matrix) in segment.changes.iter().chain(&segment.makes).zip(written) {
             self.taps.insert(tap, matrix);
         }
@@ -157,7 +177,7 @@ impl<'a> Run<'a> {
             &*kept
         });
         let query = self.whole(attention.query)?;
-        let output = attend(attention, self.batch, [query, key, value], kept);
+        let output = attend(self.buffers, attention, self.batch, [query, key, value], kept);
         self.taps.insert(attention.output, output);
         self.state = state;
         Ok(())
@@ -173,6 +193,11 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    fn let_go(&mut self, taps: &[Tap]) {
+        let matrices = taps.iter().filter_map(|&tap| self.taps.take(tap));
+        matrices.for_each(|matrix| self.buffers.give(matrix.into_values()));
     }
 
     fn whole(&self, tap: Tap) -> Result<&Matrix, ForwardError> {

@@ -9,6 +9,7 @@
 
 mod batch;
 mod bind;
+mod buffers;
 mod check;
 mod chunk;
 mod cost;

@@ -39,10 +39,12 @@ impl Engine {
             return Err(size(features, bias));
         }
         let rows = hidden.len() / width;
-        let mut logits = Matrix::zeros(rows, features);
-        if features == 0 {
-            return Ok(logits);
+        if rows == 0 || features == 0 {
+            return Ok(Matrix::zeros(rows, features));
         }
+        let threads = rayon::current_num_threads();
+        self.buffers.begin(self.logits_bytes(program, rows, features, threads) as usize);
+        let mut logits = self.buffers.matrix(rows, features);
         let chunks = logits.values_mut().par_chunks_mut(ROWS * features).with_max_len(1);
         chunks.zip(hidden.par_chunks(ROWS * width)).for_each(|(logits, hidden)| {
             let quantized = quantized(hidden, width, slice.activations);

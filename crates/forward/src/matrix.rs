@@ -5,9 +5,9 @@ use std::ops::Range;
 /// Rows of tokens, row after row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
-    rows: usize,
-    columns: usize,
-    values: Vec<f32>,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) values: Vec<f32>,
 }
 
 impl Matrix {

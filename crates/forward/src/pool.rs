@@ -27,6 +27,11 @@ impl<T: Default> Pool<T> {
         result
     }
 
+    /// All values, once every task is done.
+    pub(crate) fn into_values(self) -> Vec<T> {
+        self.idle.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<T>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,6 +6,7 @@
 mod block;
 
 use crate::batch::{Batch, Sequence};
+use crate::buffers::Buffers;
 use crate::matrix::Matrix;
 use crate::pool::Pool;
 use crate::state::Kept;
@@ -18,12 +19,13 @@ use std::ops::Range;
 /// Attention of every sequence to itself, and to what is kept of it. `kept` already holds the keys
 /// and values of this batch.
 pub(crate) fn attend(
+    buffers: &Buffers,
     attention: &Attention,
     batch: &Batch,
     [query, key, value]: [&Matrix; 3],
     kept: Option<&[Kept]>,
 ) -> Matrix {
-    let mut output = Matrix::zeros(query.rows(), query.columns());
+    let mut output = buffers.matrix(query.rows(), query.columns());
     let pool: Pool<Scratch> = Pool::new();
     let tasks = tasks(attention, batch, output.values_mut());
     tasks.into_par_iter().with_max_len(1).for_each(|task| {

@@ -1,14 +1,15 @@
 //! The rows that go to one expert, there and back.
 
+use crate::buffers::Buffers;
 use crate::matrix::Matrix;
 use crate::ops::add::add;
 use rayon::prelude::*;
 
 /// The rows of `input` whose weight for `expert` is not zero.
-pub(crate) fn gather(input: &Matrix, routes: &Matrix, expert: usize) -> Matrix {
+pub(crate) fn gather(buffers: &Buffers, input: &Matrix, routes: &Matrix, expert: usize) -> Matrix {
     let columns = input.columns();
     let picked = picked(routes, expert);
-    let mut output = Matrix::zeros(picked.len(), columns);
+    let mut output = buffers.matrix(picked.len(), columns);
     let rows = output.values_mut().par_chunks_exact_mut(columns).zip(&picked).with_min_len(64);
     rows.for_each(|(out, &row)| out.copy_from_slice(input.row(row)));
     output

@@ -144,6 +144,19 @@ mod tests {
     }
 
     #[test]
+    fn tables_take_no_more_than_their_bound() {
+        for scaling in [RopeScaling::None, RopeScaling::Dynamic { factor: 2.0, original: 1 }] {
+            let rope = Rope { theta: 100.0, width: 8, scaling };
+            for lengths in [vec![1; 9], vec![100, 3], vec![]] {
+                let batch = Batch::of_lengths(lengths);
+                let tables = Tables::new(&rope, &batch);
+                let found = size_of_val(&*tables.turns) + size_of_val(&*tables.turn_of_row);
+                assert!(found <= Tables::bytes(&rope, batch.tokens()));
+            }
+        }
+    }
+
+    #[test]
     fn a_sequence_turns_alike_beside_a_longer_one() {
         let scaling = RopeScaling::Dynamic { factor: 2.0, original: 4 };
         let rope = Rope { theta: 100.0, width: 8, scaling };

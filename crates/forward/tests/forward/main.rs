@@ -4,5 +4,6 @@
 
 mod attention;
 mod families;
+mod memory;
 mod refusals;
 mod support;
