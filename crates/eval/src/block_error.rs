@@ -52,6 +52,12 @@ impl BlockError {
         if self.tokens == 0 { 0.0 } else { self.sum_of_ratios / self.tokens as f64 }
     }
 
+    /// Squared length of a token's error: the mean over tokens. What a block adds to it, it adds to
+    /// the error that the last block leaves; ratios hide that where states grow.
+    pub fn squared_distance(&self) -> f64 {
+        if self.tokens == 0 { 0.0 } else { self.squared_error / self.tokens as f64 }
+    }
+
     /// Whether all states were numbers.
     pub fn is_finite(&self) -> bool {
         self.squared_error.is_finite() && self.squared_reference.is_finite()
@@ -124,6 +130,14 @@ mod tests {
         check(2, &[3.0, 4.0, 1.0, 1.0], &[3.0, 4.5, 1.0, 0.0], 1.25 / 27.0, (0.01 + 0.5) / 2.0);
         check(3, &[0.0; 6], &[0.0; 6], 0.0, 0.0);
         check(1, &[], &[], 0.0, 0.0);
+    }
+
+    #[test]
+    fn distances_are_means_over_tokens() {
+        let mut error = BlockError::default();
+        assert_eq!(error.squared_distance(), 0.0);
+        error.add(2, &[3.0, 4.0, 1.0, 1.0], &[3.0, 4.5, 1.0, 0.0]);
+        assert_eq!(error.squared_distance(), 0.625);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use super::numbers::{interval, ratio, share, significant};
 use crate::units;
-use llmopt_pipeline::{Accuracy, ChoiceComparison, Comparison, Estimate, Evaluation, ModelFacts};
+use llmopt_pipeline::{
+    Accuracy, BlockLoss, ChoiceComparison, Comparison, Estimate, Evaluation, ModelFacts,
+};
 
 /// A line of the table of metrics. What there is not is empty.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,6 +82,23 @@ fn shrunk(evaluation: &Evaluation) -> Option<String> {
     Some(format!("{} of {} ({share})", units::bytes(after), units::bytes(before)))
 }
 
+/// What each block adds to the squared error of the last hidden state, as shares of it. A block that
+/// makes up for errors before it adds less than nothing.
+pub(super) fn added(blocks: &[BlockLoss]) -> Vec<f64> {
+    let last = blocks.last().map_or(0.0, |last| last.squared_distance);
+    let before = std::iter::once(0.0).chain(blocks.iter().map(|block| block.squared_distance));
+    let share = |(block, before): (&BlockLoss, f64)| match last {
+        0.0 => 0.0,
+        last => (block.squared_distance - before) / last,
+    };
+    blocks.iter().zip(before).map(share).collect()
+}
+
+/// The block that adds most; the first of equals.
+pub(super) fn worst(added: &[f64]) -> usize {
+    (0..added.len()).rev().max_by(|&a, &b| added[a].total_cmp(&added[b])).unwrap_or(0)
+}
+
 fn model(model: &ModelFacts) -> String {
     let mut text = format!(
         "`{}`, {}, {} parameters, {}, {:.2} bits per weight",
@@ -150,4 +169,27 @@ fn estimated(name: &'static str, of: &Estimate, written: fn(f64) -> String) -> F
 
 fn perplexity_text(value: f64) -> String {
     significant(value, 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_blocks_add_up_to_the_last_error() {
+        let block = |(layer, squared_distance)| BlockLoss {
+            layer,
+            relative_error: 0.1,
+            per_token: 0.1,
+            squared_distance,
+        };
+        let check = |distances: &[f64], expected: &[f64], most| {
+            let blocks: Vec<BlockLoss> = distances.iter().copied().enumerate().map(block).collect();
+            let added = added(&blocks);
+            assert_eq!((added.as_slice(), worst(&added)), (expected, most));
+        };
+        check(&[1.0, 3.0, 2.0, 4.0], &[0.25, 0.5, -0.25, 0.5], 1);
+        check(&[0.0, 0.0], &[0.0, 0.0], 0);
+        check(&[], &[], 0);
+    }
 }

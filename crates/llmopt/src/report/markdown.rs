@@ -1,6 +1,6 @@
 //! The report as Markdown, fit for a comment on a pull request.
 
-use super::figures::{facts, figures};
+use super::figures::{added, facts, figures, worst};
 use super::kinds::kinds;
 use super::{gates, numbers};
 use crate::print;
@@ -70,21 +70,27 @@ fn metrics(text: &mut String, evaluation: &Evaluation) {
 }
 
 fn blocks(text: &mut String, evaluation: &Evaluation) {
-    let Some(last) = evaluation.blocks.last() else { return };
+    let blocks = &evaluation.blocks;
+    let Some(last) = blocks.last() else { return };
+    let added = added(blocks);
+    let most = worst(&added);
     let _ = writeln!(
         text,
-        "\n<details><summary>Hidden states: {} off after layer {}</summary>\n\n| after layer | \
-         error, token by token | error, all together |\n|--:|--:|--:|",
+        "\n<details><summary>Hidden states: {} off after block {}; block {} adds most</summary>\n\n| \
+         after block | error, token by token | error, all together | added to the last error |\n\
+         |--:|--:|--:|--:|",
         numbers::share(last.per_token),
-        last.layer
+        last.layer,
+        blocks[most].layer
     );
-    for block in &evaluation.blocks {
+    for (block, &added) in blocks.iter().zip(&added) {
         let _ = writeln!(
             text,
-            "| {} | {} | {} |",
+            "| {} | {} | {} | {} |",
             block.layer,
             numbers::share(block.per_token),
-            numbers::share(block.relative_error)
+            numbers::share(block.relative_error),
+            numbers::share(added)
         );
     }
     let _ = writeln!(text, "\n</details>");

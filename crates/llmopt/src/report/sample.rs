@@ -137,7 +137,8 @@ fn estimate(value: f64, low: f64, high: f64) -> Estimate {
 fn block(layer: usize) -> BlockLoss {
     let jump = if layer >= 5 { 0.02 } else { 0.0 };
     let per_token = 0.011 + 0.004 * layer as f64 + jump;
-    BlockLoss { layer, relative_error: per_token * 0.8, per_token }
+    let squared_distance = if layer >= 5 { 7.0 } else { 0.0 } + 1.0 + layer as f64 * 12.0 / 7.0;
+    BlockLoss { layer, relative_error: per_token * 0.8, per_token, squared_distance }
 }
 
 fn class(class: &str, parameters: u64, before: u64, after: u64) -> ClassSize {

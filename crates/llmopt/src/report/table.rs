@@ -1,12 +1,12 @@
 //! The report on a terminal.
 
-use super::figures::{facts, figures};
+use super::figures::{added, facts, figures};
 use super::{gates, numbers};
 use crate::print::{self, Table};
 use llmopt_pipeline::Evaluation;
 use std::fmt::Write;
 
-/// What was measured, the metrics, the layers that do the damage, and the gates.
+/// What was measured, the metrics, the blocks that do the damage, and the gates.
 pub(crate) fn table(evaluation: &Evaluation) -> String {
     let mut text = print::facts(&facts(evaluation));
     let _ = write!(text, "\n{}", metrics(evaluation));
@@ -35,23 +35,23 @@ fn metrics(evaluation: &Evaluation) -> Table {
     table
 }
 
-/// The layers after which the hidden state's error has grown most, in the order of layers.
+/// The blocks that add most to the last hidden state's error, in the order of layers.
 fn layers(evaluation: &Evaluation) -> Table {
     let blocks = &evaluation.blocks;
-    let before = |place: usize| place.checked_sub(1).map_or(0.0, |before| blocks[before].per_token);
-    let growth = |place: &usize| blocks[*place].per_token - before(*place);
+    let added = added(blocks);
     let mut worst: Vec<usize> = (0..blocks.len()).collect();
-    worst.sort_by(|a, b| growth(b).total_cmp(&growth(a)));
+    worst.sort_by(|&a, &b| added[b].total_cmp(&added[a]));
     worst.truncate(LAYERS);
     worst.extend(blocks.len().checked_sub(1));
     worst.sort_unstable();
     worst.dedup();
-    let mut table = Table::new(&["after layer", ">error of hidden state", ">grown by"]);
+    let mut table =
+        Table::new(&["after block", ">error of hidden state", ">added to the last error"]);
     for place in worst {
         table.row([
             blocks[place].layer.to_string(),
             numbers::share(blocks[place].per_token),
-            numbers::share(growth(&place)),
+            numbers::share(added[place]),
         ]);
     }
     table
@@ -67,7 +67,7 @@ fn outcomes(evaluation: &Evaluation) -> Table {
     table
 }
 
-/// As many as one takes in at a glance; the last layer comes on top.
+/// As many as one takes in at a glance; the last block comes on top.
 const LAYERS: usize = 5;
 
 #[cfg(test)]

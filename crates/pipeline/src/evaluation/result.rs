@@ -88,6 +88,9 @@ pub struct BlockLoss {
     pub relative_error: f64,
     /// The same of each token, root mean square over tokens.
     pub per_token: f64,
+    /// `|x - x_reference|^2` of a token, the mean over tokens: what a block adds to it stays in the
+    /// stream of hidden states, however long these become.
+    pub squared_distance: f64,
 }
 
 impl Evaluation {

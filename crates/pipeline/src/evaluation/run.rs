@@ -99,6 +99,7 @@ fn block_loss((layer, error): (usize, &BlockError)) -> BlockLoss {
         layer,
         relative_error: error.relative().sqrt(),
         per_token: error.per_token().sqrt(),
+        squared_distance: error.squared_distance(),
     }
 }
 

@@ -19,8 +19,8 @@ impl Axis {
 
     /// A vertical axis for values up to `most`, and down to `least` where that is below zero.
     pub(super) fn upward(least: f64, most: f64, top: f64, bottom: f64) -> Self {
-        let step = step(most - least.min(0.0));
-        let low = (least.min(0.0) / step).floor() * step;
+        let low = least.min(0.0);
+        let step = step(most - low);
         let high = ((most / step).ceil() * step).max(step);
         Self { low, high, start: bottom, end: top }
     }
@@ -84,7 +84,8 @@ mod tests {
         };
         check(0.0, 1.0, &[0.0, 0.5, 1.0]);
         check(0.0, 0.037, &[0.0, 0.01, 0.02, 0.03, 0.04]);
-        check(-0.5, 3.0, &[-1.0, 0.0, 1.0, 2.0, 3.0]);
+        check(-0.5, 3.0, &[0.0, 1.0, 2.0, 3.0]);
+        check(-1.5, 3.0, &[0.0, 2.0, 4.0]);
         check(0.0, 0.0, &[0.0, 0.5, 1.0]);
     }
 

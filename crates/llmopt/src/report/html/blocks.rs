@@ -3,48 +3,41 @@
 use super::axis::{Axis, every, percent_tick};
 use super::svg::{Anchor, Svg};
 use super::{figure, table};
+use crate::report::figures::{added, worst};
 use crate::report::numbers::share;
 use llmopt_pipeline::BlockLoss;
 use std::fmt::Write;
 
 pub(super) fn section(body: &mut String, blocks: &[BlockLoss]) {
     let Some(last) = blocks.last() else { return };
-    let growth = growth(blocks);
-    let most = (0..blocks.len()).max_by(|&a, &b| growth[a].total_cmp(&growth[b])).unwrap_or(0);
+    let added = added(blocks);
+    let most = worst(&added);
     let _ = writeln!(body, "<section>\n<h2>Which block does the damage</h2>");
-    let caption = format!(
-        "The hidden state is {} off after the last block. Block {} adds most: {}.",
-        share(last.per_token),
-        blocks[most].layer,
-        share(growth[most])
-    );
+    let label = "What each block adds to the squared error of the last hidden state";
+    let caption = format!("Block {} adds most: {}.", blocks[most].layer, share(added[most]));
+    figure(body, &columns(blocks, &added, label, Some(most)), &caption);
     let errors: Vec<f64> = blocks.iter().map(|block| block.per_token).collect();
     let label = "Relative error of the hidden state after each block";
+    let caption =
+        format!("The hidden state is {} off after the last block.", share(last.per_token));
     figure(body, &columns(blocks, &errors, label, None), &caption);
-    let label = "How much each block adds to the error";
-    figure(body, &columns(blocks, &growth, label, Some(most)), "");
     let _ = writeln!(body, "<details><summary>All blocks</summary>");
     let headings = ["block", "error, token by token", "error, all tokens together", "added"];
-    let rows = blocks.iter().zip(&growth).map(|(block, &growth)| {
+    let rows = blocks.iter().zip(&added).map(|(block, &added)| {
         vec![
             block.layer.to_string(),
             share(block.per_token),
             share(block.relative_error),
-            share(growth),
+            share(added),
         ]
     });
     table(body, &headings, rows);
     let _ = writeln!(
         body,
         "<p class=\"aside\">Token by token is the root mean square over tokens; all together, tokens \
-         with massive activations, such as the first of a window, decide.</p>\n</details>\n</section>"
+         with massive activations, such as the first of a window, decide. A block that makes up for \
+         errors before it adds less than nothing.</p>\n</details>\n</section>"
     );
-}
-
-/// What each block adds to the error that it was given.
-fn growth(blocks: &[BlockLoss]) -> Vec<f64> {
-    let before = std::iter::once(0.0).chain(blocks.iter().map(|block| block.per_token));
-    blocks.iter().zip(before).map(|(block, before)| block.per_token - before).collect()
 }
 
 fn columns(blocks: &[BlockLoss], values: &[f64], label: &str, marked: Option<usize>) -> String {
@@ -102,10 +95,8 @@ mod tests {
     fn the_block_that_adds_most_is_named() {
         let mut body = String::new();
         section(&mut body, &sample::comparison().blocks);
-        assert!(
-            body.contains("5.9 % off after the last block. Block 5 adds most: 2.4 %."),
-            "{body}"
-        );
+        assert!(body.contains("Block 5 adds most: 43.6 %."), "{body}");
+        assert!(body.contains("The hidden state is 5.9 % off after the last block."), "{body}");
         assert_eq!(body.matches("bar marked").count(), 1);
         assert_eq!(body.matches("class=\"bar\"").count(), 15);
     }
