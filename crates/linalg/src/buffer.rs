@@ -17,10 +17,15 @@ impl Buffer {
     /// So many lines of zeros, which the system hands out as they are touched.
     pub(crate) fn zeroed(lines: usize) -> Self {
         let length = lines.checked_mul(16).expect("a matrix fits the address space");
-        let words = vec![0u32; length + 15];
+        let words = vec![0u32; length + SPARE];
         // On a target that cannot tell, unaligned lines are only slower.
-        let start = words.as_ptr().align_offset(size_of::<Line>()).min(15);
+        let start = words.as_ptr().align_offset(size_of::<Line>()).min(SPARE);
         Self { words, start, length }
+    }
+
+    /// The memory that so many lines take.
+    pub(crate) fn bytes(lines: usize) -> usize {
+        lines.saturating_mul(size_of::<Line>()).saturating_add(SPARE * size_of::<u32>())
     }
 
     pub(crate) fn lines(&self) -> &[Line] {
@@ -31,6 +36,9 @@ impl Buffer {
         self.words[self.start..][..self.length].as_chunks_mut().0
     }
 }
+
+/// Words for the way to the next cache line.
+const SPARE: usize = 15;
 
 /// The same memory as f32.
 pub(crate) fn as_f32(words: &[u32]) -> &[f32] {

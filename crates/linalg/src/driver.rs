@@ -84,8 +84,12 @@ pub(crate) fn multiply<M: Micro>(
 
 /// Bytes of packed inputs.
 pub(crate) fn scratch_bytes<M: Micro>(lines: usize, rows: usize) -> usize {
+    Buffer::bytes(packed_lines::<M>(lines, rows))
+}
+
+fn packed_lines<M: Micro>(lines: usize, rows: usize) -> usize {
     let strips = rows.min(M::BLOCK_ROWS).div_ceil(M::ROWS);
-    (strips * lines * M::ROWS * M::WORDS).div_ceil(16) * size_of::<Line>()
+    (strips * lines * M::ROWS * M::WORDS).div_ceil(16)
 }
 
 fn block<M: Micro>(
@@ -113,7 +117,7 @@ fn block<M: Micro>(
 fn packed_inputs<M: Micro>(micro: M, inputs: &[f32], columns: usize, lines: usize) -> Buffer {
     let strip = lines * M::ROWS * M::WORDS;
     let rows = inputs.len() / columns;
-    let mut buffer = Buffer::zeroed(scratch_bytes::<M>(lines, rows) / size_of::<Line>());
+    let mut buffer = Buffer::zeroed(packed_lines::<M>(lines, rows));
     let strips = buffer.lines_mut().as_flattened_mut().chunks_exact_mut(strip);
     for (inputs, words) in inputs.chunks(M::ROWS * columns).zip(strips) {
         micro.pack(inputs, columns, words);

@@ -1,5 +1,6 @@
 //! The product that callers see.
 
+use crate::buffer::Buffer;
 use crate::choice::{KernelChoice, Precision, Unavailable};
 use crate::kernels::{Entry, KERNELS, Product};
 use crate::packed::Packed;
@@ -60,7 +61,7 @@ impl Gemm {
     /// The memory that [`Gemm::pack`] takes.
     pub fn packed_bytes(&self, rows: usize, columns: usize) -> usize {
         let lines = self.product.layout().lines(columns);
-        lines.saturating_mul(rows.div_ceil(Packed::BAND_STEP)).saturating_mul(64)
+        Buffer::bytes(lines.saturating_mul(rows.div_ceil(Packed::BAND_STEP)))
     }
 
     /// The most memory that one call of [`Gemm::multiply`] takes beyond its arguments.

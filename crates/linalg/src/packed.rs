@@ -60,7 +60,7 @@ impl Packed {
 
     /// The memory held.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.buffer.lines())
+        Buffer::bytes(self.buffer.lines().len())
     }
 
     /// The matrix cut into bands of `rows_per_band` rows, a multiple of [`Packed::BAND_STEP`], to be

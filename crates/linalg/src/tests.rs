@@ -139,6 +139,25 @@ fn neither_other_rows_nor_the_range_change_a_bit() {
     }
 }
 
+/// Products of bf16 are exact in f32, so that it makes no difference whether they are added at once.
+#[test]
+fn vectors_of_bf16_have_the_bits_of_the_portable_kernel() {
+    let (m, rows, columns) = (19, 50, 333);
+    let (inputs, weights) = (random(m * columns, 9), random(rows * columns, 10));
+    let product = |gemm: Gemm| {
+        let mut out = vec![0.0; m * rows];
+        gemm.multiply(&inputs, &packed(gemm, &weights, rows, columns), 0..rows, &mut out);
+        out
+    };
+    let named = |name: &str| kernels().find(|gemm| gemm.name() == name);
+    let Some(portable) = named("bf16 portable") else { unreachable!("every machine has it") };
+    for name in ["bf16 avx2", "bf16 avx512"] {
+        if let Some(gemm) = named(name) {
+            assert_eq!(product(gemm), product(portable), "{name}");
+        }
+    }
+}
+
 #[test]
 fn nan_and_infinity_come_through_and_stay_in_their_rows() {
     for gemm in kernels() {

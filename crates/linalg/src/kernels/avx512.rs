@@ -76,7 +76,7 @@ fn tile<const COLUMNS: usize, const R: usize, const P: usize>(
     weights: Panels<'_>,
     out: Tile<'_>,
 ) {
-    super::assert_fits(inputs.len(), ROWS * COLUMNS, weights, &out, (R, P));
+    super::assert_fits(inputs.len(), ROWS * COLUMNS, weights, &out, (R.min(out.rows), P));
     let mut sums = [[_mm512_setzero_ps(); P]; R];
     for r in 0..R {
         for p in 0..P {

@@ -66,7 +66,7 @@ impl Micro for Avx512Bf16 {
 #[expect(clippy::needless_range_loop, reason = "closures of iterators would not be inlined")]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn tile<const R: usize, const P: usize>(inputs: &[u32], weights: Panels<'_>, out: Tile<'_>) {
-    super::assert_fits(inputs.len(), ROWS, weights, &out, (R, P));
+    super::assert_fits(inputs.len(), ROWS, weights, &out, (R.min(out.rows), P));
     let mut sums = [[_mm512_setzero_ps(); P]; R];
     for r in 0..R {
         for p in 0..P {

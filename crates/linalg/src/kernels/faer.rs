@@ -14,7 +14,7 @@ impl Product for Faer {
         Layout::Rows
     }
 
-    /// Measured: blocks of both matrices, whatever their sizes.
+    /// A buffer that the library keeps for each thread, whatever the sizes (measured, 0.24.4).
     fn scratch_bytes(&self, _: usize, _: usize) -> usize {
         4 << 20
     }
