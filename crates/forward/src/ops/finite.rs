@@ -20,9 +20,19 @@ impl Kernel for Finite<'_> {
 
     #[inline(always)]
     fn run(self) -> bool {
-        let magnitudes = self.0.iter().map(|x| x.to_bits() & 0x7fff_ffff);
-        magnitudes.fold(0, u32::max) < f32::INFINITY.to_bits()
+        largest_magnitude(self.0) < f32::INFINITY.to_bits()
     }
+}
+
+/// The bits of the largest magnitude: as integers, magnitudes have the same order, and NaN is above
+/// all. A loop, for an iterator's fold would not be inlined.
+#[inline(always)]
+pub(super) fn largest_magnitude(values: &[f32]) -> u32 {
+    let mut largest = 0;
+    for x in values {
+        largest = largest.max(x.to_bits() & 0x7fff_ffff);
+    }
+    largest
 }
 
 const ROWS_PER_PART: usize = 256;

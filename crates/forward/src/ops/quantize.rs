@@ -1,5 +1,6 @@
 //! Activations as an integer or fp8 kernel of a runtime sees them.
 
+use crate::ops::finite::largest_magnitude;
 use llmopt_scheme::Activations;
 use llmopt_tensor::simd::{Kernel, dispatch};
 use llmopt_tensor::{round_half_even, rounded_to_e4m3};
@@ -66,10 +67,7 @@ impl Kernel for Fp8<'_> {
 
 #[inline(always)]
 fn scale(x: &[f32], half_range: f32) -> f32 {
-    // As integers, magnitudes have the same order, and NaN is above all.
-    let magnitude = |x: &f32| x.to_bits() & 0x7fff_ffff;
-    let most = x.iter().map(magnitude).fold(0, u32::max);
-    let scale = f32::from_bits(most) / half_range;
+    let scale = f32::from_bits(largest_magnitude(x)) / half_range;
     if scale == 0.0 { f32::EPSILON } else { scale }
 }
 
