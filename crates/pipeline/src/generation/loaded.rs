@@ -66,7 +66,12 @@ fn needed(
     let head = gemm.packed_bytes(program.vocabulary, program.hidden) as u64;
     let room = |prompt: &Prompt| (prompt.tokens.len() + tokens).next_multiple_of(State::STEP);
     let kept: usize = prompts.iter().map(room).sum();
-    let batch = Batch::of_lengths(prompts.iter().map(|prompt| prompt.tokens.len()));
+    // A sequence that outgrows short rotary factors is run again from its first token.
+    let outgrown = |prompt: &Prompt| {
+        State::outgrown(program, prompt.tokens.len(), prompt.tokens.len() + tokens)
+    };
+    let longest = |prompt: &Prompt| prompt.tokens.len() + if outgrown(prompt) { tokens } else { 0 };
+    let batch = Batch::of_lengths(prompts.iter().map(longest));
     let step = phases()
         .map(|phase| engine.working_bytes(program, phase, &batch, threads))
         .try_fold(0, |most, bytes| bytes.map(|bytes| bytes.max(most)));
@@ -83,13 +88,14 @@ fn needed(
 pub(super) struct Speaker<'a> {
     loaded: &'a Loaded<'a>,
     state: State,
-    lengths: Vec<usize>,
+    /// All tokens of every sequence.
+    said: Vec<Vec<u32>>,
 }
 
 impl<'a> Speaker<'a> {
     pub(super) fn new(loaded: &'a Loaded<'a>, sequences: usize) -> Self {
         let state = State::new(loaded.variant.program(), sequences);
-        Self { loaded, state, lengths: vec![0; sequences] }
+        Self { loaded, state, said: vec![Vec::new(); sequences] }
     }
 
     /// Appends tokens to each sequence and returns the logits after the last of them; `None` for a
@@ -99,20 +105,23 @@ impl<'a> Speaker<'a> {
         tokens: &[Vec<u32>],
     ) -> Result<Vec<Option<Vec<f32>>>, Error> {
         let program = self.loaded.variant.program();
-        let sequences = tokens.iter().zip(&self.lengths);
-        let sequences =
-            sequences.map(|(tokens, &start)| Sequence { length: tokens.len(), start }).collect();
-        let batch = Batch::new(sequences);
-        let hidden = self.run(tokens, &batch)?;
-        let mut last = Vec::new();
-        let mut end = 0;
-        for (tokens, length) in tokens.iter().zip(&mut self.lengths) {
-            end += tokens.len();
-            *length += tokens.len();
-            if !tokens.is_empty() {
-                last.extend_from_slice(hidden.row(end - 1));
-            }
-        }
+        let outgrown = |(said, new): (&Vec<u32>, &Vec<u32>)| {
+            State::outgrown(program, said.len(), said.len() + new.len())
+        };
+        let starts_again = self.said.iter().zip(tokens).any(outgrown);
+        self.said.iter_mut().zip(tokens).for_each(|(said, new)| said.extend(new));
+        let hidden = if starts_again {
+            // What is kept was rotated for shorter sequences.
+            self.state = State::new(program, tokens.len());
+            let goes_on = self.said.iter().zip(tokens).map(|(said, new)| match new.is_empty() {
+                true => Vec::new(),
+                false => said.clone(),
+            });
+            self.run(&goes_on.collect::<Vec<_>>())?
+        } else {
+            self.run(tokens)?
+        };
+        let last: Vec<f32> = hidden.into_iter().flatten().collect();
         let Loaded { variant, engine, head, .. } = self.loaded;
         let logits = engine.logits(program, &last, head).map_err(|error| variant.failed(error))?;
         let mut rows = 0..logits.rows();
@@ -122,8 +131,13 @@ impl<'a> Speaker<'a> {
         Ok(tokens.iter().map(row).collect())
     }
 
-    /// The hidden states of the new tokens, after the last norm.
-    fn run(&mut self, tokens: &[Vec<u32>], batch: &Batch) -> Result<Matrix, Error> {
+    /// The hidden states of the last token of every sequence that has new ones, after the last norm.
+    fn run(&mut self, tokens: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, Error> {
+        let starts = (0..tokens.len()).map(|number| self.state.tokens(number));
+        let sequences = tokens.iter().zip(starts);
+        let sequence =
+            |(tokens, start): (&Vec<u32>, usize)| Sequence { length: tokens.len(), start };
+        let batch = &Batch::new(sequences.map(sequence).collect());
         let Loaded { variant, engine, blocks, norm, .. } = self.loaded;
         let program = variant.program();
         let mut taps = Taps::new(variant.embedded(tokens.iter().flatten().copied())?);
@@ -136,6 +150,12 @@ impl<'a> Speaker<'a> {
         }
         let run = engine.run(program, &program.head.norm, norm, batch, &mut taps, None);
         run.map_err(|error| variant.failed(error))?;
-        Ok(taps.take(Program::HIDDEN).unwrap_or_else(|| Matrix::zeros(0, program.hidden)))
+        let hidden = taps.take(Program::HIDDEN).unwrap_or_else(|| Matrix::zeros(0, program.hidden));
+        let ends = tokens.iter().scan(0, |end, tokens| {
+            *end += tokens.len();
+            Some((*end, tokens.is_empty()))
+        });
+        let ends = ends.filter(|(_, is_empty)| !is_empty);
+        Ok(ends.map(|(end, _)| hidden.row(end - 1).to_vec()).collect())
     }
 }

@@ -97,6 +97,7 @@ impl Sizes {
         let gemm = engine.gemm();
         let slice = |program: &Program| gemm.packed_bytes(SLICE_ROWS, program.hidden) as u64;
         let reading = threads as u64 * programs().map(widest_band).max().unwrap_or(0);
+        let head = |program: &Program| working_bytes(engine, program, rows, threads);
         let largest = |variant| largest_phase(variant, batches, engine, threads);
         let phases = variants.iter().map(largest).collect::<Result<Vec<u64>, _>>()?;
         let largest = phases.into_iter().max().unwrap_or(0);
@@ -106,7 +107,7 @@ impl Sizes {
             slot: widest * rows as u64,
             phase: reading + largest,
             head_slice: programs().map(slice).sum(),
-            head_rest: reading + programs().map(|p| working_bytes(p, rows)).sum::<u64>(),
+            head_rest: reading + programs().map(head).sum::<u64>(),
             slices: programs().map(|p| slices(p.vocabulary).count()).max().unwrap_or(0),
         })
     }

@@ -8,7 +8,7 @@ use super::{Judge, Reading};
 use crate::Error;
 use crate::variant::ROW_STEP;
 use llmopt_arch::Program;
-use llmopt_forward::{Linear, Matrix};
+use llmopt_forward::{Engine, Linear, Matrix};
 use std::ops::Range;
 
 impl Reading<'_> {
@@ -67,8 +67,9 @@ impl Reading<'_> {
                     logits
                         .push(found.map_err(|error| self.variants[stream.leader()].failed(error))?);
                 }
-                let logits: Vec<&Matrix> = logits.iter().collect();
-                judge.logits(batch, slice.start, &self.by_variant(streams, &logits))?;
+                let shown: Vec<&Matrix> = logits.iter().collect();
+                judge.logits(batch, slice.start, &self.by_variant(streams, &shown))?;
+                logits.into_iter().for_each(|logits| self.engine.recycle(logits));
             }
         }
         Ok(())
@@ -105,6 +106,12 @@ pub(super) fn slices(vocabulary: usize) -> impl Iterator<Item = Range<usize>> {
 pub(super) const SLICE_ROWS: usize = 8 * ROW_STEP;
 
 /// Bytes that the head takes beside its weights: rows asked for, and logits of a slice.
-pub(super) fn working_bytes(program: &Program, rows: usize) -> u64 {
-    (rows * (program.hidden + SLICE_ROWS) * size_of::<f32>()) as u64
+pub(super) fn working_bytes(
+    engine: &Engine,
+    program: &Program,
+    rows: usize,
+    threads: usize,
+) -> u64 {
+    let asked = (rows * program.hidden * size_of::<f32>()) as u64;
+    asked + engine.logits_bytes(program, rows, SLICE_ROWS, threads)
 }

@@ -123,6 +123,8 @@ impl Reading<'_> {
                 .map_err(|error| leader.failed(error))?;
             stream.store.put(batch, taps)?;
         }
+        // What the engine keeps for the next batch must not lie beside the next phase's weights.
+        self.engine.release();
         self.events.advanced(leader.stored_bytes(phase), &phase.name);
         Ok(())
     }
