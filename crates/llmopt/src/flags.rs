@@ -122,8 +122,7 @@ pub(crate) struct Quantize {
     pub(crate) voice: VoiceFlags,
 }
 
-/// Measure what an artifact lost: perplexity, divergence from the original, accuracy; and hold it to
-/// gates
+/// Measure what an artifact lost against the original, and hold it to gates
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     /// Artifact or any other model: a Hugging Face folder
