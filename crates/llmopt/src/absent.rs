@@ -78,7 +78,7 @@ pub(crate) const FORMATS: &[Planned] =
     &[Planned { names: &["gptq", "awq", "gguf", "mlx"], why: "it is not implemented" }];
 
 const COMMANDS: &[(&str, &str)] =
-    &[("prune", THERE_ARE), ("calibrate", THERE_ARE), ("generate", THERE_ARE), ("run", THERE_ARE)];
+    &[("prune", THERE_ARE), ("calibrate", THERE_ARE), ("run", THERE_ARE)];
 
 const OPTIONS: &[(&str, &str)] = &[
     ("--calibrate", DATA_FREE),

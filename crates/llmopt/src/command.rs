@@ -2,6 +2,7 @@
 
 mod completions;
 mod eval;
+mod generate;
 mod inspect;
 mod quantize;
 mod verify;
@@ -15,6 +16,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Quantize(flags) => quantize::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
+        Command::Generate(flags) => generate::run(&flags),
         Command::Verify(flags) => verify::run(&flags),
         Command::Completions(flags) => completions::run(&flags),
     }

@@ -8,7 +8,7 @@ use crate::units;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use llmopt_pipeline::{Gate, GateError};
+use llmopt_pipeline::{Date, Gate, GateError, Precision};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -26,6 +26,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     Quantize(Box<Quantize>),
     Eval(Box<Eval>),
+    Generate(Generate),
     Verify(Verify),
     Completions(Completions),
 }
@@ -180,6 +181,49 @@ pub(crate) struct Eval {
     pub(crate) voice: VoiceFlags,
 }
 
+/// Let a model go on from prompts, to see with your own eyes that it still speaks
+#[derive(Debug, Args)]
+pub(crate) struct Generate {
+    /// Artifact or any other model: a Hugging Face folder
+    pub(crate) model: PathBuf,
+    /// Text to go on from; several go through the model together
+    #[arg(required = true, value_name = "PROMPT")]
+    pub(crate) prompts: Vec<String>,
+    /// Take each prompt as the message of a user, in the folder's chat template
+    #[arg(long, help_heading = SPOKEN)]
+    pub(crate) chat: bool,
+    /// Tokens to generate at most
+    #[arg(long, value_name = "N", value_parser = tokens, default_value = "64", help_heading = SPOKEN)]
+    pub(crate) tokens: usize,
+    /// 0 takes the likeliest token each time; above, tokens are drawn
+    #[arg(long, value_name = "T", value_parser = temperature, default_value = "0", help_heading = SPOKEN)]
+    pub(crate) temperature: f64,
+    /// What decides the draws
+    #[arg(long, value_name = "N", default_value = "0", help_heading = SPOKEN)]
+    pub(crate) seed: u64,
+    /// The day that a chat template may ask for, such as 2026-01-31
+    #[arg(long, value_name = "DAY", requires = "chat", help_heading = SPOKEN)]
+    pub(crate) date: Option<Date>,
+
+    /// What the inputs of products are rounded to; sums are always in f32
+    #[arg(long, value_name = "D", default_value = "f32", help_heading = RUN)]
+    pub(crate) dtype: EvalDtype,
+    /// What computes the products
+    #[arg(long, value_name = "K", value_parser = Listed(KERNELS), default_value = "auto", help_heading = RUN)]
+    pub(crate) kernel: String,
+    /// Hard bound on resident memory, such as 8GiB or 500MB; the whole model must fit [default: 80 %
+    /// of what is available, or 2GiB where that is unknown]
+    #[arg(long, value_name = "SIZE", value_parser = units::size, help_heading = RUN)]
+    pub(crate) memory: Option<u64>,
+    /// Worker threads; no token depends on them [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = RUN)]
+    pub(crate) threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) quiet: Quiet,
+    #[command(flatten)]
+    pub(crate) voice: VoiceFlags,
+}
+
 /// Check an artifact: hashes, that no tensor is lost, and the rules of the runtimes
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
@@ -256,6 +300,16 @@ pub(crate) enum EvalDtype {
     Bf16,
 }
 
+impl EvalDtype {
+    /// As the library calls it.
+    pub(crate) fn precision(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
 /// The value of `--group-size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
@@ -270,6 +324,7 @@ impl Command {
             Self::Inspect(flags) => flags.voice.voice(false),
             Self::Quantize(flags) => flags.voice.voice(flags.quiet.quiet),
             Self::Eval(flags) => flags.voice.voice(flags.quiet.quiet),
+            Self::Generate(flags) => flags.voice.voice(flags.quiet.quiet),
             Self::Verify(flags) => flags.voice.voice(flags.quiet.quiet),
             Self::Completions(_) => Voice::default(),
         }
@@ -309,6 +364,11 @@ fn tokens(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("expected a number from 1 to {MOST_TOKENS}"))
 }
 
+fn temperature(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=MOST_HEAT).contains(number));
+    number.ok_or_else(|| format!("expected a number from 0 to {MOST_HEAT}"))
+}
+
 fn positive(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
     number.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
@@ -345,10 +405,13 @@ pub(crate) const RUNTIMES: &[&str] = &["transformers", "vllm", "sglang", "llama.
 
 /// No machine has more processors, and no cluster more devices that share a matrix.
 const MOST: usize = 1024;
+/// Beyond it, what is drawn is noise.
+const MOST_HEAT: f64 = 100.0;
 /// No text has more windows, and no window more tokens.
 const MOST_TOKENS: usize = 1 << 32;
 
 const SCHEME: &str = "What is quantized, and how";
 const ARTIFACT: &str = "The artifact";
 const MEASURED: &str = "What is measured";
+const SPOKEN: &str = "What is generated";
 const RUN: &str = "The run";

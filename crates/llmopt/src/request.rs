@@ -4,8 +4,8 @@ use crate::absent;
 use crate::failure::Refusal;
 use crate::flags::{self, Group, Quantize};
 use llmopt_pipeline::{
-    DenseDtype, Format, GroupSize, Method, Recipe, Resources, Runtime, Scheme, Target,
-    available_memory,
+    DenseDtype, Format, GroupSize, KernelChoice, Method, Recipe, Resources, Runtime, Scheme,
+    Target, available_memory,
 };
 use std::path::Path;
 
@@ -147,6 +147,11 @@ const ALL_RUNTIMES: [Runtime; 5] =
     [Runtime::Transformers, Runtime::Vllm, Runtime::Sglang, Runtime::LlamaCpp, Runtime::Mlx];
 
 const UNKNOWN_MEMORY: u64 = 2 << 30;
+
+/// The kernel of this name.
+pub(crate) fn kernel(name: &str) -> Result<KernelChoice, Refusal> {
+    name.parse().map_err(|_| absent::value("--kernel", name, flags::KERNELS, &[]))
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,14 +2,13 @@
 
 mod plan;
 
-use crate::absent;
 use crate::failure::{Failure, Refusal};
-use crate::flags::{self, Bos, Eval, EvalDtype};
+use crate::flags::{Bos, Eval};
 use crate::print;
 use crate::progress::Progress;
 use crate::report::{self, ReportFile};
 use crate::{request, signal};
-use llmopt_pipeline::{Error, EvaluationRequest, KernelChoice, Precision, write_file};
+use llmopt_pipeline::{Error, EvaluationRequest, write_file};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,19 +50,12 @@ fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
         samples: flags.samples,
         bos: flags.bos == Bos::Window,
         date: None,
-        precision: match flags.dtype {
-            EvalDtype::F32 => Precision::F32,
-            EvalDtype::Bf16 => Precision::Bf16,
-        },
-        kernel: kernel(&flags.kernel)?,
+        precision: flags.dtype.precision(),
+        kernel: request::kernel(&flags.kernel)?,
         gates: flags.gate.clone(),
         logits: flags.logits.clone(),
         scratch: flags.scratch.clone().unwrap_or_else(|| Path::new(".").to_owned()),
     })
-}
-
-fn kernel(name: &str) -> Result<KernelChoice, Refusal> {
-    name.parse().map_err(|_| absent::value("--kernel", name, flags::KERNELS, &[]))
 }
 
 fn reports(flags: &Eval) -> Result<Vec<ReportFile>, Refusal> {
@@ -73,8 +65,9 @@ fn reports(flags: &Eval) -> Result<Vec<ReportFile>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::{Command, Flags};
+    use crate::flags::{self, Command, Flags};
     use clap::Parser;
+    use llmopt_pipeline::{KernelChoice, Precision};
 
     fn asked(flags: &str) -> Eval {
         let args = ["llmopt", "eval", "model"].into_iter().chain(flags.split_whitespace());
@@ -104,7 +97,7 @@ mod tests {
     #[test]
     fn every_kernel_that_there_is_can_be_chosen() {
         assert!(KernelChoice::names().eq(flags::KERNELS.iter().copied()));
-        let refused = kernel("mkl").expect_err("no such kernel");
+        let refused = request::kernel("mkl").expect_err("no such kernel");
         assert_eq!(refused.message, "there is no `--kernel mkl`");
     }
 }

@@ -1,0 +1,33 @@
+//! `llmopt generate`: prompts, and how the model goes on.
+
+use crate::failure::Failure;
+use crate::flags::Generate;
+use crate::progress::Progress;
+use crate::{print, request, signal};
+use llmopt_pipeline::{Generated, GenerationRequest};
+use std::sync::Arc;
+
+pub(super) fn run(flags: &Generate) -> Result<(), Failure> {
+    let voice = flags.voice.voice(flags.quiet.quiet);
+    let request = GenerationRequest {
+        model: flags.model.clone(),
+        prompts: flags.prompts.clone(),
+        chat: flags.chat,
+        tokens: flags.tokens,
+        temperature: flags.temperature,
+        seed: flags.seed,
+        date: flags.date,
+        precision: flags.dtype.precision(),
+        kernel: request::kernel(&flags.kernel)?,
+    };
+    signal::watch(&Arc::new(Progress::new(voice)), "stopping");
+    let resources = request::resources(flags.memory, flags.threads);
+    let generated = llmopt_pipeline::generate(&request, resources, &signal::CANCEL)?;
+    if voice.json { print::json(&generated) } else { print::data(&told(&generated)) }
+}
+
+/// Each prompt and what followed it, an empty line between two.
+fn told(generated: &[Generated]) -> String {
+    let one = |generated: &Generated| format!("{}{}\n", generated.prompt, generated.text);
+    generated.iter().map(one).collect::<Vec<_>>().join("\n")
+}
