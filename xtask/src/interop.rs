@@ -2,11 +2,12 @@
 //!
 //! The program is asked for an artifact and for its dense twin; `xtask/interop/load.py` loads both and
 //! compares them. Where Transformers cannot load what a scheme makes of a family, the program must
-//! refuse to make it. Chat templates, tokenizers and logits are held against it too.
+//! refuse to make it. Chat templates, tokenizers, logits and generated tokens are held against it too.
 
 mod cases;
 mod environment;
 mod logits;
+mod speech;
 mod templates;
 
 use crate::options::Options;
@@ -29,17 +30,22 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
     }
     fs::create_dir_all(&place)?;
     let mut tally = Tally::default();
-    if only.as_deref().is_none_or(|text| templates::NAME.contains(text)) {
+    let wanted = |name: &str| only.as_deref().is_none_or(|text| name.contains(text));
+    if wanted(templates::NAME) {
         templates::run(&python, &place, &mut tally)?;
     }
-    let program = release_binary()?;
-    if only.as_deref().is_none_or(|text| logits::NAME.contains(text)) {
-        logits::run(&python, &program, &place, &mut tally)?;
-    }
-    let chosen = |case: &Case| only.as_deref().is_none_or(|text| case.name().contains(text));
-    let cases: Vec<Case> = cases::all()?.into_iter().filter(chosen).collect();
-    if !cases.is_empty() {
-        artifacts(&python, &program, &place, &cases, &mut tally)?;
+    let cases: Vec<Case> = cases::all()?.into_iter().filter(|case| wanted(&case.name())).collect();
+    if wanted(logits::NAME) || wanted(speech::NAME) || !cases.is_empty() {
+        let program = release_binary()?;
+        if wanted(logits::NAME) {
+            logits::run(&python, &program, &place, &mut tally)?;
+        }
+        if wanted(speech::NAME) {
+            speech::run(&python, &program, &place, &mut tally)?;
+        }
+        if !cases.is_empty() {
+            artifacts(&python, &program, &place, &cases, &mut tally)?;
+        }
     }
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
     ensure!(tally.failed == 0 && tally.passed > 0, "Transformers and the program disagree");

@@ -98,7 +98,7 @@ fn more_bits_lose_less_and_quantized_activations_more() {
     let kld = |scheme| {
         let (_folder, artifact) = quantized(scheme);
         let found = run(&request(&artifact, Some(&original)), AMPLE).expect("a run");
-        assert_eq!(found.blocks.len(), 2);
+        assert_eq!(found.blocks.len(), 4);
         assert!(found.tensors.iter().all(|tensor| tensor.relative_error.is_some()));
         found.comparison.expect("a comparison").kld.mean.value
     };

@@ -9,6 +9,7 @@ mod determinism;
 mod dir;
 mod eval;
 mod flags;
+mod generate;
 mod inspect;
 mod memory;
 mod quantize;
