@@ -29,7 +29,9 @@ MARGIN = 1e-3
 def load(folder):
     wrapper = "vision_config" in json.loads((folder / "config.json").read_text())
     kind = AutoModelForImageTextToText if wrapper else AutoModelForCausalLM
-    model, info = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    # Fused attention leaves out caps on scores; the eager one is the definition.
+    how = dict(dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    model, info = kind.from_pretrained(folder, **how)
     problems = {what: sorted(map(str, keys))[:4] for what, keys in info.items() if keys}
     assert not problems, problems
     return model.eval()

@@ -44,11 +44,11 @@ const fn entry(
 }
 
 pub(crate) static KERNELS: &[Entry] = &[
-    entry(Precision::F32, KernelChoice::Faer, "f32 faer", || Ok(&faer::Faer)),
     #[cfg(target_arch = "x86_64")]
     entry(Precision::F32, KernelChoice::Avx512, "f32 avx512", avx512::find_f32),
     #[cfg(target_arch = "x86_64")]
     entry(Precision::F32, KernelChoice::Avx2, "f32 avx2", avx2::find_f32),
+    entry(Precision::F32, KernelChoice::Faer, "f32 faer", || Ok(&faer::Faer)),
     entry(Precision::F32, KernelChoice::Portable, "f32 portable", || Ok(&portable::F32)),
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     entry(Precision::Bf16, KernelChoice::Amx, "bf16 amx", amx::find),
