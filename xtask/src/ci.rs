@@ -8,7 +8,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Crates whose loops the optimizer rewrites: their tests run optimized as well.
-const KERNELS: [&str; 4] = ["llmopt-tensor", "llmopt-scheme", "llmopt-codec", "llmopt-quant"];
+const KERNELS: [&str; 6] = [
+    "llmopt-tensor",
+    "llmopt-linalg",
+    "llmopt-scheme",
+    "llmopt-codec",
+    "llmopt-quant",
+    "llmopt-eval",
+];
 
 /// Long enough to meet every mutation of every target many times.
 const FUZZ: Duration = Duration::from_secs(20);

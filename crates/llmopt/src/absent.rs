@@ -87,10 +87,11 @@ const OPTIONS: &[(&str, &str)] = &[
     ("--target-size", CHOOSE),
     ("--target-bpw", CHOOSE),
     ("--max-kld", CHOOSE),
-    ("--kernel", "only `eval` has kernels to choose from"),
+    ("--kernel", "only `eval` and `generate` have kernels to choose from"),
 ];
 
-const THERE_ARE: &str = "there are `inspect`, `quantize`, `eval`, `verify` and `completions`";
+const THERE_ARE: &str =
+    "there are `inspect`, `quantize`, `eval`, `generate`, `verify` and `completions`";
 const DATA_FREE: &str = "without data, `--method search` is the best there is, and the default";
 const CHOOSE: &str = "`llmopt inspect MODEL` says what each scheme would weigh";
 

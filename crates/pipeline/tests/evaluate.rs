@@ -119,7 +119,7 @@ fn bf16_is_close_to_f32_and_is_not_f32() {
 
 /// The message and the hint of a request that is refused, or of an input that is wrong.
 fn refusal(request: &EvaluationRequest) -> String {
-    let error = run(request, AMPLE).err().expect("an error");
+    let error = run(request, AMPLE).expect_err("an error");
     format!("{error} / {}", error.hint().unwrap_or_default())
 }
 

@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("llmopt-quant", &["llmopt-scheme", "llmopt-tensor"]),
     ("llmopt-forward", &["llmopt-arch", "llmopt-linalg", "llmopt-scheme", "llmopt-tensor"]),
     ("llmopt-text", &[]),
-    ("llmopt-eval", &["llmopt-linalg", "llmopt-tensor"]),
+    ("llmopt-eval", &["llmopt-tensor"]),
     (
         "llmopt-pipeline",
         &[

@@ -5,11 +5,12 @@ use crate::dir::Dir;
 #[test]
 fn what_is_not_in_this_version_is_refused_by_name() {
     let dir = Dir::new();
-    let commands = "there are `inspect`, `quantize`, `eval`, `verify` and `completions`";
+    let commands =
+        "there are `inspect`, `quantize`, `eval`, `generate`, `verify` and `completions`";
     let check = |args: &str, message: &str, hint: &str| {
         dir.refused(args, 2, &format!("error: {message}\n\nhint: {hint}\n"));
     };
-    for command in ["prune", "calibrate", "generate", "run"] {
+    for command in ["prune", "calibrate", "run"] {
         let message = format!("`{command}` is not in this version");
         check(&format!("{command} model --anything"), &message, commands);
     }
@@ -22,7 +23,7 @@ fn what_is_not_in_this_version_is_refused_by_name() {
         ("--target-size", weights),
         ("--target-bpw", weights),
         ("--max-kld", weights),
-        ("--kernel", "only `eval` has kernels to choose from"),
+        ("--kernel", "only `eval` and `generate` have kernels to choose from"),
     ] {
         let message = format!("`{option}` is not in this version");
         check(&format!("quantize model {option} 1"), &message, hint);
@@ -169,7 +170,7 @@ fn help_shows_what_works() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(commands, ["inspect", "quantize", "eval", "verify", "completions"]);
+    assert_eq!(commands, ["inspect", "quantize", "eval", "generate", "verify", "completions"]);
     assert!(help.contains("  130  interrupted"), "{help}");
 }
 

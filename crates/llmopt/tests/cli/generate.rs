@@ -50,7 +50,7 @@ fn what_cannot_be_said_is_refused() {
     check(&["Hi", "--tokens", "100000"], 2, "are beyond the model's context of");
     check(&["Hi", "--chat"], 2, "the model has no chat template");
     check(&["Hi", "--memory", "1MiB"], 2, "bytes of memory are not enough");
-    check(&["Hi", "--temperature", "-1"], 2, "expected a number from 0 to 100");
+    check(&["Hi", "--temperature=-1"], 2, "expected a number from 0 to 100");
     check(&[""], 2, "a prompt has no tokens");
     dir.remove("tiny-llama/tokenizer.json");
     check(&["Hi"], 3, "`tokenizer.json` is missing");
