@@ -8,6 +8,7 @@ mod bad_input;
 mod determinism;
 mod dir;
 mod eval;
+mod eval_bad_input;
 mod flags;
 mod generate;
 mod inspect;

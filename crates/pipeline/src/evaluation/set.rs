@@ -115,14 +115,12 @@ impl Reader<'_> {
         let Windows { windows, facts } = match ending(path) {
             "safetensors" => {
                 let ids = ids::read(path)?;
+                check_ids(&ids, self.model.program().vocabulary)
+                    .map_err(|error| wrong(path, error.into()))?;
                 windows_of(&ids, self.options(None)?).map_err(|error| wrong(path, error.into()))?
             }
             _ => self.tokenized(path)?,
         };
-        for window in &windows {
-            check_ids(window, self.model.program().vocabulary)
-                .map_err(|error| wrong(path, error.into()))?;
-        }
         let scored = windows.iter().map(|window| window.len() as u64 - 1).sum();
         let (name, sha256) = (file_name(path), sha256_file(path)?);
         set.text = Some(TextProtocol { name, sha256, windows: facts, scored });

@@ -1,0 +1,118 @@
+//! Models and texts that an evaluation cannot take: each ends with exit code 3 and a message that names
+//! what is wrong.
+
+use crate::dir::Dir;
+use serde_json::{Value, json};
+
+/// The trained checkpoint with a text, to be broken.
+fn sound() -> Dir {
+    let dir = Dir::with_tiny_llama();
+    dir.write("text.txt", &dir.read("tiny-llama/evaluation.txt"));
+    dir.done("eval tiny-llama --text text.txt --window 32 --samples 2 -q");
+    dir
+}
+
+fn edit(dir: &Dir, name: &str, change: impl Fn(&mut Value)) {
+    let mut value = dir.json(name);
+    change(&mut value);
+    dir.write(name, value.to_string().as_bytes());
+}
+
+#[track_caller]
+fn check(dir: &Dir, args: &str, expected: &[&str]) {
+    let output = dir.command(&format!("eval tiny-llama --window 32 {args}")).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(expected.iter().all(|part| stderr.contains(part)), "{stderr}");
+}
+
+/// A file of token ids.
+fn ids(ids: &[i64]) -> Vec<u8> {
+    let bytes = ids.len() * 8;
+    let header = json!({
+        "input_ids": { "dtype": "I64", "shape": [ids.len()], "data_offsets": [0, bytes] }
+    });
+    let header = header.to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    let data = ids.iter().flat_map(|id| id.to_le_bytes());
+    length.into_iter().chain(header.into_bytes()).chain(data).collect()
+}
+
+#[test]
+fn a_token_that_the_model_does_not_know_is_named() {
+    let dir = sound();
+    let mut tokens = vec![1; 64];
+    tokens[40] = 70_000;
+    dir.write("ids.safetensors", &ids(&tokens));
+    check(
+        &dir,
+        "--text ids.safetensors",
+        &["token 40 has id 70000, but the model knows", "tokens"],
+    );
+    tokens[40] = -1;
+    dir.write("ids.safetensors", &ids(&tokens));
+    check(&dir, "--text ids.safetensors", &["token 40 has id -1, which none can have"]);
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_found_out() {
+    let dir = sound();
+    edit(&dir, "tiny-llama/tokenizer.json", |tokenizer| {
+        let token = json!({
+            "id": 100_000, "content": "<new>", "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": true
+        });
+        tokenizer["added_tokens"].as_array_mut().unwrap().push(token);
+    });
+    check(&dir, "--text text.txt", &["tokenizer"]);
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_traced_to_its_block() {
+    let dir = sound();
+    let name = "tiny-llama/model.safetensors";
+    let mut bytes = dir.read(name);
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let entry = &header["model.layers.2.mlp.down_proj.weight"];
+    let begin = 8 + length + entry["data_offsets"][0].as_u64().unwrap() as usize;
+    // BF16 NaN.
+    bytes[begin..begin + 2].copy_from_slice(&[0xc0, 0x7f]);
+    dir.write(name, &bytes);
+    check(&dir, "--text text.txt --samples 1", &["model.layers.2.mlp", "not finite"]);
+}
+
+#[test]
+fn a_config_that_the_family_does_not_know_is_named_with_its_key() {
+    let dir = sound();
+    edit(&dir, "tiny-llama/config.json", |config| {
+        config["rope_scaling"] = json!({ "rope_type": "spiral", "factor": 2.0 });
+    });
+    check(&dir, "--text text.txt", &["rope_scaling", "spiral", "llama"]);
+}
+
+#[test]
+fn a_template_that_fails_is_told_with_its_line() {
+    let dir = sound();
+    dir.write("chat.jsonl", br#"{"messages": [{"role": "system", "content": "x"}]}"#);
+    check(
+        &dir,
+        "--text chat.jsonl",
+        &["line 1 has `messages`, but the model has no chat template"],
+    );
+    edit(&dir, "tiny-llama/tokenizer_config.json", |config| {
+        config["chat_template"] = json!("{{ raise_exception('no system') }}");
+    });
+    check(&dir, "--text chat.jsonl", &["the messages of line 1", "line 1", "no system"]);
+}
+
+#[test]
+fn a_question_without_choices_is_told_with_its_line() {
+    let dir = sound();
+    let good = r#"{"question": "a", "choices": ["b", "c"], "answer": 0}"#;
+    dir.write(
+        "tasks.jsonl",
+        format!("{good}\n{{\"question\": \"a\", \"answer\": 0}}\n").as_bytes(),
+    );
+    check(&dir, "--tasks tasks.jsonl", &["line 2 has no `choices`", "tasks.jsonl"]);
+}
