@@ -150,12 +150,6 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "GATE", value_parser = gate, help_heading = MEASURED)]
     pub(crate) gate: Vec<Gate>,
 
-    /// What the inputs of products are rounded to; sums are always in f32
-    #[arg(long, value_name = "D", default_value = "f32", help_heading = RUN)]
-    pub(crate) dtype: EvalDtype,
-    /// What computes the products
-    #[arg(long, value_name = "K", value_parser = Listed(KERNELS), default_value = "auto", help_heading = RUN)]
-    pub(crate) kernel: String,
     /// Print the plan and stop
     #[arg(long, help_heading = RUN)]
     pub(crate) dry_run: bool,
@@ -163,9 +157,6 @@ pub(crate) struct Eval {
     /// 2GiB where that is unknown]
     #[arg(long, value_name = "SIZE", value_parser = units::size, help_heading = RUN)]
     pub(crate) memory: Option<u64>,
-    /// Worker threads; no number depends on them [default: as many as the machine runs at once]
-    #[arg(long, value_name = "N", value_parser = positive, help_heading = RUN)]
-    pub(crate) threads: Option<usize>,
     /// Folder for hidden states that do not fit in memory [default: the current one]
     #[arg(long, value_name = "DIR", help_heading = RUN)]
     pub(crate) scratch: Option<PathBuf>,
@@ -175,6 +166,8 @@ pub(crate) struct Eval {
     /// Write the artifact's logits of every token to this `.safetensors` file
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run", help_heading = RUN)]
     pub(crate) logits: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
     #[command(flatten)]
     pub(crate) quiet: Quiet,
     #[command(flatten)]
@@ -205,19 +198,12 @@ pub(crate) struct Generate {
     #[arg(long, value_name = "DAY", requires = "chat", help_heading = SPOKEN)]
     pub(crate) date: Option<Date>,
 
-    /// What the inputs of products are rounded to; sums are always in f32
-    #[arg(long, value_name = "D", default_value = "f32", help_heading = RUN)]
-    pub(crate) dtype: EvalDtype,
-    /// What computes the products
-    #[arg(long, value_name = "K", value_parser = Listed(KERNELS), default_value = "auto", help_heading = RUN)]
-    pub(crate) kernel: String,
     /// Hard bound on resident memory, such as 8GiB or 500MB; the whole model must fit [default: 80 %
     /// of what is available, or 2GiB where that is unknown]
     #[arg(long, value_name = "SIZE", value_parser = units::size, help_heading = RUN)]
     pub(crate) memory: Option<u64>,
-    /// Worker threads; no token depends on them [default: as many as the machine runs at once]
-    #[arg(long, value_name = "N", value_parser = positive, help_heading = RUN)]
-    pub(crate) threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
     #[command(flatten)]
     pub(crate) quiet: Quiet,
     #[command(flatten)]
@@ -249,6 +235,20 @@ pub(crate) struct Verify {
 pub(crate) struct Completions {
     /// Which
     pub(crate) shell: Shell,
+}
+
+/// How a model is run.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Compute {
+    /// What the inputs of products are rounded to; sums are always in f32
+    #[arg(long, value_name = "D", default_value = "f32", help_heading = RUN)]
+    pub(crate) dtype: EvalDtype,
+    /// What computes the products
+    #[arg(long, value_name = "K", value_parser = Listed(KERNELS), default_value = "auto", help_heading = RUN)]
+    pub(crate) kernel: String,
+    /// Worker threads; no result depends on them [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = RUN)]
+    pub(crate) threads: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Args)]

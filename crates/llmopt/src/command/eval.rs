@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
     let reports = reports(flags)?;
-    let resources = request::resources(flags.memory, flags.threads);
+    let resources = request::resources(flags.memory, flags.compute.threads);
     let plan = llmopt_pipeline::plan_evaluation(&evaluation(flags)?, resources)?;
     if flags.dry_run {
         let summary = plan.summary();
@@ -50,8 +50,8 @@ fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
         samples: flags.samples,
         bos: flags.bos == Bos::Window,
         date: None,
-        precision: flags.dtype.precision(),
-        kernel: request::kernel(&flags.kernel)?,
+        precision: flags.compute.dtype.precision(),
+        kernel: request::kernel(&flags.compute.kernel)?,
         gates: flags.gate.clone(),
         logits: flags.logits.clone(),
         scratch: flags.scratch.clone().unwrap_or_else(|| Path::new(".").to_owned()),

@@ -17,11 +17,11 @@ pub(super) fn run(flags: &Generate) -> Result<(), Failure> {
         temperature: flags.temperature,
         seed: flags.seed,
         date: flags.date,
-        precision: flags.dtype.precision(),
-        kernel: request::kernel(&flags.kernel)?,
+        precision: flags.compute.dtype.precision(),
+        kernel: request::kernel(&flags.compute.kernel)?,
     };
     signal::watch(&Arc::new(Progress::new(voice)), "stopping");
-    let resources = request::resources(flags.memory, flags.threads);
+    let resources = request::resources(flags.memory, flags.compute.threads);
     let generated = llmopt_pipeline::generate(&request, resources, &signal::CANCEL)?;
     if voice.json { print::json(&generated) } else { print::data(&told(&generated)) }
 }
