@@ -24,7 +24,7 @@ import torch
 import transformers
 from loguru import logger as loguru
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 # How far logits with quantized activations may be from those without, as a share of the logits' own
 # root mean square. The weights of both are the same; this bounds what rounding inputs to 8 bits does.
@@ -57,6 +57,12 @@ class Heard(logging.Handler):
     def taken(self):
         messages, self.messages = list(dict.fromkeys(self.messages)), []
         return messages
+
+
+def said_of_the_config(twin, heard):
+    """Passes over what is said of the model's own config, which an artifact keeps: it is said once per process."""
+    AutoConfig.from_pretrained(twin)
+    heard.taken()
 
 
 def load(folder, dtype, heard):
@@ -140,6 +146,7 @@ def hold(case, heard):
     artifact, twin = pathlib.Path(case["artifact"]), pathlib.Path(case["twin"])
     tensors = read_back(artifact)
     read_back(twin)
+    said_of_the_config(twin, heard)
     model, config = load(artifact, case["dtype"], heard)
     dense, _ = load(twin, case["dtype"], heard)
     quantized, linears = every_linear_is_told_of(model, config)
