@@ -105,8 +105,9 @@ impl Part {
 
     /// Where the bytes of `row` begin.
     ///
-    /// A leading axis of `ceil(all / step)` holds `step` rows per index. For a row `k * step <= all`,
-    /// `row * leading / all` is `k` and a remainder below one, so the step need not be known.
+    /// A leading axis of `ceil(all * n / step)` has `n` indices for every `step` rows. For a row
+    /// `k * step <= all`, `row * leading / all` is `k * n` and a remainder below one, so neither need
+    /// be known.
     fn offset(&self, row: usize, rows_in_all: usize) -> u64 {
         let leading = self.meta.shape().first().copied().unwrap_or(0) as u128;
         let (row, all) = (row.min(rows_in_all) as u128, rows_in_all as u128);
@@ -271,14 +272,15 @@ mod tests {
     /// The index in the leading axis of a row, with the step known.
     #[test]
     fn ranges_follow_the_steps_of_the_layout() {
-        for step in [1, 4, 8, 128] {
+        // Zero points of three bits take three words for 32 rows.
+        for (step, indices) in [(1, 1), (4, 1), (8, 1), (128, 1), (32, 3)] {
             for all in (1..40).chain([127, 128, 129, 300]) {
-                let shape = [usize::div_ceil(all, step), 3];
+                let shape = [usize::div_ceil(all * indices, step), 3];
                 let part = Part::rows("scale", Dtype::BF16, shape).expect("small");
                 for start in (0..all).step_by(step) {
                     let end = (start + step).min(all);
-                    let index = (start / step) as u64;
-                    assert_eq!(part.range(start..end, all), index * 6..(index + 1) * 6);
+                    let index = |row: usize| (row * indices).div_ceil(step) as u64 * 6;
+                    assert_eq!(part.range(start..end, all), index(start)..index(end));
                 }
                 assert_eq!(part.range(0..all, all), 0..part.meta.bytes());
             }

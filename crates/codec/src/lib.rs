@@ -77,6 +77,8 @@ mod tests {
         };
         check("w8a16", "pack-quantized");
         check("w4a16", "pack-quantized");
+        check("w3a16", "pack-quantized");
+        check("w2a16", "pack-quantized");
         check("w8a8", "int-quantized");
         check("fp8", "float-quantized");
         check("fp8-block", "float-quantized");

@@ -13,8 +13,8 @@ pub(crate) struct PackQuantized;
 
 const FORMAT: FormatRow = FormatRow {
     format: "pack-quantized",
-    schemes: "integer weights of 2, 4 or 8 bits, per channel or group, symmetric or asymmetric; \
-              activations as they are",
+    schemes: "integer weights of 2, 3, 4 or 8 bits, per channel or group, symmetric or \
+              asymmetric; activations as they are",
     parts: &[
         PartRow {
             name: "weight_packed",
@@ -66,8 +66,9 @@ impl Codec for PackQuantized {
     }
 
     fn row_step(&self, scheme: &Scheme) -> usize {
-        // A word of zero points belongs to so many rows.
-        if scheme.symmetric { 1 } else { 32 / scheme.weights.bits().clamp(1, 32) }
+        // Each column of zero points is a stream of words, and a band needs whole ones: those of 3
+        // bits end on a word every 32 rows, after 3 words.
+        if scheme.symmetric { 1 } else { 32 >> scheme.weights.bits().trailing_zeros().min(5) }
     }
 
     fn encode(
@@ -134,8 +135,8 @@ fn width(scheme: &Scheme) -> Result<u8, Unsupported> {
         (Numeric::E4m3, ..) => "its codes are integers",
         (_, Granularity::Block { .. }, _) => "its scales are per channel or group",
         (_, _, activation) if activation != Activations::None => "it quantizes weights alone",
-        (Numeric::Int { bits: bits @ (2 | 4 | 8) }, ..) => return Ok(bits),
-        _ => "its codes have 2, 4 or 8 bits; loaders disagree about the packing of other widths",
+        (Numeric::Int { bits: bits @ (2 | 3 | 4 | 8) }, ..) => return Ok(bits),
+        _ => "its codes have 2, 3, 4 or 8 bits",
     };
     Err(Unsupported::Scheme { format: FORMAT.format, scheme: scheme.to_string(), why })
 }
@@ -211,13 +212,25 @@ mod tests {
         ];
         let scales = [0.533_333_36, 0.5, 0.533_333_36, 0.5];
         check(scheme(4, half, false), 2, &scales, &[0xf, 0x0], &halves.concat());
+        // Three bits cross words, in the zero points of eleven rows and more, too.
+        let ramp = [0xd249_1249, 0xdb24_91b6, 0xfffd_b6d6];
+        check(scheme(3, group, true), 1, &[2.285_714_4], &[], &ramp);
+        let channels = [ramp, [0x76db_7fff, 0xdb24_92db, 0xfffd_b6d6]];
+        check(scheme(3, Granularity::Channel, true), 2, &[2.285_714_4; 2], &[], &channels.concat());
+        let halves =
+            [[0x246d_2240, 0x2240_fb5b, 0xff6b_646d], [0xdb92_ddbf, 0x2240_04a4, 0xff6b_646d]];
+        let scales = [1.142_857_2, 1.071_428_5, 1.142_857_2, 1.071_428_5];
+        check(scheme(3, half, false), 2, &scales, &[0x7, 0x0], &halves.concat());
+        let halves = [[0xfaaa_5540, 0xfeaa_5540], [0x0556_aabf, 0xfeaa_5540]];
+        let scales = [2.666_666_7, 2.5, 2.666_666_7, 2.5];
+        check(scheme(2, half, false), 2, &scales, &[0x3, 0x0], &halves.concat());
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn bands_are_the_matrix_for_any_size(
-            bits in prop::sample::select(vec![2, 4, 8]),
+            bits in prop::sample::select(vec![2, 3, 4, 8]),
             symmetric: bool,
             rows in 1..70usize,
             group in 1..40usize,
@@ -241,6 +254,10 @@ mod tests {
             ["weight_packed I32 [13, 12]", "weight_scale F16 [13, 3]", "weight_shape I64 [2]"];
         assert_eq!(names(true), symmetric);
         assert_eq!(names(false)[2], "weight_zero_point I32 [2, 3]");
+        let scheme = scheme(3, Granularity::Channel, false);
+        let parts = PackQuantized.layout(&scheme, Dtype::F16, 11, 43).expect("supported");
+        let shapes: Vec<_> = parts.iter().map(|part| part.meta.shape().to_vec()).collect();
+        assert_eq!(shapes, [vec![11, 5], vec![11, 1], vec![2, 1], vec![2]]);
     }
 
     #[test]
@@ -251,11 +268,10 @@ mod tests {
         };
         let group = Granularity::Group(32);
         check(
-            scheme(3, group, true),
+            scheme(5, group, true),
             4,
             32,
-            "`pack-quantized` cannot store w3a16 g32: its codes have 2, 4 or 8 bits; loaders \
-             disagree about the packing of other widths",
+            "`pack-quantized` cannot store w5a16 g32: its codes have 2, 3, 4 or 8 bits",
         );
         let int8 = Scheme { activations: Activations::Int8Token, ..scheme(8, group, true) };
         check(int8, 4, 32, "`pack-quantized` cannot store w8a8 g32: it quantizes weights alone");

@@ -83,7 +83,7 @@ pub fn runtimes_for(scheme: &Scheme) -> Vec<Runtime> {
 
 fn alternatives(scheme: &Scheme) -> Option<String> {
     let names: Vec<_> = runtimes_for(scheme).into_iter().map(Runtime::name).collect();
-    (!names.is_empty()).then(|| format!("{scheme} runs on: {}", names.join(", ")))
+    (!names.is_empty()).then(|| format!("{scheme} runs with `--runtime {}`", names.join(",")))
 }
 
 /// Says of a scheme what the runtime does instead.
@@ -99,14 +99,21 @@ fn scheme_rules(runtime: Runtime) -> &'static [SchemeRule] {
 }
 
 fn widths(scheme: &Scheme) -> Option<&'static str> {
-    let known = matches!(scheme.weights, Numeric::E4m3 | Numeric::Int { bits: 4 | 8 });
-    (!known).then_some("has kernels for integer weights of 4 and 8 bits")
+    // SGLang refuses others by name. vLLM reads 2 to 8 bits and then finds no kernel: Humming has
+    // them, without zero points, but is a package of its own.
+    (!has_kernels(scheme.weights)).then_some(
+        "has kernels for integer weights of 4 and 8 bits; others need a separate package",
+    )
+}
+
+fn has_kernels(numeric: Numeric) -> bool {
+    matches!(numeric, Numeric::E4m3 | Numeric::Int { bits: 4 | 8 })
 }
 
 fn zero_points(scheme: &Scheme) -> Option<&'static str> {
     // Marlin takes zero points of 4 bits. In vLLM, Machete, Conch and Humming take 8, but the first
     // wants a Hopper GPU and the others are packages of their own.
-    (!scheme.symmetric && scheme.weights.bits() != 4)
+    (!scheme.symmetric && has_kernels(scheme.weights) && scheme.weights.bits() != 4)
         .then_some("has kernels for zero points of 4 bits; others need special devices or packages")
 }
 
@@ -229,7 +236,7 @@ fn stacked_experts(scheme: &Scheme, facts: &Facts<'_>) -> Option<Broken> {
     facts.expert.then(|| Broken {
         what: "is an expert".to_owned(),
         rule: format!("stacks experts as it loads them, and cannot load those with {kind}"),
-        hint: Some("symmetric int4 and int8 weights and `fp8` load".to_owned()),
+        hint: Some("symmetric integer weights and `fp8` load".to_owned()),
     })
 }
 
@@ -307,19 +314,30 @@ mod tests {
         let last = Some(Fused { position: 2, members: 3 });
 
         check(Vllm, grouped(128), facts(64, 256), &[]);
+        check(Transformers, preset("w3a16"), facts(64, 256), &[]);
+        check(
+            Vllm,
+            asymmetric("w3a16"),
+            facts(64, 256),
+            &[
+                "w3a16 g128 asymmetric: vllm has kernels for integer weights of 4 and 8 bits; others \
+               need a separate package (w3a16 g128 asymmetric runs with `--runtime transformers`)",
+            ],
+        );
         check(
             Vllm,
             asymmetric("w8a16"),
             facts(64, 256),
             &["w8a16 asymmetric: vllm has kernels for zero points of 4 bits; others need special \
-               devices or packages (w8a16 asymmetric runs on: transformers)"],
+               devices or packages (w8a16 asymmetric runs with `--runtime \
+               transformers`)"],
         );
         check(
             Vllm,
             grouped(16),
             facts(64, 256),
             &["w4a16 g16: vllm has kernels for groups of 32, 64 or 128, and for whole rows \
-               (`channel`) (w4a16 g16 runs on: transformers)"],
+               (`channel`) (w4a16 g16 runs with `--runtime transformers`)"],
         );
         check(
             Vllm,
@@ -378,7 +396,7 @@ mod tests {
             preset("w8a8"),
             expert,
             &["`m` is an expert: transformers stacks experts as it loads them, and cannot load \
-               those with int8 activations (symmetric int4 and int8 weights and `fp8` load)"],
+               those with int8 activations (symmetric integer weights and `fp8` load)"],
         );
         check(Vllm, preset("w8a8"), expert, &[]);
         check(
@@ -391,8 +409,8 @@ mod tests {
             LlamaCpp,
             preset("fp8"),
             facts(64, 64),
-            &["fp8: llama.cpp loads GGUF files, and these are not written yet (fp8 runs on: \
-               transformers, vllm, sglang)"],
+            &["fp8: llama.cpp loads GGUF files, and these are not written yet (fp8 runs with \
+               `--runtime transformers,vllm,sglang`)"],
         );
     }
 
@@ -400,7 +418,7 @@ mod tests {
     fn experts_of_transformers_are_refused_as_it_fails_to_load_them() {
         let expert = Facts { expert: true, ..facts(768, 2048) };
         let loads = |scheme: Scheme| check(Runtime::Transformers, &scheme, &expert).is_empty();
-        assert!(loads(preset("w8a16")) && loads(preset("fp8")));
+        assert!(loads(preset("w8a16")) && loads(preset("w3a16")) && loads(preset("fp8")));
         assert!(!loads(asymmetric("w4a16")) && !loads(preset("fp8-block")));
     }
 
@@ -410,12 +428,16 @@ mod tests {
             let names: Vec<_> = runtimes_for(&scheme).into_iter().map(Runtime::name).collect();
             assert_eq!(names, expected, "{scheme}");
         };
-        for &name in Scheme::NAMES {
+        for name in ["w8a16", "w4a16", "w8a8", "fp8", "fp8-block"] {
             check(preset(name), &["transformers", "vllm", "sglang"]);
         }
+        for scheme in ["w3a16", "w2a16"].map(preset) {
+            check(scheme, &["transformers"]);
+            check(Scheme { symmetric: false, ..scheme }, &["transformers"]);
+            check(Scheme { granularity: Granularity::Channel, ..scheme }, &["transformers"]);
+        }
         check(asymmetric("w4a16"), &["transformers", "vllm", "sglang"]);
-        check(Scheme { weights: Numeric::Int { bits: 2 }, ..grouped(64) }, &["transformers"]);
-        check(Scheme { weights: Numeric::Int { bits: 3 }, ..grouped(64) }, &[]);
+        check(Scheme { weights: Numeric::Int { bits: 5 }, ..grouped(64) }, &[]);
         check(asymmetric("w8a8"), &[]);
     }
 

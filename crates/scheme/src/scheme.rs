@@ -68,9 +68,9 @@ pub struct UnknownPreset(pub String);
 
 impl Scheme {
     /// The names that [`Scheme::preset`] knows.
-    pub const NAMES: &[&str] = &["w8a16", "w4a16", "w8a8", "fp8", "fp8-block"];
+    pub const NAMES: &[&str] = &["w8a16", "w4a16", "w3a16", "w2a16", "w8a8", "fp8", "fp8-block"];
 
-    /// The symmetric scheme called `name`. Granularity of `w4a16` is left at a group of 128.
+    /// The symmetric scheme called `name`. Granularity of `w4a16` and below is left at a group of 128.
     ///
     /// # Errors
     /// [`UnknownPreset`], which lists the names there are.
@@ -80,6 +80,8 @@ impl Scheme {
         let (weights, granularity, activations) = match name {
             "w8a16" => (int(8), Granularity::Channel, Activations::None),
             "w4a16" => (int(4), Granularity::Group(128), Activations::None),
+            "w3a16" => (int(3), Granularity::Group(128), Activations::None),
+            "w2a16" => (int(2), Granularity::Group(128), Activations::None),
             "w8a8" => (int(8), Granularity::Channel, Activations::Int8Token),
             "fp8" => (Numeric::E4m3, Granularity::Channel, Activations::Fp8Token),
             "fp8-block" => (Numeric::E4m3, block, Activations::Fp8Group(128)),
@@ -138,7 +140,7 @@ mod tests {
         let error = Scheme::preset("w5a5").expect_err("no such scheme").to_string();
         assert_eq!(
             error,
-            "there is no scheme `w5a5`; there are w8a16, w4a16, w8a8, fp8, fp8-block"
+            "there is no scheme `w5a5`; there are w8a16, w4a16, w3a16, w2a16, w8a8, fp8, fp8-block"
         );
     }
 }

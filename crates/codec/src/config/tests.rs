@@ -15,7 +15,7 @@ fn config(groups: &[(&str, Scheme)], ignore: &[&str]) -> QuantizationConfig {
 }
 
 const FRAME: &str = concat!(
-    r#"{"quant_method":"compressed-tensors","version":"0.17.0","format":"FORMAT","#,
+    r#"{"quant_method":"compressed-tensors","version":"VERSION","format":"FORMAT","#,
     r#""quantization_status":"compressed","global_compression_ratio":null,"ignore":["lm_head"],"#,
     r#""kv_cache_scheme":null,"sparsity_config":{},"transform_config":{},"#,
     r#""config_groups":{"group_0":GROUP}}"#,
@@ -24,14 +24,16 @@ const FRAME: &str = concat!(
 /// compressed-tensors 0.19 accepts these literals and reads the same arguments from them.
 #[test]
 fn the_full_form_is_what_compressed_tensors_accepts() {
-    let check = |scheme, group: &str| {
+    let check = |scheme, version, group: &str| {
         let json = config(&[("Linear", scheme)], &["lm_head"]).to_json();
         let format = group.split('"').nth(3).expect("the format");
-        let expected = FRAME.replace("FORMAT", format).replace("GROUP", group);
+        let frame = FRAME.replace("VERSION", version).replace("FORMAT", format);
+        let expected = frame.replace("GROUP", group);
         assert_eq!(json.to_string(), expected);
     };
     check(
         Scheme { symmetric: false, granularity: Granularity::Group(32), ..preset("w4a16") },
+        "0.17.0",
         concat!(
             r#"{"format":"pack-quantized","targets":["Linear"],"input_activations":null,"#,
             r#""output_activations":null,"weights":{"num_bits":4,"type":"int","symmetric":false,"#,
@@ -41,7 +43,19 @@ fn the_full_form_is_what_compressed_tensors_accepts() {
         ),
     );
     check(
+        Scheme { granularity: Granularity::Channel, ..preset("w3a16") },
+        "0.18.0",
+        concat!(
+            r#"{"format":"pack-quantized","targets":["Linear"],"input_activations":null,"#,
+            r#""output_activations":null,"weights":{"num_bits":3,"type":"int","symmetric":true,"#,
+            r#""strategy":"channel","group_size":null,"dynamic":false,"actorder":null,"#,
+            r#""block_structure":null,"observer":null,"observer_kwargs":{},"scale_dtype":null,"#,
+            r#""zp_dtype":null}}"#,
+        ),
+    );
+    check(
         preset("w8a8"),
+        "0.17.0",
         concat!(
             r#"{"format":"int-quantized","targets":["Linear"],"input_activations":{"num_bits":8,"#,
             r#""type":"int","symmetric":true,"strategy":"token","group_size":null,"dynamic":true,"#,
@@ -54,6 +68,7 @@ fn the_full_form_is_what_compressed_tensors_accepts() {
     );
     check(
         preset("fp8-block"),
+        "0.17.0",
         concat!(
             r#"{"format":"float-quantized","targets":["Linear"],"input_activations":{"#,
             r#""num_bits":8,"type":"float","symmetric":true,"strategy":"group","#,
@@ -70,10 +85,10 @@ fn the_full_form_is_what_compressed_tensors_accepts() {
 #[test]
 fn every_scheme_comes_back_from_its_config() {
     let group = Scheme { granularity: Granularity::Group(32), ..preset("w8a16") };
-    let asymmetric = Scheme { symmetric: false, ..preset("w4a16") };
+    let asymmetric = ["w4a16", "w3a16"].map(|name| Scheme { symmetric: false, ..preset(name) });
     let weights_alone = Scheme { activations: Activations::None, ..preset("fp8") };
     let presets = Scheme::NAMES.iter().map(|name| preset(name));
-    for scheme in presets.chain([group, asymmetric, weights_alone]) {
+    for scheme in presets.chain(asymmetric).chain([group, weights_alone]) {
         let written = config(&[("Linear", scheme)], &["lm_head", "re:.*gate$"]);
         let read = QuantizationConfig::parse(&written.to_json()).expect("ours");
         assert_eq!((read.groups(), read.ignore()), (written.groups(), written.ignore()));
@@ -179,9 +194,9 @@ fn what_is_not_understood_is_named_with_its_path() {
     );
     check(
         &of("weights/num_bits"),
-        json!(3),
-        "`config_groups.group_0`: `pack-quantized` cannot store w3a16 g32: its codes have 2, 4 or \
-         8 bits; loaders disagree about the packing of other widths",
+        json!(5),
+        "`config_groups.group_0`: `pack-quantized` cannot store w5a16 g32: its codes have 2, 3, 4 \
+         or 8 bits",
     );
     check(
         &of("weights/scale_dtype"),

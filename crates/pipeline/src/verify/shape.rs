@@ -18,8 +18,9 @@ pub(super) fn likely(
         _ => None,
     };
     let (weight, packed, scale) = (axes(WEIGHT), axes("weight_packed"), axes("weight_scale"));
-    let codes_per_word = 32 / scheme.weights.bits().max(1);
-    let unpacked = packed.map(|[rows, words]| [Some(rows), words.checked_mul(codes_per_word)]);
+    // Of codes that cross words there may be some fewer, since a row ends on a whole word.
+    let codes = |words: usize| Some(words.checked_mul(32)? / scheme.weights.bits().max(1));
+    let unpacked = packed.map(|[rows, words]| [Some(rows), codes(words)]);
     let scaled = scale.map(|[down, across]| match scheme.granularity {
         Granularity::Channel => [Some(down), None],
         Granularity::Group(size) => [Some(down), across.checked_mul(size)],
@@ -81,6 +82,7 @@ mod tests {
         check("w4a16", &[packed, scale], Some([47, 256]), right);
         check("w4a16", &[("weight_packed", [48, 31]), scale], right, right);
         check("w4a16", &[packed, ("weight_scale", [48, 1])], right, right);
+        check("w3a16", &[("weight_packed", [48, 24]), scale], Some([48, 260]), right);
     }
 
     #[test]
