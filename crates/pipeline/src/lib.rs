@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod band;
+mod calibration;
 mod config;
 mod error;
 mod evaluation;
@@ -20,6 +21,7 @@ mod nonfinite;
 mod place;
 mod plan;
 mod pool;
+mod random;
 mod reading;
 mod recipe;
 mod report;
@@ -28,11 +30,15 @@ mod run;
 mod select;
 mod summary;
 mod sweep;
+mod texts;
 mod tokenizer;
 mod variant;
 mod verify;
 mod weights;
 
+pub use calibration::{
+    CalibrationFacts, CalibrationRequest, CalibrationSource, SourceError, SourceFacts,
+};
 pub use error::{Blame, Error};
 pub use evaluation::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,

@@ -1,7 +1,8 @@
 //! Text as token ids.
 //!
-//! This crate owns tokenizers, chat templates, the windows into which a text is cut, and files of
-//! multiple-choice questions. It opens no file: callers pass what they read. It never knows a model.
+//! This crate owns tokenizers, chat templates, the windows into which a text is cut and the mixes of
+//! several, and files of multiple-choice questions. It opens no file: callers pass what they read. It
+//! never knows a model.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +11,7 @@ mod choice;
 mod document;
 mod error;
 mod guard;
+mod mix;
 mod question;
 mod special;
 mod template;
@@ -21,6 +23,7 @@ pub use document::{documents_of_jsonl, documents_of_text};
 pub use error::{
     DocumentError, Error, IdError, QuestionError, TemplateError, TokenizerError, WindowError,
 };
+pub use mix::{Supply, interleaved, shares};
 pub use question::{Question, parse_questions};
 pub use special::{SpecialSources, SpecialTokens};
 pub use template::{ChatTemplate, Date, RenderOptions};

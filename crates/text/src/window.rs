@@ -33,13 +33,8 @@ pub fn text_windows<D: AsRef<str>>(
 ///
 /// If there are fewer ids than a window takes, or the options ask for nothing.
 pub fn windows_of(ids: &[u32], options: WindowOptions) -> Result<Windows, WindowError> {
+    options.check()?;
     let WindowOptions { window, samples, bos } = options;
-    if window < 2 {
-        return Err(WindowError::Window { window });
-    }
-    if samples == Some(0) {
-        return Err(WindowError::Samples);
-    }
     let (bos, needed) = match bos {
         Bos::None => (None, window),
         Bos::Window(id) => (Some(id), window - 1),
@@ -70,6 +65,21 @@ pub struct WindowOptions {
     pub samples: Option<usize>,
     /// What a window begins with.
     pub bos: Bos,
+}
+
+impl WindowOptions {
+    /// Checks that something is asked for.
+    ///
+    /// # Errors
+    ///
+    /// If a window is too small to predict a token, or no window is to be taken.
+    pub fn check(&self) -> Result<(), WindowError> {
+        match *self {
+            Self { window, .. } if window < 2 => Err(WindowError::Window { window }),
+            Self { samples: Some(0), .. } => Err(WindowError::Samples),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a window begins with.

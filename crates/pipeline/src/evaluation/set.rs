@@ -1,19 +1,15 @@
 //! What is measured on: windows of a text, and questions with their choices.
 
-mod ids;
-
 use super::request::EvaluationRequest;
 use super::result::{TaskProtocol, TextProtocol};
 use crate::Error;
 use crate::reading::Sequence;
-use crate::tokenizer::{Folder, wrong};
+use crate::texts::{LONGEST_WINDOW, TEXT_LIMIT, Texts, file_name};
+use crate::tokenizer::wrong;
 use crate::variant::Variant;
 use llmopt_checkpoint::{read_text, sha256_file};
 use llmopt_eval::{Choice, Question};
-use llmopt_text::{
-    Bos, EncodedChoice, RenderOptions, WindowOptions, Windows, check_ids, documents_of_jsonl,
-    documents_of_text, encode, parse_questions, text_windows, windows_of,
-};
+use llmopt_text::{EncodedChoice, Windows, encode, parse_questions};
 use std::path::Path;
 
 /// Everything that goes through the models, and what it is.
@@ -43,12 +39,13 @@ impl Set {
             questions: Vec::new(),
         };
         let Some(model) = variants.first() else { return Ok(set) };
-        let folder = Reader { model, window: window(request, model), request };
+        let texts = Texts::new(model, request.window, request.bos, request.date);
+        let reader = Reader { texts, model, samples: request.samples };
         if let Some(path) = &request.text {
-            folder.read_text(path, &mut set)?;
+            reader.read_text(path, &mut set)?;
         }
         if let Some(path) = &request.tasks {
-            folder.read_tasks(path, &mut set)?;
+            reader.read_tasks(path, &mut set)?;
         }
         Ok(set)
     }
@@ -91,36 +88,17 @@ impl Set {
     }
 }
 
-/// Tokens of a window: those asked for, or 2048, or the model's context where that is shorter.
-fn window(request: &EvaluationRequest, model: &Variant) -> usize {
-    let context = model.program().context.unwrap_or(LONGEST_WINDOW);
-    request.window.unwrap_or(context.min(LONGEST_WINDOW))
-}
-
 /// Reads files for a model.
 struct Reader<'a> {
+    texts: Texts<'a>,
     model: &'a Variant,
-    window: usize,
-    request: &'a EvaluationRequest,
+    samples: Option<usize>,
 }
 
 impl Reader<'_> {
     fn read_text(&self, path: &Path, set: &mut Set) -> Result<(), Error> {
-        if let Some(context) = self.model.program().context.filter(|&most| most < self.window) {
-            set.notes.push(format!(
-                "windows of {} tokens are longer than the model's context of {context}",
-                self.window
-            ));
-        }
-        let Windows { windows, facts } = match ending(path) {
-            "safetensors" => {
-                let ids = ids::read(path)?;
-                check_ids(&ids, self.model.program().vocabulary)
-                    .map_err(|error| wrong(path, error.into()))?;
-                windows_of(&ids, self.options(None)?).map_err(|error| wrong(path, error.into()))?
-            }
-            _ => self.tokenized(path)?,
-        };
+        set.notes.extend(self.texts.note());
+        let Windows { windows, facts } = self.texts.windows(path, self.samples)?;
         let scored = windows.iter().map(|window| window.len() as u64 - 1).sum();
         let (name, sha256) = (file_name(path), sha256_file(path)?);
         set.text = Some(TextProtocol { name, sha256, windows: facts, scored });
@@ -128,43 +106,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn tokenized(&self, path: &Path) -> Result<Windows, Error> {
-        let folder = Folder::read(self.model)?;
-        let text = read_text(path, TEXT_LIMIT)?;
-        let documents = match ending(path) {
-            "jsonl" => {
-                let options =
-                    RenderOptions { add_generation_prompt: false, date: self.request.date };
-                documents_of_jsonl(&text, folder.template(), &options)
-            }
-            _ => documents_of_text(&text),
-        };
-        let documents = documents.map_err(|error| wrong(path, error.into()))?;
-        text_windows(folder.tokenizer(), &documents, self.options(Some(&folder))?)
-            .map_err(|error| wrong(path, error))
-    }
-
-    fn options(&self, folder: Option<&Folder>) -> Result<WindowOptions, Error> {
-        let bos = match self.request.bos {
-            false => Bos::None,
-            true => Bos::Window(self.bos(folder)?),
-        };
-        Ok(WindowOptions { window: self.window, samples: self.request.samples, bos })
-    }
-
-    fn bos(&self, folder: Option<&Folder>) -> Result<u32, Error> {
-        let special = match folder {
-            Some(folder) => folder.special().clone(),
-            None => Folder::read(self.model)?.special().clone(),
-        };
-        special.bos.ok_or_else(|| Error::RefusedWithHint {
-            what: "the model's folder names no token that begins a text".to_owned(),
-            hint: "`--bos none` begins windows with the text itself".to_owned(),
-        })
-    }
-
     fn read_tasks(&self, path: &Path, set: &mut Set) -> Result<(), Error> {
-        let folder = Folder::read(self.model)?;
+        let folder = self.texts.folder()?;
         let questions = parse_questions(&read_text(path, TEXT_LIMIT)?)
             .map_err(|error| wrong(path, error.into()))?;
         let longest = self.model.program().context.unwrap_or(LONGEST_WINDOW);
@@ -183,14 +126,3 @@ impl Reader<'_> {
         Ok(())
     }
 }
-
-fn ending(path: &Path) -> &str {
-    path.extension().and_then(|ending| ending.to_str()).unwrap_or_default()
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
-const LONGEST_WINDOW: usize = 2048;
-const TEXT_LIMIT: u64 = 4 << 30;
