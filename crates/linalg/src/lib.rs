@@ -1,22 +1,32 @@
 //! Matrix products and the vector arithmetic around them: kernels chosen at run time, each with a
 //! slow twin.
 //!
-//! This crate owns GEMM in f32 and in bf16 with f32 accumulation, and elementary functions on
-//! slices. It is the only one that may hold `unsafe`. It never knows what a matrix means.
+//! This crate owns GEMM in f32 and in bf16 with f32 accumulation, elementary functions on slices,
+//! and symmetric matrices in f64 with what their Cholesky factor solves. It is the only one that may
+//! hold `unsafe`. It never knows what a matrix means.
 
 mod buffer;
 mod choice;
+mod cross;
+mod dense;
 mod driver;
+mod factor;
 mod fill;
 mod gemm;
 mod kernels;
 mod packed;
+mod piece;
 mod small;
+mod symmetric;
 #[cfg(test)]
 mod tests;
+mod tiles;
 pub mod vector;
 
 pub use choice::{KernelChoice, Precision, Unavailable, Unknown};
+pub use cross::Cross;
+pub use factor::{Factor, Lower};
 pub use gemm::Gemm;
 pub use packed::{Band, Packed};
 pub use small::{Strided, StridedMut, product, product_transposed};
+pub use symmetric::{NotPositiveDefinite, Symmetric};

@@ -1,0 +1,96 @@
+//! Arithmetic of f64 on blocks as wide as a tile, on this thread alone.
+
+use crate::tiles::{AREA, TILE};
+use faer::linalg::matmul::matmul;
+use faer::linalg::triangular_solve::{
+    solve_lower_triangular_in_place, solve_upper_triangular_in_place,
+};
+use faer::{Accum, MatMut, MatRef, Par};
+
+/// `out += factor * a * tile`, of `[rows, TILE]`, row-major.
+pub(crate) fn add_product(out: &mut [f64], factor: f64, a: &[f64], tile: &[f64]) {
+    accumulate(out, factor, a, square(tile));
+}
+
+/// `out += factor * a * tile^T`, of `[rows, TILE]`, row-major.
+pub(crate) fn add_product_transposed(out: &mut [f64], factor: f64, a: &[f64], tile: &[f64]) {
+    accumulate(out, factor, a, square(tile).transpose());
+}
+
+/// `x = x * lower^-1`, where x is `[rows, TILE]`, row-major.
+pub(crate) fn solve(x: &mut [f64], lower: &[f64]) {
+    solve_upper_triangular_in_place(square(lower).transpose(), transposed_mut(x), Par::Seq);
+}
+
+/// `x = x * lower^-T`, where x is `[rows, TILE]`, row-major.
+pub(crate) fn solve_transposed(x: &mut [f64], lower: &[f64]) {
+    solve_lower_triangular_in_place(square(lower), transposed_mut(x), Par::Seq);
+}
+
+fn accumulate(out: &mut [f64], factor: f64, a: &[f64], tile: MatRef<'_, f64>) {
+    let a = MatRef::from_row_major_slice(a, a.len() / TILE, TILE);
+    matmul(transposed_mut(out).transpose_mut(), Accum::Add, a, tile, factor, Par::Seq);
+}
+
+fn square(tile: &[f64]) -> MatRef<'_, f64> {
+    MatRef::from_row_major_slice(&tile[..AREA], TILE, TILE)
+}
+
+fn transposed_mut(x: &mut [f64]) -> MatMut<'_, f64> {
+    let rows = x.len() / TILE;
+    MatMut::from_column_major_slice_mut(x, TILE, rows)
+}
+
+/// Rows of f32 as blocks of f64, each of a tile's columns of all the rows, and zeros beyond the last
+/// column.
+pub(crate) struct Blocks {
+    rows: usize,
+    values: Vec<f64>,
+}
+
+impl Blocks {
+    /// From rows `[count, order]`.
+    pub(crate) fn new(rows: &[f32], order: usize) -> Self {
+        let mut blocks = Self::zeros(rows.len() / order, order);
+        for (j, block) in blocks.values.chunks_exact_mut(blocks.rows * TILE).enumerate() {
+            for (row, block) in rows.chunks_exact(order).zip(block.chunks_exact_mut(TILE)) {
+                for (value, out) in row[j * TILE..].iter().zip(block) {
+                    *out = f64::from(*value);
+                }
+            }
+        }
+        blocks
+    }
+
+    pub(crate) fn zeros(rows: usize, order: usize) -> Self {
+        Self { rows, values: vec![0.0; rows * order.next_multiple_of(TILE)] }
+    }
+
+    /// The memory of so many rows.
+    pub(crate) fn bytes(rows: usize, order: usize) -> usize {
+        rows * order.next_multiple_of(TILE) * size_of::<f64>()
+    }
+
+    /// Back to rows of f32.
+    pub(crate) fn store(&self, rows: &mut [f32], order: usize) {
+        for (j, block) in self.values.chunks_exact(self.rows * TILE).enumerate() {
+            for (row, block) in rows.chunks_exact_mut(order).zip(block.chunks_exact(TILE)) {
+                for (out, value) in row[j * TILE..].iter_mut().zip(block) {
+                    *out = *value as f32;
+                }
+            }
+        }
+    }
+
+    /// The columns of a tile, `[rows, TILE]`.
+    pub(crate) fn block(&self, j: usize) -> &[f64] {
+        &self.values[j * self.rows * TILE..][..self.rows * TILE]
+    }
+
+    /// Blocks before one, that one, and those after it.
+    pub(crate) fn around(&mut self, j: usize) -> (&[f64], &mut [f64], &[f64]) {
+        let (before, rest) = self.values.split_at_mut(j * self.rows * TILE);
+        let (block, after) = rest.split_at_mut(self.rows * TILE);
+        (before, block, after)
+    }
+}

@@ -1,0 +1,118 @@
+//! Symmetric matrices in f64: sums of products, and the Cholesky factor.
+
+mod cholesky;
+mod products;
+mod times;
+
+pub use cholesky::NotPositiveDefinite;
+
+use crate::tiles::{AREA, TILE, Tiles};
+use rayon::prelude::*;
+
+/// A symmetric matrix in f64, of which the lower triangle is held, in square tiles: about the memory
+/// of the whole matrix in f32.
+///
+/// Work is spread over the rayon pool in which it is called. Results do not depend on the number of
+/// threads.
+#[derive(Clone)]
+pub struct Symmetric {
+    tiles: Tiles,
+}
+
+impl Symmetric {
+    /// A matrix `[order, order]` of zeros.
+    pub fn zeros(order: usize) -> Self {
+        Self { tiles: Tiles::zeros(order) }
+    }
+
+    /// The memory that a matrix of this order holds.
+    pub fn bytes(order: usize) -> u64 {
+        Tiles::bytes(order)
+    }
+
+    /// Rows, and columns.
+    pub fn order(&self) -> usize {
+        self.tiles.order()
+    }
+
+    /// An element of either triangle.
+    pub fn get(&self, row: usize, column: usize) -> f64 {
+        self.tiles.get(row.max(column), row.min(column))
+    }
+
+    /// Sets an element and its mirror image.
+    pub fn set(&mut self, row: usize, column: usize, value: f64) {
+        *self.tiles.get_mut(row.max(column), row.min(column)) = value;
+    }
+
+    /// The elements of the diagonal.
+    pub fn diagonal(&self) -> Vec<f64> {
+        (0..self.order()).map(|i| self.tiles.get(i, i)).collect()
+    }
+
+    /// Adds a number to every element of the diagonal.
+    pub fn add_to_diagonal(&mut self, value: f64) {
+        for i in 0..self.order() {
+            *self.tiles.get_mut(i, i) += value;
+        }
+    }
+
+    /// Adds a matrix of the same order.
+    pub fn add(&mut self, other: &Self) {
+        assert_eq!(self.order(), other.order());
+        let tiles = self.tiles.values_mut().par_chunks_mut(AREA);
+        tiles.zip(other.tiles.values().par_chunks(AREA)).for_each(|(sums, terms)| {
+            for (sum, term) in sums.iter_mut().zip(terms) {
+                *sum += term;
+            }
+        });
+    }
+
+    /// Multiplies every element.
+    pub fn scale(&mut self, factor: f64) {
+        let tiles = self.tiles.values_mut().par_chunks_mut(AREA);
+        tiles.for_each(|tile| tile.iter_mut().for_each(|value| *value *= factor));
+    }
+
+    /// The matrix whose element `[i, j]` is `self[order[i], order[j]]`. Allocates the result alone.
+    pub fn permuted(&self, order: &[usize]) -> Self {
+        let mut permuted = Self::zeros(order.len());
+        let rows = permuted.tiles.rows_mut().into_par_iter().enumerate();
+        rows.for_each(|(i, tiles)| {
+            let rows = &order[i * TILE..order.len().min((i + 1) * TILE)];
+            for (tile, columns) in tiles.chunks_exact_mut(AREA).zip(order.chunks(TILE)) {
+                for (&row, values) in rows.iter().zip(tile.chunks_exact_mut(TILE)) {
+                    for (&column, value) in columns.iter().zip(values) {
+                        *value = self.get(row, column);
+                    }
+                }
+            }
+        });
+        permuted
+    }
+
+    /// All of the matrix, row-major. Elements beyond f32 become infinite.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let order = self.order();
+        let mut values = vec![0.0; order * order];
+        let bands = values.par_chunks_mut((TILE * order).max(1)).enumerate();
+        bands.for_each(|(i, band)| self.band(i, band));
+        values
+    }
+
+    /// The rows of the matrix in a row of tiles, `[rows, order]`, as f32.
+    fn band(&self, i: usize, out: &mut [f32]) {
+        for j in 0..self.tiles.count() {
+            let (tile, rows) = (self.tiles.tile(i.max(j), i.min(j)), self.tiles.range(i));
+            let columns = self.tiles.range(j);
+            for (row, out) in rows.clone().zip(out.chunks_exact_mut(self.order())) {
+                let row = row - rows.start;
+                for (column, out) in out[columns.clone()].iter_mut().enumerate() {
+                    let below = if i == j { column <= row } else { j < i };
+                    let at = if below { row * TILE + column } else { column * TILE + row };
+                    *out = tile[at] as f32;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Sums of products of rows, and rows times the matrix.
+
+use super::Symmetric;
+use crate::Gemm;
+use crate::packed::Packed;
+use crate::piece::{PIECE, Transposed};
+use crate::tiles::{AREA, TILE};
+use rayon::prelude::*;
+use std::ops::Range;
+
+impl Symmetric {
+    /// Adds `rows^T rows`, where rows are `[count, order]`.
+    ///
+    /// Rows come in pieces of constant number. In each, columns are scaled by powers of two so that
+    /// nothing overflows or is lost beside something greater; products are summed in the precision of
+    /// `gemm` with f32 sums, and pieces in f64. About half of a full product is computed.
+    ///
+    /// Allocates [`Symmetric::add_products_bytes`].
+    pub fn add_products(&mut self, gemm: Gemm, rows: &[f32]) {
+        let order = self.order();
+        if rows.is_empty() {
+            return;
+        }
+        assert!(order > 0 && rows.len().is_multiple_of(order), "whole rows");
+        let whole = rows.len() - rows.len() % (PIECE * order);
+        self.add_pieces(gemm, &rows[..whole], PIECE);
+        self.add_pieces(gemm, &rows[whole..], (rows.len() - whole) / order);
+    }
+
+    /// The most memory that [`Symmetric::add_products`] allocates on so many threads.
+    pub fn add_products_bytes(gemm: Gemm, order: usize, threads: usize) -> usize {
+        let each = gemm.scratch_bytes(TILE, PIECE) + SPAN * AREA * size_of::<f32>();
+        Transposed::bytes(order) + Transposed::packed_bytes(gemm, order) + threads * each
+    }
+
+    /// Pieces of equal size.
+    fn add_pieces(&mut self, gemm: Gemm, rows: &[f32], size: usize) {
+        let order = self.order();
+        let mut pieces = rows.chunks(size.max(1) * order);
+        let Some(first) = pieces.next() else { return };
+        let mut transposed = Transposed::new(first, order);
+        let mut packed = gemm.pack(order, size);
+        self.add_piece(gemm, &transposed, &mut packed);
+        for piece in pieces {
+            transposed.fill(piece);
+            self.add_piece(gemm, &transposed, &mut packed);
+        }
+    }
+
+    fn add_piece(&mut self, gemm: Gemm, piece: &Transposed, packed: &mut Packed) {
+        piece.pack(packed);
+        let spans = self.spans_mut();
+        spans.into_par_iter().with_max_len(1).for_each(|span| span.add(gemm, piece, packed));
+    }
+
+    /// The matrix in spans.
+    fn spans_mut(&mut self) -> Vec<Span<'_>> {
+        let ranges: Vec<_> = (0..self.tiles.count()).map(|i| self.tiles.range(i)).collect();
+        let mut spans = Vec::new();
+        for (rows, tiles) in ranges.into_iter().zip(self.tiles.rows_mut()) {
+            for (s, tiles) in tiles.chunks_mut(SPAN * AREA).enumerate() {
+                let first = s * SPAN * TILE;
+                let columns = first..rows.end.min(first + tiles.len() / TILE);
+                spans.push(Span { rows: rows.clone(), columns, tiles });
+            }
+        }
+        spans
+    }
+}
+
+/// Tiles that are multiplied together.
+const SPAN: usize = 4;
+
+/// Neighbouring tiles of a row, and the elements of the matrix in them.
+struct Span<'a> {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    tiles: &'a mut [f64],
+}
+
+impl Span<'_> {
+    fn add(self, gemm: Gemm, piece: &Transposed, packed: &Packed) {
+        let width = self.columns.len();
+        let mut products = vec![0.0; self.rows.len() * width];
+        let inputs = piece.columns(self.rows.clone());
+        gemm.multiply(inputs, packed, self.columns.clone(), &mut products);
+        let rows = products.chunks_exact(width).zip(&piece.scales[self.rows]);
+        for (row, (products, scale)) in rows.enumerate() {
+            let tiles =
+                self.tiles.chunks_exact_mut(AREA).map(|tile| &mut tile[row * TILE..][..TILE]);
+            let scales = piece.scales[self.columns.clone()].chunks(TILE);
+            for ((sums, products), scales) in tiles.zip(products.chunks(TILE)).zip(scales) {
+                for ((sum, product), other) in sums.iter_mut().zip(products).zip(scales) {
+                    *sum += f64::from(*product) * (scale * other);
+                }
+            }
+        }
+    }
+}
