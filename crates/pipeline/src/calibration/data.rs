@@ -4,80 +4,25 @@
 //! and the model itself what is drawn from it. Files are read with the plan; what is drawn comes when
 //! the run begins.
 
-use super::own::{Own, SWEEPS};
+mod facts;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use facts::{CalibrationFacts, SourceFacts};
+pub use request::CalibrationRequest;
+
+use super::own::{Drawing, Own, SWEEPS};
 use super::source::CalibrationSource;
 use crate::Error;
 use crate::texts::Texts;
+use crate::tokenizer::failed;
 use crate::variant::Variant;
-use llmopt_checkpoint::Sha256;
-use llmopt_text::{Bos, Date, Supply, Windows, interleaved, shares};
-use serde::Serialize;
-
-/// What to calibrate on.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct CalibrationRequest {
-    /// Where windows come from.
-    pub sources: Vec<CalibrationSource>,
-    /// How many windows.
-    pub samples: usize,
-    /// Tokens of a window; 2048, or the model's context where that is shorter, if there is none.
-    pub window: Option<usize>,
-    /// Whether windows begin with the token that begins a text.
-    pub bos: bool,
-    /// The day that a chat template may ask for.
-    #[serde(serialize_with = "date")]
-    pub date: Option<Date>,
-    /// What decides the tokens that are drawn.
-    pub seed: u64,
-}
-
-/// What was calibrated on: enough to find the same windows again.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct CalibrationFacts {
-    /// Tokens of a window.
-    pub window: usize,
-    /// How many windows.
-    pub windows: usize,
-    /// Where they come from.
-    pub sources: Vec<SourceFacts>,
-    /// What a reader should know.
-    pub notes: Vec<String>,
-}
-
-/// What one source gave.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct SourceFacts {
-    /// `self`, or the name of the file.
-    pub name: String,
-    /// Its part of the mix, against the others' weights.
-    pub weight: f64,
-    /// Tokens of the whole text; none for `self`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text_tokens: Option<usize>,
-    /// Windows taken.
-    pub windows: usize,
-    /// The hash of their ids, each of four bytes, the lowest first.
-    pub sha256: String,
-    /// What decided the draws.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    /// How often every token was drawn anew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sweeps: Option<u64>,
-}
-
-impl CalibrationRequest {
-    /// The usual amount of data from these sources.
-    pub fn new(sources: Vec<CalibrationSource>) -> Self {
-        Self { sources, samples: 128, window: None, bos: false, date: None, seed: 0 }
-    }
-}
+use facts::hash;
+use llmopt_text::{Bos, Supply, Windows, interleaved, shares};
 
 /// Calibration data of which only the drawn ones are missing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CalibrationSet {
     window: usize,
     parts: Vec<Part>,
@@ -85,14 +30,14 @@ pub(crate) struct CalibrationSet {
 }
 
 /// What one source gives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Part {
     source: CalibrationSource,
     share: usize,
     content: Content,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Content {
     Own(Own),
     Text { windows: Vec<Vec<u32>>, tokens: usize },
@@ -104,7 +49,7 @@ impl CalibrationSet {
     /// # Errors
     /// If a source cannot be read, is shorter than a window, or gets no window of the mix.
     pub(crate) fn read(request: &CalibrationRequest, model: &Variant) -> Result<Self, Error> {
-        check_sources(&request.sources)?;
+        request.check()?;
         let texts = Texts::new(model, request.window, request.bos, request.date);
         let content = |source: &CalibrationSource| content(source, &texts, request);
         let content = request.sources.iter().map(content).collect::<Result<Vec<_>, _>>()?;
@@ -164,8 +109,20 @@ impl CalibrationSet {
         })
     }
 
-    /// All windows as the mix orders them ([`interleaved`]), with those that were `drawn`.
-    pub(crate) fn finished(self, drawn: Vec<Vec<u32>>) -> (Vec<Vec<u32>>, CalibrationFacts) {
+    /// All windows as the mix orders them ([`interleaved`]), after those are drawn that are to be.
+    ///
+    /// # Errors
+    /// If drawing fails.
+    pub(crate) fn taken(
+        self,
+        with: &Drawing<'_>,
+    ) -> Result<(Vec<Vec<u32>>, CalibrationFacts), Error> {
+        let drawn = self.own().map(|own| own.drawn(with)).transpose()?;
+        Ok(self.mixed(drawn.unwrap_or_default()))
+    }
+
+    /// All windows as the mix orders them, with those that were `drawn`.
+    pub(super) fn mixed(self, drawn: Vec<Vec<u32>>) -> (Vec<Vec<u32>>, CalibrationFacts) {
         let shares: Vec<usize> = self.parts.iter().map(|part| part.share).collect();
         let (mut drawn, mut sources, mut windows) = (Some(drawn), Vec::new(), Vec::new());
         for part in self.parts {
@@ -232,7 +189,7 @@ fn content(
 ) -> Result<Content, Error> {
     let CalibrationSource::File { path, .. } = source else {
         let options = texts.options(Some(request.samples))?;
-        options.check().map_err(|error| crate::tokenizer::failed(error.into()))?;
+        options.check().map_err(|error| failed(error.into()))?;
         let first = match options.bos {
             Bos::None => None,
             Bos::Window(id) => Some(id),
@@ -242,25 +199,6 @@ fn content(
     };
     let Windows { windows, facts } = texts.windows(path, Some(request.samples))?;
     Ok(Content::Text { windows, tokens: facts.text_tokens })
-}
-
-fn check_sources(sources: &[CalibrationSource]) -> Result<(), Error> {
-    if sources.is_empty() {
-        return Err(Error::RefusedWithHint {
-            what: "there is nothing to calibrate on".to_owned(),
-            hint: "`--calibrate self` needs no data".to_owned(),
-        });
-    }
-    for (number, source) in sources.iter().enumerate() {
-        source.check().map_err(|error| Error::Refused(error.to_string()))?;
-        if sources[..number].iter().any(|before| before.is_same(source)) {
-            return Err(Error::RefusedWithHint {
-                what: format!("`{}` is given twice as calibration data", source.name()),
-                hint: "a greater weight gives a source more windows".to_owned(),
-            });
-        }
-    }
-    Ok(())
 }
 
 fn without_share(source: &CalibrationSource, samples: usize) -> Error {
@@ -276,20 +214,4 @@ fn without_share(source: &CalibrationSource, samples: usize) -> Error {
 
 fn shortfall(source: &CalibrationSource, there: usize, wanted: usize) -> String {
     format!("`{}` has {there} windows of the {wanted} that are its part", source.name())
-}
-
-fn hash(windows: &[Vec<u32>]) -> String {
-    let mut hash = Sha256::new();
-    for window in windows {
-        let bytes: Vec<u8> = window.iter().flat_map(|id| id.to_le_bytes()).collect();
-        hash.update(&bytes);
-    }
-    hash.finish()
-}
-
-fn date<S: serde::Serializer>(date: &Option<Date>, serializer: S) -> Result<S::Ok, S::Error> {
-    match date {
-        Some(date) => serializer.collect_str(date),
-        None => serializer.serialize_none(),
-    }
 }

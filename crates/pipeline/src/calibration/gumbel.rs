@@ -49,3 +49,61 @@ fn gumbel(bits: u64) -> f64 {
 fn at_most(bits: u64) -> f64 {
     f64::from(bits.leading_ones().min(52) + 1) * LN_2
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same draw with all noise computed.
+    fn slowly(random: SplitMix64, logits: &[f32]) -> u32 {
+        let score = |token: usize| f64::from(logits[token]) + gumbel(random.nth(token as u64));
+        let best = (0..logits.len()).max_by(|&a, &b| score(a).total_cmp(&score(b)));
+        best.expect("a token") as u32
+    }
+
+    fn drawn(random: SplitMix64, pieces: &[&[f32]]) -> u32 {
+        let (mut best, mut first) = (Best::NONE, 0);
+        for piece in pieces {
+            best.update(random, first, piece);
+            first += piece.len();
+        }
+        best.token()
+    }
+
+    #[test]
+    fn draws_follow_the_softmax() {
+        const DRAWS: u64 = 40_000;
+        let logits = [0.5, -1.0, 2.0, 1.0, -3.0];
+        let mut counts = [0.0; 5];
+        let random = SplitMix64::new(11);
+        (0..DRAWS).for_each(|n| counts[drawn(random.forked(n), &[&logits]) as usize] += 1.0);
+        // exp of the logits over their sum, 12.17; three standard deviations are below .0075.
+        for (count, expected) in counts.iter().zip([0.13546, 0.03023, 0.60709, 0.22334, 0.00409]) {
+            assert!((count / DRAWS as f64 - expected).abs() < 0.0075, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn neither_pieces_nor_skipped_noise_change_a_draw() {
+        let mut random = SplitMix64::new(5);
+        let logits: Vec<f32> = (0..701).map(|_| (random.next() >> 50) as f32 / 1e3).collect();
+        for number in 0..500 {
+            let random = random.forked(number);
+            let expected = slowly(random, &logits);
+            assert_eq!(drawn(random, &[&logits]), expected);
+            let (a, b) = logits.split_at(256);
+            assert_eq!(drawn(random, &[a, b, &[]]), expected);
+        }
+    }
+
+    #[test]
+    fn noise_is_finite_and_within_its_bound() {
+        let mut random = SplitMix64::new(1);
+        let edges =
+            [0, 1 << 12, 1 << 63, u64::MAX, u64::MAX << 12, u64::MAX - (1 << 12), !(1 << 62)];
+        for bits in edges.into_iter().chain((0..10_000).map(|_| random.next())) {
+            let noise = gumbel(bits);
+            assert!(noise.is_finite() && noise <= at_most(bits), "{bits:x}: {noise}");
+        }
+    }
+}

@@ -2,7 +2,12 @@
 //!
 //! The first draft is random ids. Then, in each of [`SWEEPS`] reading sweeps, every token of every
 //! window is drawn at once from what the model expects behind the tokens of the draft before; the
-//! first of a window stays. Ancestral sampling would need as many sweeps as a window has tokens.
+//! first of a window stays. A position has the same noise in every sweep, so that a token is drawn
+//! again where what stands before it still means the same: sweeps without end would arrive at
+//! ancestral sampling (Wiggers and Hoogeboom 2020), which needs one for each token of a window.
+
+#[cfg(test)]
+mod tests;
 
 use super::gumbel::Best;
 use crate::evaluation::on_threads;
@@ -38,7 +43,7 @@ pub(crate) struct Drawing<'a> {
     pub(crate) cancel: &'a Cancel,
 }
 
-/// How often every token is drawn anew. Once leaves pairs of tokens that fit, twice longer stretches.
+/// How often every token is drawn.
 pub(crate) const SWEEPS: u64 = 2;
 
 impl Own {
@@ -66,8 +71,8 @@ impl Own {
         let memory = self.memory(with.variant, with.engine, with.resources)?;
         let mut windows = self.draft(with.variant.program().vocabulary);
         on_threads(with.resources.threads, || {
-            for sweep in 1..=SWEEPS {
-                windows = self.redrawn(std::mem::take(&mut windows), sweep, with, &memory)?;
+            for _ in 0..SWEEPS {
+                windows = self.redrawn(std::mem::take(&mut windows), with, &memory)?;
             }
             Ok(windows)
         })?
@@ -93,7 +98,6 @@ impl Own {
     fn redrawn(
         &self,
         windows: Vec<Vec<u32>>,
-        sweep: u64,
         with: &Drawing<'_>,
         memory: &ReadingMemory,
     ) -> Result<Vec<Vec<u32>>, Error> {
@@ -109,7 +113,7 @@ impl Own {
             cancel: with.cancel,
         };
         with.events.stage_started(STAGE, reading.bytes());
-        let mut draws = Draws::new(&batches, SplitMix64::new(self.seed).forked(sweep));
+        let mut draws = Draws::new(&batches, SplitMix64::new(self.seed).forked(1));
         reading.sweep(&mut draws)?;
         with.events.stage_finished(STAGE);
         let drawn = draws.best.chunks_exact(self.window - 1);
