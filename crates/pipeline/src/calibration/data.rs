@@ -121,7 +121,8 @@ impl CalibrationSet {
         Ok(self.mixed(drawn.unwrap_or_default()))
     }
 
-    /// All windows as the mix orders them, with those that were `drawn`.
+    /// All windows as the mix orders them, with those that were `drawn`; without these, what is known
+    /// before.
     pub(super) fn mixed(self, drawn: Vec<Vec<u32>>) -> (Vec<Vec<u32>>, CalibrationFacts) {
         let shares: Vec<usize> = self.parts.iter().map(|part| part.share).collect();
         let (mut drawn, mut sources, mut windows) = (Some(drawn), Vec::new(), Vec::new());
@@ -134,7 +135,7 @@ impl CalibrationSet {
             interleaved(&shares).into_iter().filter_map(|source| windows[source].next()).collect();
         let facts = CalibrationFacts {
             window: self.window,
-            windows: windows.len(),
+            windows: shares.iter().sum(),
             sources,
             notes: self.notes,
         };
@@ -173,7 +174,7 @@ impl Part {
             name: self.source.name(),
             weight: self.source.weight(),
             text_tokens,
-            windows: windows.len(),
+            windows: self.share,
             sha256: hash(&windows),
             seed,
             sweeps: seed.map(|_| SWEEPS),
