@@ -83,7 +83,7 @@ pub fn runtimes_for(scheme: &Scheme) -> Vec<Runtime> {
 
 fn alternatives(scheme: &Scheme) -> Option<String> {
     let names: Vec<_> = runtimes_for(scheme).into_iter().map(Runtime::name).collect();
-    (!names.is_empty()).then(|| format!("{scheme} runs with `--runtime {}`", names.join(",")))
+    (!names.is_empty()).then(|| format!("it runs with `--runtime {}`", names.join(",")))
 }
 
 /// Says of a scheme what the runtime does instead.
@@ -100,10 +100,9 @@ fn scheme_rules(runtime: Runtime) -> &'static [SchemeRule] {
 
 fn widths(scheme: &Scheme) -> Option<&'static str> {
     // SGLang refuses others by name. vLLM reads 2 to 8 bits and then finds no kernel: Humming has
-    // them, without zero points, but is a package of its own.
-    (!has_kernels(scheme.weights)).then_some(
-        "has kernels for integer weights of 4 and 8 bits; others need a separate package",
-    )
+    // them, but is a package of its own.
+    (!has_kernels(scheme.weights))
+        .then_some("has kernels for integer weights of 4 and 8 bits alone")
 }
 
 fn has_kernels(numeric: Numeric) -> bool {
@@ -319,25 +318,22 @@ mod tests {
             Vllm,
             asymmetric("w3a16"),
             facts(64, 256),
-            &[
-                "w3a16 g128 asymmetric: vllm has kernels for integer weights of 4 and 8 bits; others \
-               need a separate package (w3a16 g128 asymmetric runs with `--runtime transformers`)",
-            ],
+            &["w3a16 g128 asymmetric: vllm has kernels for integer weights of 4 and 8 bits alone \
+               (it runs with `--runtime transformers`)"],
         );
         check(
             Vllm,
             asymmetric("w8a16"),
             facts(64, 256),
             &["w8a16 asymmetric: vllm has kernels for zero points of 4 bits; others need special \
-               devices or packages (w8a16 asymmetric runs with `--runtime \
-               transformers`)"],
+               devices or packages (it runs with `--runtime transformers`)"],
         );
         check(
             Vllm,
             grouped(16),
             facts(64, 256),
             &["w4a16 g16: vllm has kernels for groups of 32, 64 or 128, and for whole rows \
-               (`channel`) (w4a16 g16 runs with `--runtime transformers`)"],
+               (`channel`) (it runs with `--runtime transformers`)"],
         );
         check(
             Vllm,
@@ -409,7 +405,7 @@ mod tests {
             LlamaCpp,
             preset("fp8"),
             facts(64, 64),
-            &["fp8: llama.cpp loads GGUF files, and these are not written yet (fp8 runs with \
+            &["fp8: llama.cpp loads GGUF files, and these are not written yet (it runs with \
                `--runtime transformers,vllm,sglang`)"],
         );
     }

@@ -38,17 +38,11 @@ fn list(names: &[&str]) -> String {
 }
 
 /// Widths of `--bits`.
-pub(crate) const BITS: &[Planned] = &[
-    Planned { names: &["3", "2"], why: "so few bits need calibration, which is not implemented" },
-    Planned { names: &["5", "6"], why: "only GGUF stores them, which is not implemented" },
-];
+pub(crate) const BITS: &[Planned] =
+    &[Planned { names: &["5", "6"], why: "only GGUF stores them, which is not implemented" }];
 
 /// Names of `--scheme`. The GGUF types are those that llama.cpp's own quantizer lists.
 pub(crate) const SCHEMES: &[Planned] = &[
-    Planned {
-        names: &["w3a16", "w2a16"],
-        why: "so few bits need calibration, which is not implemented",
-    },
     Planned {
         names: &["nvfp4a16", "mxfp4a16", "nvfp4", "mxfp4", "mxfp8"],
         why: "micro-scaled floats are not implemented",
@@ -101,10 +95,10 @@ mod tests {
 
     #[test]
     fn planned_values_say_why_and_others_that_there_are_none() {
-        let refused = value("--bits", "3", &["8", "4"], BITS);
+        let refused = value("--bits", "6", &["8", "4"], BITS);
         assert_eq!(
             refused.message,
-            "`--bits 3` is not in this version: so few bits need calibration, which is not implemented"
+            "`--bits 6` is not in this version: only GGUF stores them, which is not implemented"
         );
         assert_eq!(refused.hint, "`--bits` takes 8 or 4");
         assert_eq!(value("--bits", "7", &["8", "4"], BITS).message, "there is no `--bits 7`");

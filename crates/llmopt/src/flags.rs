@@ -52,7 +52,7 @@ pub(crate) struct Quantize {
     /// Number formats of weights and activations [default: from --bits]
     #[arg(long, value_name = "S", value_parser = Listed(SCHEMES), help_heading = SCHEME)]
     pub(crate) scheme: Option<String>,
-    /// Columns of a row that share a scale, or `channel` [default: per channel at 8 bits; at 4 the
+    /// Columns of a row that share a scale, or `channel` [default: per channel at 8 bits; below, the
     /// largest of 128, 64 and 32 that divides every row of a fused group]
     #[arg(long, value_name = "N|channel", help_heading = SCHEME)]
     pub(crate) group_size: Option<Group>,
@@ -395,7 +395,7 @@ impl TypedValueParser for Listed {
     }
 }
 
-pub(crate) const BITS: &[&str] = &["8", "4"];
+pub(crate) const BITS: &[&str] = &["8", "4", "3", "2"];
 pub(crate) const SCHEMES: &[&str] = llmopt_pipeline::Scheme::NAMES;
 pub(crate) const METHODS: &[&str] = &["search", "rtn"];
 pub(crate) const FORMATS: &[&str] = &["compressed-tensors", "dense"];

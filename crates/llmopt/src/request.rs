@@ -22,13 +22,13 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
     {
         return Err(Refusal::new(
             format!("`--group-size` does not go with `--scheme {name}`, which has {scales}"),
-            "group sizes are for `w8a16` and `w4a16`",
+            format!("group sizes are for {WEIGHTS_ALONE}"),
         ));
     }
     if flags.asymmetric && fixed.is_some() {
         return Err(Refusal::new(
             format!("`--asymmetric` does not go with `--scheme {name}`, which has no zero points"),
-            "zero points are for `w8a16` and `w4a16`",
+            format!("zero points are for {WEIGHTS_ALONE}"),
         ));
     }
     Ok(Recipe {
@@ -143,6 +143,9 @@ fn format(flags: &Quantize) -> Result<Format, Refusal> {
     }
 }
 
+/// Schemes of integer weights alone.
+const WEIGHTS_ALONE: &str = "`w8a16`, `w4a16`, `w3a16` and `w2a16`";
+
 const ALL_RUNTIMES: [Runtime; 5] =
     [Runtime::Transformers, Runtime::Vllm, Runtime::Sglang, Runtime::LlamaCpp, Runtime::Mlx];
 
@@ -180,6 +183,8 @@ mod tests {
         check("", "w8a16 Auto Search CompressedTensors");
         check("--bits 4 --group-size 64", "w4a16 g128 Columns(64) Search CompressedTensors");
         check("--bits 4 --scheme w4a16", "w4a16 g128 Auto Search CompressedTensors");
+        check("--bits 3 --asymmetric", "w3a16 g128 asymmetric Auto Search CompressedTensors");
+        check("--scheme w2a16 --group-size 32", "w2a16 g128 Columns(32) Search CompressedTensors");
         check("--scheme w8a8 --group-size channel", "w8a8 Channel Search CompressedTensors");
         check("--asymmetric --method rtn", "w8a16 asymmetric Auto Rtn CompressedTensors");
         check("--scheme fp8-block --format dense", "fp8-block Auto Search Dense(F32)");

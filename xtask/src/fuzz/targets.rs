@@ -77,7 +77,7 @@ fn quantizations() -> Result<Vec<Vec<Vec<u8>>>> {
     let head = vec!["lm_head".to_owned(), r"re:.*mlp\.gate$".to_owned()];
     let linear = vec!["Linear".to_owned()];
     let mut schemes = Vec::new();
-    for name in ["w8a16", "w4a16", "w8a8", "fp8", "fp8-block"] {
+    for name in Scheme::NAMES {
         schemes.push(Scheme::preset(name)?);
     }
     let four = Scheme::preset("w4a16")?;

@@ -50,6 +50,22 @@ const MORE: &[&[&str]] = &[
     &["--scheme", "w4a16", "--exclude", "model.layers.1.*"],
 ];
 
+/// What some checkpoints are quantized with besides, which Transformers alone can run.
+const LOW_BITS: &[&[&str]] = &[
+    &["--scheme", "w3a16"],
+    &["--scheme", "w3a16", "--runtime", "transformers"],
+    &["--scheme", "w3a16", "--runtime", "transformers", "--group-size", "channel"],
+    &["--scheme", "w3a16", "--runtime", "transformers", "--asymmetric"],
+    &["--scheme", "w3a16", "--runtime", "transformers", "--asymmetric", "--group-size", "channel"],
+    &["--scheme", "w2a16", "--runtime", "transformers"],
+    &["--scheme", "w2a16", "--runtime", "transformers", "--group-size", "channel"],
+    &["--scheme", "w2a16", "--runtime", "transformers", "--asymmetric"],
+    &["--scheme", "w2a16", "--runtime", "transformers", "--group-size", "32", "--method", "rtn"],
+];
+
+/// Beside the trained ones: biases, merged matrices, experts, a wrapper.
+const WITH_LOW_BITS: [&str; 4] = ["qwen2", "phi3", "mixtral", "gemma3"];
+
 /// Transformers stacks a layer's experts.
 const EXPERTS: [&str; 2] = ["mixtral", "qwen3_moe"];
 
@@ -61,7 +77,7 @@ pub(super) fn all() -> Result<Vec<Case>> {
     for trained in ["testdata/tiny-llama", "../shared/models/llama-8m"] {
         let model = root().join(trained);
         if model.exists() {
-            let options = SCHEMES.iter().chain(MORE);
+            let options = SCHEMES.iter().chain(MORE).chain(LOW_BITS);
             cases.extend(options.map(|options| case(model.clone(), options)));
         }
     }
@@ -71,7 +87,9 @@ pub(super) fn all() -> Result<Vec<Case>> {
     }
     families.sort();
     for model in families {
-        cases.extend(SCHEMES.iter().map(|options| case(model.clone(), options)));
+        let low_bits = WITH_LOW_BITS.contains(&name_of(&model).as_str());
+        let options = SCHEMES.iter().chain(LOW_BITS.iter().filter(|_| low_bits));
+        cases.extend(options.map(|options| case(model.clone(), options)));
     }
     Ok(cases)
 }
@@ -90,6 +108,7 @@ fn expected(family: &str, options: &[&str]) -> Expected {
         () if has_experts && has("--asymmetric") => {
             Expected::Refused("transformers stacks experts")
         }
+        () if has("w3a16") && !has("--runtime") => Expected::Refused("`--runtime transformers`"),
         () if has_experts && has("w8a8") => Expected::Refused("transformers stacks experts"),
         () if has_experts && has("fp8-block") => Expected::Refused("transformers stacks experts"),
         // vLLM merges their matrices, which are smaller than a block.

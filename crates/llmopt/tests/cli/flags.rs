@@ -38,16 +38,12 @@ fn values_are_refused_with_the_reason_and_with_those_there_are() {
         let args = format!("quantize model {args}");
         dir.refused(&args, 2, &format!("error: {message}\n\nhint: {hint}\n"));
     };
-    let bits = "`--bits` takes 8 or 4";
-    let few = "so few bits need calibration, which is not implemented";
-    check("--bits 3", &format!("`--bits 3` is not in this version: {few}"), bits);
-    check("--bits 2", &format!("`--bits 2` is not in this version: {few}"), bits);
+    let bits = "`--bits` takes 8, 4, 3 or 2";
     let gguf = "only GGUF stores them, which is not implemented";
     check("--bits 5", &format!("`--bits 5` is not in this version: {gguf}"), bits);
     check("--bits 6", &format!("`--bits 6` is not in this version: {gguf}"), bits);
     check("--bits 16", "there is no `--bits 16`", bits);
-    let schemes = "`--scheme` takes w8a16, w4a16, w8a8, fp8 or fp8-block";
-    check("--scheme w3a16", &format!("`--scheme w3a16` is not in this version: {few}"), schemes);
+    let schemes = "`--scheme` takes w8a16, w4a16, w3a16, w2a16, w8a8, fp8 or fp8-block";
     check(
         "--scheme nvfp4",
         "`--scheme nvfp4` is not in this version: micro-scaled floats are not implemented",
@@ -101,17 +97,17 @@ fn options_that_contradict_each_other_are_refused() {
     check(
         "--scheme fp8 --group-size 64",
         "`--group-size` does not go with `--scheme fp8`, which has a scale per output channel",
-        "group sizes are for `w8a16` and `w4a16`",
+        "group sizes are for `w8a16`, `w4a16`, `w3a16` and `w2a16`",
     );
     check(
         "--scheme fp8-block --group-size channel",
         "`--group-size` does not go with `--scheme fp8-block`, which has a scale per 128 x 128 block",
-        "group sizes are for `w8a16` and `w4a16`",
+        "group sizes are for `w8a16`, `w4a16`, `w3a16` and `w2a16`",
     );
     check(
         "--scheme fp8 --asymmetric",
         "`--asymmetric` does not go with `--scheme fp8`, which has no zero points",
-        "zero points are for `w8a16` and `w4a16`",
+        "zero points are for `w8a16`, `w4a16`, `w3a16` and `w2a16`",
     );
     check(
         "--dense-dtype f32",
@@ -147,7 +143,7 @@ fn errors_are_lines_of_json_for_programs() {
     Dir::new().refused(
         "quantize model --json --bits 7",
         2,
-        "{\"event\":\"error\",\"message\":\"there is no `--bits 7`\",\"hint\":\"`--bits` takes 8 or 4\"}\n",
+        "{\"event\":\"error\",\"message\":\"there is no `--bits 7`\",\"hint\":\"`--bits` takes 8, 4, 3 or 2\"}\n",
     );
 }
 
@@ -156,7 +152,7 @@ fn colour_is_asked_for() {
     Dir::new().refused(
         "quantize model --bits 7 --color always",
         2,
-        "\x1b[1;31merror:\x1b[0m there is no `--bits 7`\n\n\x1b[36mhint:\x1b[0m `--bits` takes 8 or 4\n",
+        "\x1b[1;31merror:\x1b[0m there is no `--bits 7`\n\n\x1b[36mhint:\x1b[0m `--bits` takes 8, 4, 3 or 2\n",
     );
 }
 

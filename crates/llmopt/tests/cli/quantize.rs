@@ -65,12 +65,36 @@ fn every_scheme_writes_what_its_dry_run_promised() {
     check("", "w8a16", &packed);
     check("--bits 4", "w4a16", &packed);
     check("--bits 4 --asymmetric --group-size 32", "w4a16", &with_zeros);
+    check("--bits 3 --runtime transformers", "w3a16", &packed);
+    check("--scheme w3a16 --asymmetric --runtime transformers", "w3a16", &with_zeros);
+    check("--bits 2 --group-size channel --runtime transformers", "w2a16", &packed);
     check("--bits 8 --group-size channel --method rtn", "w8a16", &packed);
     check("--scheme w8a8", "w8a8", &int);
     check("--scheme fp8", "fp8", &float);
     check("--scheme fp8-block --runtime transformers", "fp8-block", &float);
     check("--bits 4 --format dense", "w4a16", &[("weight", "F32")]);
     check("--format dense --dense-dtype source", "w8a16", &[("weight", "BF16")]);
+}
+
+#[test]
+fn few_bits_are_for_transformers_alone() {
+    let dir = Dir::with_tiny_llama();
+    for (flags, scheme, runtime) in [
+        ("--bits 3", "w3a16 g128", "vllm"),
+        ("--scheme w2a16 --asymmetric", "w2a16 g128 asymmetric", "vllm"),
+        ("--bits 2 --runtime sglang", "w2a16 g128", "sglang"),
+    ] {
+        let message = format!(
+            "error: {scheme}: {runtime} has kernels for integer weights of 4 and 8 bits alone\n\n\
+             hint: `--runtime` says whose rules hold, `--exclude` leaves tensors as they are\n      \
+             it runs with `--runtime transformers`\n"
+        );
+        dir.refused(&format!("quantize tiny-llama {flags}"), 2, &message);
+    }
+    dir.done("quantize tiny-llama --bits 3 --runtime transformers -q");
+    let ran = dir.run("verify tiny-llama-w3a16");
+    assert_eq!(ran.code, Some(3));
+    assert!(ran.stdout.contains("vllm has kernels for integer weights of 4 and 8"), "{ran:?}");
 }
 
 #[test]

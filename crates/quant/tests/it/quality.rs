@@ -88,6 +88,10 @@ fn no_tile_has_more_error_than_nearest_gives_it() {
         (int(4), Granularity::Group(32), true),
         (int(4), Granularity::Group(32), false),
         (int(2), Granularity::Group(16), true),
+        (int(2), Granularity::Channel, true),
+        (int(2), Granularity::Group(32), false),
+        (int(3), Granularity::Group(32), true),
+        (int(3), Granularity::Channel, false),
         (int(3), block, false),
         (int(6), block, true),
         (Numeric::E4m3, Granularity::Channel, true),
@@ -105,6 +109,35 @@ fn no_tile_has_more_error_than_nearest_gives_it() {
             let worse = searched.iter().zip(&nearest).position(|(a, b)| a > b);
             assert_eq!(worse, None, "{scheme} {granularity:?} {source:?} {dtype}");
             assert!(searched.iter().sum::<f64>() < nearest.iter().sum(), "{scheme} {source:?}");
+        }
+    }
+}
+
+/// A constant, one of each sign, one that stands alone, and one weight of another magnitude: what two
+/// or three bits can be fooled by.
+#[test]
+fn few_bits_never_lose_to_nearest_on_rows_with_few_values() {
+    const ROW: usize = 96;
+    let rows: [fn(usize) -> f32; 6] = [
+        |_| 0.3,
+        |_| -0.017,
+        |i| if i % 2 == 0 { 0.02 } else { -0.02 },
+        |i| if i == 40 { 1.0 } else { 0.0 },
+        |i| if i == 7 { -5.0 } else { 0.01 },
+        |i| [-0.03, 0.01, 0.02][i % 3],
+    ];
+    let weights: Vec<f32> = rows.iter().flat_map(|row| (0..ROW).map(row)).collect();
+    for (bits, symmetric) in [2, 3].into_iter().flat_map(|bits| [(bits, true), (bits, false)]) {
+        for granularity in [Granularity::Channel, Granularity::Group(32)] {
+            let scheme = scheme(int(bits), granularity, symmetric);
+            for dtype in DTYPES {
+                let tiles = |quantizer: &dyn Quantizer| {
+                    errors(&quantized(quantizer, &weights, ROW, scheme, dtype), &weights)
+                };
+                let (searched, nearest) = (tiles(&Search), tiles(&Nearest));
+                let worse = searched.iter().zip(&nearest).position(|(a, b)| a > b);
+                assert_eq!(worse, None, "{scheme} {dtype}: {searched:?} {nearest:?}");
+            }
         }
     }
 }
