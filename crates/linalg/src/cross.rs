@@ -1,5 +1,8 @@
 //! Sums of products of two kinds of rows.
 
+#[cfg(test)]
+mod tests;
+
 use crate::Gemm;
 use crate::packed::Packed;
 use crate::piece::{PIECE, Transposed};

@@ -2,6 +2,8 @@
 
 mod inverse;
 mod solve;
+#[cfg(test)]
+mod tests;
 
 use crate::tiles::Tiles;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Pieces of rows, made ready for sums of products over the rows.
 
 use crate::Gemm;
-use crate::packed::Packed;
+use crate::packed::{Band, Packed};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -62,9 +62,9 @@ impl Transposed {
         columns.saturating_mul(PIECE * size_of::<f32>() + size_of::<f64>())
     }
 
-    /// The most memory that a packed piece takes.
+    /// The most memory that a packed piece takes, with the bands that are filled.
     pub(crate) fn packed_bytes(gemm: Gemm, columns: usize) -> usize {
-        gemm.packed_bytes(columns, PIECE)
+        gemm.packed_bytes(columns, PIECE) + columns.div_ceil(BAND) * size_of::<Band<'_>>()
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod cholesky;
 mod products;
+#[cfg(test)]
+mod tests;
 mod times;
 
 pub use cholesky::NotPositiveDefinite;

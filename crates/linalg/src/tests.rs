@@ -24,7 +24,7 @@ const SIZES: [(usize, usize, usize); 14] = [
 ];
 
 /// Uniform in [-1, 1), the same everywhere.
-fn random(length: usize, seed: u32) -> Vec<f32> {
+pub(crate) fn random(length: usize, seed: u32) -> Vec<f32> {
     let mut state = u64::from(seed) * 2 + 1;
     let mut next = || {
         state =
@@ -43,7 +43,7 @@ fn packed(gemm: Gemm, weights: &[f32], rows: usize, columns: usize) -> Packed {
     packed
 }
 
-fn rounded(gemm: Gemm, x: f32) -> f64 {
+pub(crate) fn rounded(gemm: Gemm, x: f32) -> f64 {
     match gemm.precision() {
         Precision::F32 => f64::from(x),
         Precision::Bf16 => bf16::from_f32(x).to_f64(),
@@ -62,7 +62,7 @@ fn error_bound(columns: usize, size: f64) -> f64 {
 }
 
 #[expect(clippy::print_stdout, reason = "what was not tested is said")]
-fn kernels() -> impl Iterator<Item = Gemm> {
+pub(crate) fn kernels() -> impl Iterator<Item = Gemm> {
     KERNELS.iter().filter_map(|entry| {
         let found = Gemm::new(entry.precision, entry.choice);
         if let Err(Unavailable { why, .. }) = &found {

@@ -24,9 +24,8 @@ impl Tiles {
 
     /// The memory of a matrix of this order.
     pub(crate) fn bytes(order: usize) -> u64 {
-        let count = order.div_ceil(TILE) as u128;
-        u64::try_from(count * (count + 1) / 2 * (AREA * size_of::<f64>()) as u128)
-            .unwrap_or(u64::MAX)
+        let tiles = order.div_ceil(TILE) as u64;
+        (tiles.saturating_mul(tiles + 1) / 2).saturating_mul((AREA * size_of::<f64>()) as u64)
     }
 
     pub(crate) fn order(&self) -> usize {

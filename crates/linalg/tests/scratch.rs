@@ -1,8 +1,9 @@
-//! What a product allocates, against what `scratch_bytes` promises.
+//! What calls allocate, against what the functions beside them promise.
 
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
-use llmopt_linalg::{Gemm, Precision};
+use llmopt_linalg::{Cross, Factor, Gemm, Precision, Symmetric};
+use rayon::ThreadPoolBuilder;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -57,5 +58,60 @@ fn a_product_allocates_what_it_promises_at_most() {
             let promised = gemm.scratch_bytes(m, columns);
             assert!(most <= promised, "{}, {m} x {rows} x {columns}: {most}", gemm.name());
         }
+    }
+}
+
+/// The most that `work` allocates at once on a thread that has done nothing yet.
+fn most(work: impl FnOnce() + Send) -> usize {
+    let pool = ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
+    pool.install(|| {
+        let before = HELD.get().0;
+        HELD.set((before, before));
+        work();
+        (HELD.get().1 - before) as usize
+    })
+}
+
+#[track_caller]
+fn check(what: &str, promised: usize, work: impl FnOnce() + Send) {
+    let most = most(work);
+    assert!(most <= promised, "{what}: {most}, not {promised}");
+}
+
+#[test]
+fn sums_of_products_allocate_what_they_promise_at_most() {
+    for gemm in [Precision::F32, Precision::Bf16].into_iter().flat_map(Gemm::available) {
+        for (order, count) in [(1, 9), (70, 300), (300, 1100), (1300, 20)] {
+            let what = format!("{}, {count} rows of {order}", gemm.name());
+            let (rows, mut out) = (vec![1.0; count * order], vec![0.0; count * order]);
+            let (mut sums, mut cross) = (Symmetric::zeros(order), Cross::zeros(order));
+            let promised = Symmetric::add_products_bytes(gemm, order, 1);
+            check(&what, promised, || sums.add_products(gemm, &rows));
+            let promised = Symmetric::times_bytes(gemm, order, 1);
+            check(&what, promised, || sums.times(gemm, &rows, &mut out));
+            let promised = Cross::add_products_bytes(gemm, order, 1);
+            check(&what, promised, || cross.add_products(gemm, &rows, &rows));
+        }
+    }
+}
+
+#[test]
+fn factors_allocate_what_they_promise_at_most() {
+    for (order, count) in [(1, 9), (70, 100), (300, 70), (900, 5)] {
+        let what = format!("{count} rows of {order}");
+        let mut matrix = Symmetric::zeros(order);
+        matrix.add_to_diagonal(2.0);
+        let mut rows = vec![1.0; count * order];
+        let promised = Symmetric::quadratic_bytes(order, 1) + 8 * count;
+        check(&what, promised, || drop(matrix.quadratic(&rows)));
+        let mut factor = None;
+        let promised = Symmetric::cholesky_bytes(order, 1);
+        check(&what, promised, || factor = matrix.cholesky().ok());
+        let Some(factor) = factor else { unreachable!("a positive definite matrix") };
+        let promised = Factor::solve_rows_bytes(order, 1);
+        check(&what, promised, || factor.solve_rows(&mut rows));
+        let promised = Factor::inverse_bytes(order, 1);
+        check(&what, promised + Factor::bytes(order) as usize, || drop(factor.inverse()));
+        check(&what, promised + 8 * order, || drop(factor.inverse_diagonal()));
     }
 }

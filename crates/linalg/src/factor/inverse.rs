@@ -1,7 +1,7 @@
 //! The inverse of the factor.
 
 use super::{Factor, Lower};
-use crate::dense::Blocks;
+use crate::dense::{Blocks, WORKSPACE};
 use crate::tiles::{TILE, Tiles};
 use rayon::prelude::*;
 
@@ -39,7 +39,8 @@ impl Factor {
     /// threads, beside its result.
     pub fn inverse_bytes(order: usize, threads: usize) -> usize {
         let tiles = order.div_ceil(TILE);
-        threads * Blocks::bytes(TILE, order) + tiles * (tiles + 2) * size_of::<&mut [f64]>()
+        threads * (Blocks::bytes(TILE, order) + WORKSPACE)
+            + tiles * (2 * tiles + 4) * size_of::<&mut [f64]>()
     }
 
     /// The columns of `L^-1` that a tile has, as rows: unit vectors times `L^-T`.

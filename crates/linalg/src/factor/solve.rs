@@ -1,7 +1,9 @@
 //! Rows times the inverse of the factored matrix.
 
 use super::Factor;
-use crate::dense::{Blocks, add_product, add_product_transposed, solve, solve_transposed};
+use crate::dense::{
+    Blocks, WORKSPACE, add_product, add_product_transposed, solve, solve_transposed,
+};
 use crate::tiles::{AREA, TILE};
 use rayon::prelude::*;
 
@@ -23,7 +25,7 @@ impl Factor {
 
     /// The most memory that [`Factor::solve_rows`] allocates on so many threads.
     pub fn solve_rows_bytes(order: usize, threads: usize) -> usize {
-        threads * Blocks::bytes(ROWS, order)
+        threads * (Blocks::bytes(ROWS, order) + WORKSPACE)
     }
 
     /// `x = x L^-T`, block by block, where blocks before the first are zero.

@@ -1,7 +1,7 @@
 //! The Cholesky factor, in place.
 
 use super::Symmetric;
-use crate::dense::{add_product_transposed, solve_transposed};
+use crate::dense::{WORKSPACE, add_product_transposed, solve_transposed};
 use crate::factor::Factor;
 use crate::tiles::{AREA, TILE};
 use rayon::prelude::*;
@@ -38,12 +38,9 @@ impl Symmetric {
 
     /// The most memory that [`Symmetric::cholesky`] allocates on so many threads.
     pub fn cholesky_bytes(order: usize, threads: usize) -> usize {
-        order.div_ceil(TILE) * size_of::<&mut [f64]>() + threads * SOLVER
+        order.div_ceil(TILE) * size_of::<&mut [f64]>() + threads * WORKSPACE
     }
 }
-
-/// What the library's products keep for a thread.
-const SOLVER: usize = 4 << 20;
 
 /// Computes a row's tile below a tile of the diagonal of the factor, given the tiles before that, and
 /// subtracts what it takes from the row's own tile of the diagonal.

@@ -30,7 +30,10 @@ impl Symmetric {
     /// The most memory that [`Symmetric::add_products`] allocates on so many threads.
     pub fn add_products_bytes(gemm: Gemm, order: usize, threads: usize) -> usize {
         let each = gemm.scratch_bytes(TILE, PIECE) + SPAN * AREA * size_of::<f32>();
-        Transposed::bytes(order) + Transposed::packed_bytes(gemm, order) + threads * each
+        let count = order.div_ceil(TILE);
+        let shared = spans(count) * size_of::<Span<'_>>() + count * size_of::<&mut [f64]>();
+        let piece = Transposed::bytes(order) + Transposed::packed_bytes(gemm, order);
+        piece + shared + threads * each
     }
 
     /// Pieces of equal size.
@@ -55,10 +58,11 @@ impl Symmetric {
 
     /// The matrix in spans.
     fn spans_mut(&mut self) -> Vec<Span<'_>> {
-        let ranges: Vec<_> = (0..self.tiles.count()).map(|i| self.tiles.range(i)).collect();
-        let mut spans = Vec::new();
-        for (rows, tiles) in ranges.into_iter().zip(self.tiles.rows_mut()) {
-            for (s, tiles) in tiles.chunks_mut(SPAN * AREA).enumerate() {
+        let order = self.order();
+        let mut spans = Vec::with_capacity(spans(self.tiles.count()));
+        for (i, row) in self.tiles.rows_mut().into_iter().enumerate() {
+            let rows = i * TILE..order.min((i + 1) * TILE);
+            for (s, tiles) in row.chunks_mut(SPAN * AREA).enumerate() {
                 let first = s * SPAN * TILE;
                 let columns = first..rows.end.min(first + tiles.len() / TILE);
                 spans.push(Span { rows: rows.clone(), columns, tiles });
@@ -66,6 +70,11 @@ impl Symmetric {
         }
         spans
     }
+}
+
+/// A bound on the spans in so many rows of tiles.
+fn spans(count: usize) -> usize {
+    count * (count / SPAN + 1)
 }
 
 /// Tiles that are multiplied together.

@@ -1,9 +1,9 @@
 //! Rows times the matrix.
 
 use super::Symmetric;
-use crate::Gemm;
-use crate::dense::{Blocks, add_product, add_product_transposed};
+use crate::dense::{Blocks, WORKSPACE, add_product, add_product_transposed};
 use crate::tiles::{AREA, TILE};
+use crate::{Band, Gemm};
 use rayon::prelude::*;
 
 impl Symmetric {
@@ -41,7 +41,8 @@ impl Symmetric {
     pub fn times_bytes(gemm: Gemm, order: usize, threads: usize) -> usize {
         let filling = TILE * order * size_of::<f32>();
         let multiplying = gemm.scratch_bytes(ROWS, order) + ROWS * BAND * TILE * size_of::<f32>();
-        gemm.packed_bytes(BAND * TILE, order) + threads * filling.max(multiplying)
+        let packed = gemm.packed_bytes(BAND * TILE, order) + BAND * size_of::<Band<'_>>();
+        packed + threads * (filling + multiplying)
     }
 
     /// `r * self * r^T` for each row `r` of `[count, order]`, in f64. Allocates the result and
@@ -59,7 +60,8 @@ impl Symmetric {
 
     /// The most memory that [`Symmetric::quadratic`] allocates on so many threads, beside its result.
     pub fn quadratic_bytes(order: usize, threads: usize) -> usize {
-        threads * (Blocks::bytes(ROWS, order) + (ROWS * TILE + AREA) * size_of::<f64>())
+        let chunk = (ROWS * TILE + AREA + 3 * ROWS) * size_of::<f64>();
+        threads * (Blocks::bytes(ROWS, order) + chunk + WORKSPACE)
     }
 
     /// What is below the diagonal counts twice.
