@@ -26,6 +26,16 @@ pub(crate) struct Tile<'a> {
 }
 
 impl<'a> Tile<'a> {
+    /// Columns `columns` of a row.
+    pub(crate) fn of_row(row: &'a [f32], columns: Range<usize>) -> Self {
+        Self { weights: row, row_length: row.len(), rows: 0..1, columns }
+    }
+
+    /// The columns it covers.
+    pub(crate) fn columns(&self) -> Range<usize> {
+        self.columns.clone()
+    }
+
     /// The parts of rows that make up the tile.
     #[inline(always)]
     pub(crate) fn segments(&self) -> impl Iterator<Item = &'a [f32]> + use<'a> {
@@ -41,7 +51,8 @@ impl<'a> Tile<'a> {
         self.rows.len() * self.columns.len()
     }
 
-    fn first_not_finite(&self) -> QuantError {
+    /// The first weight that is no number.
+    pub(crate) fn first_not_finite(&self) -> QuantError {
         let positions =
             self.rows.clone().flat_map(|row| self.columns.clone().map(move |column| (row, column)));
         positions
@@ -64,6 +75,20 @@ pub(crate) fn quantized<F: Fit>(
     let weights = weights.as_standard_layout();
     let weights = weights.as_slice().expect("a matrix in standard layout is one slice");
     dispatch(Band::new(weights, tiles, target, fit))
+}
+
+/// What `fit` chooses for a tile, or what any does where all weights are zero.
+#[inline(always)]
+pub(crate) fn fitted<F: Fit>(
+    fit: &mut F,
+    tile: &Tile<'_>,
+    extent: Extent,
+    target: Target,
+) -> Affine {
+    match extent.magnitude() {
+        0.0 => Affine { scale: target.stored.epsilon, zero: 0 },
+        _ => fit.fit(tile, extent, target),
+    }
 }
 
 struct Band<'a, F> {
@@ -113,10 +138,7 @@ impl<'a, F: Fit> Band<'a, F> {
         let Some(extent) = Extent::of(tile.segments()) else {
             return Err(tile.first_not_finite());
         };
-        let affine = match extent.magnitude() {
-            0.0 => Affine { scale: self.target.stored.epsilon, zero: 0 },
-            _ => self.fit.fit(&tile, extent, self.target),
-        };
+        let affine = fitted(&mut self.fit, &tile, extent, self.target);
         let index = down * tiles.across() + across;
         self.result.grid.scales[index] = affine.scale;
         if let Some(zero) = self.result.grid.zero_points.get_mut(index) {

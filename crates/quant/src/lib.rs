@@ -1,21 +1,38 @@
 //! Weight quantizers on plain matrices: codes and scales chosen for the least error.
 //!
-//! A [`Quantizer`] takes a band of a matrix and a scheme and returns codes on a grid. This crate
-//! never knows the name of a tensor, a model family, or how codes are stored.
+//! A [`Quantizer`] takes a band of a matrix and a scheme and returns codes on a grid. A [`Solver`]
+//! does so for whole matrices, after what their inputs showed. This crate never knows the name of a
+//! tensor, a model family, or how codes are stored.
 
 #![forbid(unsafe_code)]
 
 mod band;
+mod correction;
+mod descent;
 mod extent;
+mod gptq;
+mod lanes;
+mod moments;
 mod nearest;
 mod normalized;
+mod output_error;
+mod packing;
 mod quantizer;
 mod search;
+mod settings;
+mod solver;
 mod stored;
 mod sums;
 mod target;
 mod trials;
+mod weighted;
+mod work;
 
+pub use moments::Moments;
 pub use nearest::Nearest;
+pub use output_error::{OutputError, output_error, output_error_bytes};
 pub use quantizer::{QuantError, Quantizer};
 pub use search::Search;
+pub use settings::{Correction, Descent, Settings};
+pub use solver::{Solver, SolverError};
+pub use weighted::WeightedSearch;

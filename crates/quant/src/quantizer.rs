@@ -50,4 +50,15 @@ pub enum QuantError {
     /// The request is wrong: E4M3 codes have a sign of their own.
     #[error("floating-point codes have no zero points")]
     FloatZeroPoint,
+    /// The request is wrong: a method that goes row by row needs scales of single rows.
+    #[error("rows of a block share a scale, but this method chooses those of each row on its own")]
+    SharedRows,
+    /// The request is wrong: there are not as many importances, or inputs, as columns.
+    #[error("inputs of {found} columns were observed, but a row has {expected}")]
+    Importance {
+        /// How many importances there are.
+        found: usize,
+        /// Columns of the matrix.
+        expected: usize,
+    },
 }

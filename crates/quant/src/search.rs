@@ -4,7 +4,9 @@ use crate::band::{Fit, Tile, quantized};
 use crate::extent::Extent;
 use crate::nearest::absmax;
 use crate::normalized::{Normalized, Room};
-use crate::sums::{Candidate, E4m3, Integers, LANES, Lattice, Moments, moments, squared_error};
+use crate::sums::{
+    Alike, Candidate, E4m3, Fitness, Importance, Integers, LANES, Lattice, fitness, squared_error,
+};
 use crate::target::{Affine, Target};
 use crate::trials::{Axis, BATCH, Side, stages};
 use crate::{QuantError, Quantizer};
@@ -57,22 +59,31 @@ pub(crate) struct ScaleSearch {
 impl Fit for ScaleSearch {
     #[inline(always)]
     fn fit(&mut self, tile: &Tile<'_>, extent: Extent, target: Target) -> Affine {
-        let nearest = absmax(extent, target);
-        let tile = self.room.normalized(tile, extent);
-        match target.levels {
-            Levels::Integer { low, high } => {
-                let lattice = Integers { low: f32::from(low), high: f32::from(high) };
-                searched(lattice, &tile, target, nearest)
-            }
-            Levels::E4m3 => searched(E4m3, &tile, target, nearest),
+        fitted(Alike, &self.room.normalized(tile, extent), absmax(extent, target), target)
+    }
+}
+
+/// The best scale and zero point, where each weight counts by its importance.
+#[inline(always)]
+pub(crate) fn fitted(
+    importance: impl Importance,
+    tile: &Normalized<'_>,
+    nearest: Affine,
+    target: Target,
+) -> Affine {
+    match target.levels {
+        Levels::Integer { low, high } => {
+            let lattice = Integers { low: f32::from(low), high: f32::from(high) };
+            searched(lattice, importance, tile, target, nearest)
         }
+        Levels::E4m3 => searched(E4m3, importance, tile, target, nearest),
     }
 }
 
 /// The best trial so far.
 #[derive(Clone, Copy)]
 struct Best {
-    moments: Moments,
+    fitness: Fitness,
     zero: f32,
     reach: f32,
     side: Side,
@@ -81,13 +92,14 @@ struct Best {
 #[inline(always)]
 fn searched(
     lattice: impl Lattice,
+    importance: impl Importance,
     tile: &Normalized<'_>,
     target: Target,
     nearest: Affine,
 ) -> Affine {
     let axis = Axis::new(tile, target);
-    let nothing = Moments { cross: 0.0, square: 1.0 };
-    let mut best = Best { moments: nothing, zero: 0.0, reach: 0.0, side: Side::First };
+    let nothing = Fitness { cross: 0.0, square: 1.0 };
+    let mut best = Best { fitness: nothing, zero: 0.0, reach: 0.0, side: Side::First };
     let mut step = 0.0;
     for &stage in stages(target) {
         let side = stage.side().unwrap_or(best.side);
@@ -95,31 +107,41 @@ fn searched(
         step = (span.end - span.start) / (stage.batches() * BATCH) as f32;
         for batch in 0..stage.batches() {
             let first = span.start + step * ((batch * BATCH) as f32 + 0.5);
-            best = best_of_batch(lattice, tile, &axis, side, first, step, best);
+            let batch = Batch { side, first, step };
+            best = best_of_batch(lattice, importance, tile, &axis, batch, best);
         }
     }
-    as_stored(lattice, tile, target, nearest, best)
+    as_stored(lattice, importance, tile, target, nearest, best)
+}
+
+/// Trials side by side.
+#[derive(Clone, Copy)]
+struct Batch {
+    side: Side,
+    /// The least reach.
+    first: f32,
+    /// From one to the next.
+    step: f32,
 }
 
 #[inline(always)]
 fn best_of_batch(
     lattice: impl Lattice,
+    importance: impl Importance,
     tile: &Normalized<'_>,
     axis: &Axis,
-    side: Side,
-    first: f32,
-    step: f32,
+    Batch { side, first, step }: Batch,
     mut best: Best,
 ) -> Best {
     let mut candidates = [Candidate::default(); BATCH];
     for (k, candidate) in candidates.iter_mut().enumerate() {
         *candidate = axis.candidate(first + step * k as f32, side);
     }
-    let moments = moments(lattice, tile.weights, &candidates);
+    let trials = fitness(lattice, importance, tile.weights, &candidates);
     for k in 0..BATCH {
-        if moments[k].gains_more_than(best.moments) {
+        if trials[k].gains_more_than(best.fitness) {
             let reach = first + step * k as f32;
-            best = Best { moments: moments[k], zero: candidates[k].zero, reach, side };
+            best = Best { fitness: trials[k], zero: candidates[k].zero, reach, side };
         }
     }
     best
@@ -129,16 +151,17 @@ fn best_of_batch(
 #[inline(always)]
 fn as_stored(
     lattice: impl Lattice,
+    importance: impl Importance,
     tile: &Normalized<'_>,
     target: Target,
     nearest: Affine,
     best: Best,
 ) -> Affine {
-    let scale = target.stored.rounded(best.moments.scale() / tile.factor);
+    let scale = target.stored.rounded(best.fitness.scale() / tile.factor);
     let (mut choice, mut least) = (nearest, f64::INFINITY);
     for affine in [nearest, Affine { scale, zero: best.zero as i8 }] {
         let scale = affine.scale * tile.factor;
-        let error = squared_error(lattice, tile.weights, scale, f32::from(affine.zero));
+        let error = squared_error(lattice, importance, tile.weights, scale, f32::from(affine.zero));
         if error < least {
             // What is not less for certain, given how sums are rounded, does not count as less.
             (choice, least) = (affine, error * (1.0 - 1e-5));

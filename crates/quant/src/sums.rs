@@ -43,16 +43,45 @@ impl Lattice for E4m3 {
     }
 }
 
-/// Sums over the weights `w` of a tile and the levels `q` nearest to them.
+/// How much the error of each weight counts, known to the compiler like a lattice.
+pub(crate) trait Importance: Copy {
+    /// `x` times the importance of a weight: lane `lane` of the tile's lanes `index`.
+    fn times(self, index: usize, lane: usize, x: f32) -> f32;
+}
+
+/// Every weight counts alike.
+#[derive(Clone, Copy)]
+pub(crate) struct Alike;
+
+/// A number for each weight, none negative.
+#[derive(Clone, Copy)]
+pub(crate) struct Weighted<'a>(pub(crate) &'a [[f32; LANES]]);
+
+impl Importance for Alike {
+    #[inline(always)]
+    fn times(self, _: usize, _: usize, x: f32) -> f32 {
+        x
+    }
+}
+
+impl Importance for Weighted<'_> {
+    #[inline(always)]
+    fn times(self, index: usize, lane: usize, x: f32) -> f32 {
+        self.0[index][lane] * x
+    }
+}
+
+/// Sums over the weights `w` of a tile and the levels `q` nearest to them, each term times the
+/// importance of its weight.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Moments {
+pub(crate) struct Fitness {
     /// Sum of `w * q`.
     pub(crate) cross: f64,
     /// Sum of `q * q`.
     pub(crate) square: f64,
 }
 
-impl Moments {
+impl Fitness {
     /// The scale that fits these levels best.
     #[inline(always)]
     pub(crate) fn scale(self) -> f32 {
@@ -67,63 +96,69 @@ impl Moments {
     }
 }
 
-/// The moments of the levels to which each of the candidates rounds a tile.
+/// The sums for the levels to which each of the candidates rounds a tile.
 ///
 /// Several at a time, since adding up lanes takes as long as some dozen weights.
 #[inline(always)]
-pub(crate) fn moments<const K: usize>(
+pub(crate) fn fitness<const K: usize>(
     lattice: impl Lattice,
+    importance: impl Importance,
     tile: &[[f32; LANES]],
     candidates: &[Candidate; K],
-) -> [Moments; K] {
-    let mut moments = [Moments::default(); K];
-    for run in tile.chunks(RUN) {
+) -> [Fitness; K] {
+    let mut fitness = [Fitness::default(); K];
+    for (number, run) in tile.chunks(RUN).enumerate() {
         let mut lanes = [[[0.0; LANES]; 2]; K];
         for k in 0..K {
-            lanes[k] = run_moments(lattice, run, candidates[k]);
+            lanes[k] = run_fitness(lattice, importance, number * RUN, run, candidates[k]);
         }
         for k in 0..K {
-            moments[k].cross += total(&lanes[k][0]);
-            moments[k].square += total(&lanes[k][1]);
+            fitness[k].cross += total(&lanes[k][0]);
+            fitness[k].square += total(&lanes[k][1]);
         }
     }
-    moments
+    fitness
 }
 
 #[inline(always)]
-fn run_moments(
+fn run_fitness(
     lattice: impl Lattice,
+    importance: impl Importance,
+    first: usize,
     run: &[[f32; LANES]],
     candidate: Candidate,
 ) -> [[f32; LANES]; 2] {
     let (mut cross, mut square) = ([0.0; LANES], [0.0; LANES]);
-    for weights in run {
+    for (index, weights) in run.iter().enumerate() {
         for lane in 0..LANES {
             let level = lattice.nearest(weights[lane] * candidate.inverse, candidate.zero);
-            cross[lane] += weights[lane] * level;
-            square[lane] += level * level;
+            let weighted = importance.times(first + index, lane, level);
+            cross[lane] += weights[lane] * weighted;
+            square[lane] += level * weighted;
         }
     }
     [cross, square]
 }
 
-/// The squared error that `scale` and `zero` leave.
+/// The squared error, weighted by importance, that `scale` and `zero` leave.
 #[inline(always)]
 pub(crate) fn squared_error(
     lattice: impl Lattice,
+    importance: impl Importance,
     tile: &[[f32; LANES]],
     scale: f32,
     zero: f32,
 ) -> f64 {
     let inverse = 1.0 / scale;
     let mut sum = 0.0;
-    for run in tile.chunks(RUN) {
+    for (number, run) in tile.chunks(RUN).enumerate() {
         let mut squares = [0.0; LANES];
-        for weights in run {
+        for (index, weights) in run.iter().enumerate() {
             for lane in 0..LANES {
                 let level = lattice.nearest(weights[lane] * inverse, zero);
                 let error = weights[lane] - scale * level;
-                squares[lane] += error * error;
+                let weighted = importance.times(number * RUN + index, lane, error);
+                squares[lane] += error * weighted;
             }
         }
         sum += total(&squares);
@@ -175,22 +210,29 @@ mod tests {
     }
 
     /// The sums, one by one in f64.
-    fn check(lattice: impl Lattice, levels: Levels, candidates: [Candidate; 2]) {
+    fn check(
+        lattice: impl Lattice,
+        levels: Levels,
+        importance: impl Importance,
+        candidates: [Candidate; 2],
+    ) {
         let tile = tile();
-        let moments = moments(lattice, &tile, &candidates);
-        for (candidate, moments) in candidates.into_iter().zip(moments) {
+        let sums = fitness(lattice, importance, &tile, &candidates);
+        for (candidate, sums) in candidates.into_iter().zip(sums) {
             let (mut cross, mut square, mut error) = (0.0, 0.0, 0.0);
             let Candidate { inverse, zero } = candidate;
-            for &weight in tile.as_flattened() {
+            for (i, &weight) in tile.as_flattened().iter().enumerate() {
+                let a = f64::from(importance.times(i / LANES, i % LANES, 1.0));
                 let level = f64::from(levels.nearest(weight * inverse + zero) - zero);
-                cross += f64::from(weight) * level;
-                square += level * level;
-                error += (f64::from(weight) - level / f64::from(inverse)).powi(2);
+                cross += a * f64::from(weight) * level;
+                square += a * level * level;
+                error += a * (f64::from(weight) - level / f64::from(inverse)).powi(2);
             }
             let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-5;
-            assert!(close(moments.cross, cross) && close(moments.square, square), "{candidate:?}");
-            assert!(close(squared_error(lattice, &tile, 1.0 / inverse, zero), error));
-            assert!(close(f64::from(moments.scale()), cross / square));
+            assert!(close(sums.cross, cross) && close(sums.square, square), "{candidate:?}");
+            let found = squared_error(lattice, importance, &tile, 1.0 / inverse, zero);
+            assert!(close(found, error));
+            assert!(close(f64::from(sums.scale()), cross / square));
         }
     }
 
@@ -199,22 +241,26 @@ mod tests {
         let candidates = |a: f32, b: f32, zero| {
             [Candidate { inverse: a, zero: 0.0 }, Candidate { inverse: b, zero }]
         };
+        let importance: Vec<[f32; LANES]> = tile().iter().map(|w| w.map(|w| w * w * 9.0)).collect();
+        let weighted = Weighted(&importance);
         for bits in 2..=8 {
             let levels = Levels::new(Numeric::Int { bits });
             let half = f32::from(1u8 << (bits - 1));
             let lattice = Integers { low: -half, high: half - 1.0 };
-            check(lattice, levels, candidates(half * 1.1, -half * 1.3, 1.0));
-            check(lattice, levels, candidates(half * 0.9, half * 2.0, -half));
+            check(lattice, levels, Alike, candidates(half * 1.1, -half * 1.3, 1.0));
+            check(lattice, levels, Alike, candidates(half * 0.9, half * 2.0, -half));
+            check(lattice, levels, weighted, candidates(half * 0.9, half * 2.0, -half));
         }
-        check(E4m3, Levels::E4m3, candidates(440.0, 300.0, 0.0));
+        check(E4m3, Levels::E4m3, Alike, candidates(440.0, 300.0, 0.0));
+        check(E4m3, Levels::E4m3, weighted, candidates(440.0, 300.0, 0.0));
         assert!((sum_of_squares(&[[0.5; LANES]; 100]) - 400.0).abs() < 1e-9);
     }
 
     #[test]
     fn levels_that_leave_less_error_gain_more() {
-        let moments = |cross, square| Moments { cross, square };
-        assert!(moments(3.0, 2.0).gains_more_than(moments(2.0, 1.0)));
-        assert!(!moments(2.0, 1.0).gains_more_than(moments(-2.0, 1.0)));
-        assert!(!moments(0.0, 0.0).gains_more_than(moments(0.0, 1.0)));
+        let fitness = |cross, square| Fitness { cross, square };
+        assert!(fitness(3.0, 2.0).gains_more_than(fitness(2.0, 1.0)));
+        assert!(!fitness(2.0, 1.0).gains_more_than(fitness(-2.0, 1.0)));
+        assert!(!fitness(0.0, 0.0).gains_more_than(fitness(0.0, 1.0)));
     }
 }

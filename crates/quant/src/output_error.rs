@@ -1,0 +1,71 @@
+//! How far the outputs of a quantized matrix are from those before.
+
+use crate::correction::{products_bytes, products_with_cross};
+use crate::moments::Moments;
+use llmopt_linalg::{Gemm, Symmetric};
+
+/// Squared distance of outputs, summed over tokens and rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OutputError {
+    /// `|(Q - W) X|^2 - 2 <(Q - W) X, W (Y - X)>`: the distance of `Q X` from the outputs `W Y`
+    /// before anything was quantized, without the part that no `Q` changes. It may be negative.
+    /// Where the moments have those of the stream that outputs are added to, the distance is that of
+    /// the sums.
+    pub error: f64,
+    /// `|W X|^2`.
+    pub signal: f64,
+}
+
+impl OutputError {
+    /// The error relative to the signal; zero where there is neither.
+    pub fn relative(self) -> f64 {
+        if self.error == 0.0 { 0.0 } else { self.error / self.signal }
+    }
+
+    /// Adds those of other rows or of other tokens.
+    pub fn add(&mut self, other: Self) {
+        self.error += other.error;
+        self.signal += other.signal;
+    }
+}
+
+/// Compares `quantized` with `weights`, both `[rows, columns]`, on the inputs that `moments` sum up.
+/// `gemm` computes in f32.
+///
+/// Allocates [`output_error_bytes`].
+pub fn output_error(
+    gemm: Gemm,
+    moments: &Moments<'_>,
+    weights: &[f32],
+    quantized: &[f32],
+) -> OutputError {
+    assert_eq!(weights.len(), quantized.len());
+    let errors: Vec<f32> = quantized.iter().zip(weights).map(|(q, w)| q - w).collect();
+    let signal = moments.gram.quadratic(weights).iter().sum();
+    let mut error = moments.gram.quadratic(&errors).iter().sum();
+    if let Some(residual) = moments.residual {
+        error -= 2.0 * inner(residual, &errors, moments.columns());
+    }
+    if let Some(cross) = moments.cross {
+        let order: Vec<usize> = (0..moments.columns()).collect();
+        let products = products_with_cross(gemm, weights, cross, 1.0, &order);
+        error -= 2.0 * inner(&products, &errors, moments.columns());
+    }
+    OutputError { error, signal }
+}
+
+/// The inner product of two matrices with rows of this length.
+fn inner(a: &[f32], b: &[f32], columns: usize) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let row = |(a, b): (&[f32], &[f32])| -> f64 {
+        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+    };
+    a.chunks(columns.max(1)).zip(b.chunks(columns.max(1))).map(row).sum()
+}
+
+/// The most memory that [`output_error`] takes for matrices of this size.
+pub fn output_error_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usize) -> u64 {
+    let quadratic = Symmetric::quadratic_bytes(columns, threads) + 2 * rows * size_of::<f64>();
+    let products = products_bytes(gemm, columns, threads) + 4 * rows * columns;
+    (4 * rows * columns + quadratic.max(products)) as u64
+}

@@ -1,0 +1,145 @@
+//! What a site's inputs showed, made ready for the matrices that read it.
+
+use crate::moments::Moments;
+use crate::settings::Settings;
+use llmopt_linalg::{Factor, Gemm, Symmetric};
+use rayon::prelude::*;
+
+/// The order of columns and the factor of the Gram matrix that rounding goes by. Made once for the
+/// matrices that share an input.
+///
+/// Work is spread over the rayon pool in which it is called. Results do not depend on the number of
+/// threads.
+pub struct Solver<'a> {
+    pub(crate) gemm: Gemm,
+    pub(crate) moments: Moments<'a>,
+    pub(crate) settings: Settings,
+    /// The column at each place. The last place is rounded first.
+    pub(crate) order: Vec<usize>,
+    /// Of the Gram matrix in this order, times `unit` and with `damping` on its diagonal.
+    pub(crate) factor: Factor,
+    /// What makes the mean of the Gram matrix's diagonal one.
+    pub(crate) unit: f64,
+    pub(crate) damping: f64,
+    /// The diagonal of the matrix that was factored, by column.
+    pub(crate) importance: Vec<f32>,
+    dead_columns: usize,
+}
+
+/// Why there is no solver.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum SolverError {
+    /// The moments are wrong.
+    #[error("a second moment of the inputs is not finite")]
+    NotFinite,
+    /// The moments are wrong: what they sum up cannot have been squares.
+    #[error("the Gram matrix of the inputs has no Cholesky factor, even with damping {damping}")]
+    NotPositiveDefinite {
+        /// The damping tried last.
+        damping: f64,
+    },
+}
+
+impl<'a> Solver<'a> {
+    /// Makes the moments ready for methods with these settings. `gemm` computes in f32.
+    ///
+    /// Allocates [`Solver::prepare_bytes`].
+    ///
+    /// # Errors
+    /// [`SolverError`] if the moments are not those of finite inputs.
+    pub fn prepare(
+        gemm: Gemm,
+        moments: &Moments<'a>,
+        settings: &Settings,
+    ) -> Result<Self, SolverError> {
+        let diagonal = moments.gram.diagonal();
+        let mean = diagonal.iter().sum::<f64>() / diagonal.len().max(1) as f64;
+        if !mean.is_finite() {
+            return Err(SolverError::NotFinite);
+        }
+        // Of inputs that were all zero, any multiple of the identity says as much.
+        let (unit, first) = match mean.recip() {
+            unit if unit.is_finite() => (unit, settings.damping),
+            _ => (1.0, settings.damping.max(1.0)),
+        };
+        let order = order(&diagonal, settings.act_order);
+        let (factor, damping) = factored(moments.gram, &order, unit, first)?;
+        let importance = diagonal.iter().map(|&value| (value * unit + damping) as f32).collect();
+        let dead_columns = diagonal.iter().filter(|&&value| value == 0.0).count();
+        let (moments, settings) = (*moments, *settings);
+        Ok(Self { gemm, moments, settings, order, factor, unit, damping, importance, dead_columns })
+    }
+
+    /// The most memory that [`Solver::prepare`] takes on so many threads; what the solver keeps,
+    /// [`Solver::bytes`], is part of it.
+    pub fn prepare_bytes(columns: usize, threads: usize) -> u64 {
+        let vectors = columns * (2 * size_of::<f64>() + size_of::<usize>() + size_of::<f32>());
+        Symmetric::bytes(columns) + (vectors + Symmetric::cholesky_bytes(columns, threads)) as u64
+    }
+
+    /// The memory that a solver holds.
+    pub fn bytes(columns: usize) -> u64 {
+        Factor::bytes(columns) + (columns * (size_of::<usize>() + size_of::<f32>())) as u64
+    }
+
+    /// Length of an input.
+    pub fn columns(&self) -> usize {
+        self.order.len()
+    }
+
+    /// What was added to the diagonal of the Gram matrix, relative to its mean.
+    pub fn damping(&self) -> f64 {
+        self.damping
+    }
+
+    /// How many columns saw zeros alone. They get the codes nearest to them, and no other column
+    /// hears of their errors.
+    pub fn dead_columns(&self) -> usize {
+        self.dead_columns
+    }
+
+    /// Writes rows of the damped Gram matrix, by column and not in the solver's order.
+    pub(crate) fn damped_rows(&self, rows: std::ops::Range<usize>, out: &mut [f32]) {
+        for (row, out) in rows.zip(out.chunks_exact_mut(self.columns())) {
+            for (column, out) in out.iter_mut().enumerate() {
+                *out = (self.moments.gram.get(row, column) * self.unit) as f32;
+            }
+            out[row] = self.importance[row];
+        }
+    }
+}
+
+/// The columns, those to be rounded first at the end.
+fn order(diagonal: &[f64], act_order: bool) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..diagonal.len()).rev().collect();
+    if act_order {
+        order.par_sort_by(|&a, &b| diagonal[a].total_cmp(&diagonal[b]));
+    }
+    order
+}
+
+/// The factor of the Gram matrix with as much damping as it takes, and how much that is.
+fn factored(
+    gram: &Symmetric,
+    order: &[usize],
+    unit: f64,
+    damping: f64,
+) -> Result<(Factor, f64), SolverError> {
+    let mut damping = damping;
+    for _ in 0..ATTEMPTS {
+        let mut damped = gram.permuted(order);
+        damped.scale(unit);
+        damped.add_to_diagonal(damping);
+        if let Ok(factor) = damped.cholesky() {
+            return Ok((factor, damping));
+        }
+        damping = (damping * 10.0).max(LEAST_DAMPING);
+    }
+    Err(SolverError::NotPositiveDefinite { damping: damping / 10.0 })
+}
+
+/// Times that a factor is looked for.
+const ATTEMPTS: usize = 8;
+
+/// What no damping is raised to.
+const LEAST_DAMPING: f64 = 1e-6;
