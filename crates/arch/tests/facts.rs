@@ -19,7 +19,7 @@ fn program(name: &str) -> Program {
 /// One layer of llama, written out.
 #[test]
 fn llama() {
-    let [hidden, gate, inner, k, mixed, q, up, v, x] = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(Tap);
+    let [hidden, gate, inner, k, mixed, out, q, up, v, x] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(Tap);
     let layer = "model.layers.1";
     let norm = |name: &str| Operation::Norm {
         input: hidden,
@@ -63,16 +63,16 @@ fn llama() {
             window: None,
             cap: None,
         }),
-        linear("self_attn.o_proj", mixed, x, [64, 64]),
-        Operation::Add { input: x, output: hidden, scale: 1.0 },
+        linear("self_attn.o_proj", mixed, out, [64, 64]),
+        Operation::Add { input: out, output: hidden, scale: 1.0 },
     ];
     let mlp = vec![
         norm("post_attention_layernorm"),
         linear("mlp.gate_proj", x, gate, [96, 64]),
         linear("mlp.up_proj", x, up, [96, 64]),
         Operation::Gate { gate, up, output: inner, activation: Activation::Silu },
-        linear("mlp.down_proj", inner, x, [64, 96]),
-        Operation::Add { input: x, output: hidden, scale: 1.0 },
+        linear("mlp.down_proj", inner, out, [64, 96]),
+        Operation::Add { input: out, output: hidden, scale: 1.0 },
     ];
     let found = program("llama");
     let phases = vec![phase("self_attn", attention), phase("mlp", mlp)];
@@ -85,6 +85,7 @@ fn llama() {
         ("inner", 96),
         ("k", 8),
         ("mixed", 64),
+        ("out", 64),
         ("q", 64),
         ("up", 96),
         ("v", 8),
@@ -146,8 +147,8 @@ fn blocks_differ_in_their_norms_biases_and_experts() {
     check("gemma2", 0, format!("{attention} | {sandwich}"));
     check("gemma3", 0, format!("{head_norms} norm add | {sandwich}"));
     check("gemma3_text", 1, format!("{head_norms} norm add | {sandwich}"));
-    let late = "linear linear linear norm norm rotate attend linear norm add";
-    check("olmo2", 0, format!("{late} | linear linear gate linear norm add"));
+    let late = "split linear linear linear norm norm rotate attend linear norm add";
+    check("olmo2", 0, format!("{late} | split linear linear gate linear norm add"));
     let fused = "norm linear split rotate attend linear add";
     check("phi3", 0, format!("{fused} | norm linear split gate linear add"));
     let router = "norm linear route";

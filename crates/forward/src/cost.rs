@@ -24,11 +24,26 @@ impl Engine {
         batch: &Batch,
         threads: usize,
     ) -> Result<u64, ForwardError> {
+        self.observing_bytes(program, phase, batch, &[], threads)
+    }
+
+    /// As [`Engine::working_bytes`], for [`Engine::observe`].
+    ///
+    /// # Errors
+    /// [`ForwardError::Program`], as [`Engine::observe`] would.
+    pub fn observing_bytes(
+        &self,
+        program: &Program,
+        phase: &Phase,
+        batch: &Batch,
+        watched: &[Tap],
+        threads: usize,
+    ) -> Result<u64, ForwardError> {
         let tokens = batch.tokens();
         let bytes = |tap: &Tap| tokens * program.width(*tap) * size_of::<f32>();
         let (mut alive, mut most) = (BTreeSet::new(), 0);
         let mut ropes = 0;
-        for stage in &Outline::new(program, phase)?.stages {
+        for stage in &Outline::new(program, phase, watched)?.stages {
             let (makes, scratch) = match &stage.work {
                 Work::Rows(segment) => {
                     ropes += rope_bytes(segment, tokens);

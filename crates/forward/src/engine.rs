@@ -64,8 +64,40 @@ impl Engine {
         taps: &mut Taps,
         state: Option<(&mut State, usize)>,
     ) -> Result<(), ForwardError> {
-        let outline = Outline::new(program, phase)?;
-        let limit = self.working_bytes(program, phase, batch, rayon::current_num_threads())?;
+        self.passed(program, phase, weights, batch, taps, state, &[]).map(drop)
+    }
+
+    /// As [`Engine::run`] on whole sequences, and returns what the taps `watched` held in the end, in
+    /// their order: also those whose rows are the tokens of one expert.
+    ///
+    /// # Errors
+    /// [`ForwardError`], and then taps are of no further use.
+    pub fn observe(
+        &self,
+        program: &Program,
+        phase: &Phase,
+        weights: &Weights,
+        batch: &Batch,
+        taps: &mut Taps,
+        watched: &[Tap],
+    ) -> Result<Vec<Matrix>, ForwardError> {
+        self.passed(program, phase, weights, batch, taps, None, watched)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what `run` and `observe` take, together")]
+    fn passed(
+        &self,
+        program: &Program,
+        phase: &Phase,
+        weights: &Weights,
+        batch: &Batch,
+        taps: &mut Taps,
+        state: Option<(&mut State, usize)>,
+        watched: &[Tap],
+    ) -> Result<Vec<Matrix>, ForwardError> {
+        let outline = Outline::new(program, phase, watched)?;
+        let threads = rayon::current_num_threads();
+        let limit = self.observing_bytes(program, phase, batch, watched, threads)?;
         self.buffers.begin(limit as usize);
         let mut run = Run {
             gemm: self.gemm,
@@ -84,7 +116,9 @@ impl Engine {
             run.stage(&stage.work)?;
             run.let_go(&stage.ends);
         }
-        run.end(&outline)
+        let seen = run.seen(watched)?;
+        run.end(&outline)?;
+        Ok(seen)
     }
 }
 
@@ -183,16 +217,33 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// What is watched, finite throughout.
+    fn seen(&mut self, watched: &[Tap]) -> Result<Vec<Matrix>, ForwardError> {
+        let mut seen = Vec::with_capacity(watched.len());
+        for &tap in watched {
+            self.check_finite(tap, self.whole(tap)?)?;
+            let matrix = match self.phase.carried.contains(&tap) {
+                true => self.taps.get(tap).cloned(),
+                false => self.taps.take(tap),
+            };
+            seen.extend(matrix);
+        }
+        Ok(seen)
+    }
+
     /// Lets go of what is not carried. Of what this phase made of the rest, every number is finite.
     fn end(&mut self, outline: &Outline<'_>) -> Result<(), ForwardError> {
         self.taps.retain(|tap| self.phase.carried.contains(&tap));
         for (tap, matrix) in self.taps.iter().filter(|(tap, _)| outline.makes.contains(tap)) {
-            if let Some(row) = first_row_not_finite(matrix) {
-                let tap = self.program.taps[tap.0].name.clone();
-                return Err(ForwardError::NotFinite { phase: self.phase.name.clone(), tap, row });
-            }
+            self.check_finite(tap, matrix)?;
         }
         Ok(())
+    }
+
+    fn check_finite(&self, tap: Tap, matrix: &Matrix) -> Result<(), ForwardError> {
+        let Some(row) = first_row_not_finite(matrix) else { return Ok(()) };
+        let tap = self.program.taps[tap.0].name.clone();
+        Err(ForwardError::NotFinite { phase: self.phase.name.clone(), tap, row })
     }
 
     fn let_go(&mut self, taps: &[Tap]) {

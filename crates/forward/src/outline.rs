@@ -42,24 +42,31 @@ pub(crate) struct Segment<'p> {
 }
 
 impl<'p> Outline<'p> {
-    /// Cuts `phase` where rows meet or change, and finds where each tap begins and ends.
-    pub(crate) fn new(program: &Program, phase: &'p Phase) -> Result<Self, ForwardError> {
+    /// Cuts `phase` where rows meet or change, and finds where each tap begins and ends. Taps that are
+    /// watched are whole, and do not end.
+    pub(crate) fn new(
+        program: &Program,
+        phase: &'p Phase,
+        watched: &[Tap],
+    ) -> Result<Self, ForwardError> {
         let wrong = |what| ForwardError::program(phase, what);
         if let Some(what) = phase.operations.iter().find_map(|one| fault(program, one)) {
             return Err(wrong(what));
         }
-        if let Some(tap) = phase.carried.iter().find(|tap| tap.0 >= program.taps.len()) {
+        let kept: Vec<Tap> = phase.carried.iter().chain(watched).copied().collect();
+        if let Some(tap) = kept.iter().find(|tap| tap.0 >= program.taps.len()) {
             return Err(wrong(format!("there is no tap {} to carry", tap.0)));
         }
-        let rows = Rows::of(phase).map_err(wrong)?;
-        let makes = phase.operations.iter().flat_map(Operation::writes).collect();
+        let mut rows = Rows::of(phase).map_err(wrong)?;
+        let makes: BTreeSet<Tap> = phase.operations.iter().flat_map(Operation::writes).collect();
+        rows.begins_with.extend(watched.iter().filter(|tap| !makes.contains(tap)));
         let mut outline = Self { stages: Vec::new(), begins_with: rows.begins_with, makes };
         let mut alive = outline.begins_with.clone();
         let mut first = 0;
         while first < phase.operations.len() {
             let length = stage_length(&phase.operations[first..], &rows.of_operation[first..]);
             let (operations, later) = phase.operations[first..].split_at(length);
-            let wanted = wanted(later, &phase.carried);
+            let wanted = wanted(later, &kept);
             outline.stages.push(Stage::new(operations, &mut alive, &wanted));
             first += length;
         }
@@ -163,9 +170,9 @@ fn stage_length(operations: &[Operation], rows: &[usize]) -> usize {
     together.count().max(1)
 }
 
-/// Taps that are taken before they are made anew, or carried.
-fn wanted(later: &[Operation], carried: &[Tap]) -> BTreeSet<Tap> {
-    let mut wanted: BTreeSet<Tap> = carried.iter().copied().collect();
+/// Taps that are taken before they are made anew, or kept to the end.
+fn wanted(later: &[Operation], kept: &[Tap]) -> BTreeSet<Tap> {
+    let mut wanted: BTreeSet<Tap> = kept.iter().copied().collect();
     for operation in later.iter().rev() {
         let writes = operation.writes();
         wanted.retain(|tap| !writes.contains(tap));

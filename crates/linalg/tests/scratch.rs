@@ -89,7 +89,7 @@ fn sums_of_products_allocate_what_they_promise_at_most() {
             check(&what, promised, || sums.add_products(gemm, &rows));
             let promised = Symmetric::times_bytes(gemm, order, 1);
             check(&what, promised, || sums.times(gemm, &rows, &mut out));
-            let promised = Cross::add_products_bytes(gemm, order, 1);
+            let promised = Cross::add_products_bytes(gemm, order, order, 1);
             check(&what, promised, || cross.add_products(gemm, &rows, &rows));
         }
     }

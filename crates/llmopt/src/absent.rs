@@ -59,13 +59,10 @@ pub(crate) const SCHEMES: &[Planned] = &[
 ];
 
 /// Names of `--method`.
-pub(crate) const METHODS: &[Planned] = &[
-    Planned {
-        names: &["gptq", "awq", "smoothquant", "awq+gptq", "smoothquant+gptq"],
-        why: "it needs calibration, which is not implemented",
-    },
-    Planned { names: &["hqq"], why: "it is not implemented" },
-];
+pub(crate) const METHODS: &[Planned] = &[Planned {
+    names: &["awq", "smoothquant", "awq+gptq", "smoothquant+gptq", "hqq"],
+    why: "it is not implemented",
+}];
 
 /// Names of `--format`.
 pub(crate) const FORMATS: &[Planned] =
@@ -74,19 +71,11 @@ pub(crate) const FORMATS: &[Planned] =
 const COMMANDS: &[(&str, &str)] =
     &[("prune", THERE_ARE), ("calibrate", THERE_ARE), ("run", THERE_ARE)];
 
-const OPTIONS: &[(&str, &str)] = &[
-    ("--calibrate", DATA_FREE),
-    ("--samples", DATA_FREE),
-    ("--window", DATA_FREE),
-    ("--target-size", CHOOSE),
-    ("--target-bpw", CHOOSE),
-    ("--max-kld", CHOOSE),
-    ("--kernel", "only `eval` and `generate` have kernels to choose from"),
-];
+const OPTIONS: &[(&str, &str)] =
+    &[("--target-size", CHOOSE), ("--target-bpw", CHOOSE), ("--max-kld", CHOOSE)];
 
 const THERE_ARE: &str =
     "there are `inspect`, `quantize`, `eval`, `generate`, `verify` and `completions`";
-const DATA_FREE: &str = "without data, `--method search` is the best there is, and the default";
 const CHOOSE: &str = "`llmopt inspect MODEL` says what each scheme would weigh";
 
 #[cfg(test)]

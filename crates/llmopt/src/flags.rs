@@ -59,9 +59,11 @@ pub(crate) struct Quantize {
     /// Give every scale a zero point
     #[arg(long, help_heading = SCHEME)]
     pub(crate) asymmetric: bool,
-    /// How scales are chosen: from the absolute maximum, or by the error they leave
-    #[arg(long, value_name = "M", value_parser = Listed(METHODS), default_value = "search", help_heading = SCHEME)]
-    pub(crate) method: String,
+    /// How scales and codes are chosen: without calibration from the absolute maximum (rtn) or by the
+    /// error they leave (search), with it also by the error of the outputs; `auto` takes the method
+    /// that does best on windows held out [default: search, with --calibrate auto]
+    #[arg(long, value_name = "M", value_parser = Listed(METHODS), help_heading = SCHEME)]
+    pub(crate) method: Option<String>,
     /// Quantize only tensors whose full name matches; repeatable
     #[arg(long, value_name = "GLOB", help_heading = SCHEME)]
     pub(crate) include: Vec<String>,
@@ -77,6 +79,41 @@ pub(crate) struct Quantize {
     /// Keep a tensor with NaN or infinity as it is, instead of failing
     #[arg(long, help_heading = SCHEME)]
     pub(crate) allow_nonfinite: bool,
+
+    /// Data on which the model is observed: `.txt`, `.jsonl` with `text` or `messages`, `.safetensors`
+    /// of token ids, or `self` for windows drawn from the model itself; several are mixed, by weight
+    /// with `FILE:WEIGHT`
+    #[arg(long, value_name = "SOURCE", help_heading = CALIBRATION)]
+    pub(crate) calibrate: Vec<String>,
+    /// Windows of the data [default: 128]
+    #[arg(long, value_name = "N", value_parser = tokens, requires = "calibrate", help_heading = CALIBRATION)]
+    pub(crate) samples: Option<usize>,
+    /// Tokens of a window [default: 2048, or the model's context where that is shorter]
+    #[arg(long, value_name = "N", value_parser = tokens, requires = "calibrate", help_heading = CALIBRATION)]
+    pub(crate) window: Option<usize>,
+    /// Whether each window begins with the token that begins a text [default: none]
+    #[arg(long, value_name = "WHERE", requires = "calibrate", help_heading = CALIBRATION)]
+    pub(crate) bos: Option<Bos>,
+    /// What decides the draws of `self` [default: 0]
+    #[arg(long, value_name = "N", requires = "calibrate", help_heading = CALIBRATION)]
+    pub(crate) seed: Option<u64>,
+    /// The day that a chat template may ask for, such as 2026-01-31
+    #[arg(long, value_name = "DAY", requires = "calibrate", help_heading = CALIBRATION)]
+    pub(crate) date: Option<Date>,
+    /// Observe all sites of a block with the block as it was found; otherwise each one behind what is
+    /// rewritten already
+    #[arg(long, requires = "calibrate", help_heading = CALIBRATION)]
+    pub(crate) whole_block: bool,
+    /// What the inputs of products are rounded to while the model is observed; sums are always in
+    /// f32 or wider [default: f32]
+    #[arg(long, value_name = "D", requires = "calibrate", help_heading = CALIBRATION)]
+    pub(crate) dtype: Option<EvalDtype>,
+    /// What computes the products [default: auto]
+    #[arg(long, value_name = "K", value_parser = Listed(KERNELS), requires = "calibrate", help_heading = CALIBRATION)]
+    pub(crate) kernel: Option<String>,
+    /// Folder for hidden states that do not fit in memory [default: the one that the artifact goes to]
+    #[arg(long, value_name = "DIR", requires = "calibrate", help_heading = CALIBRATION)]
+    pub(crate) scratch: Option<PathBuf>,
 
     /// How the artifact is laid out; `dense` is dequantized, for runtimes that know no quantization
     #[arg(long, value_name = "F", value_parser = Listed(FORMATS), default_value = "compressed-tensors", help_heading = ARTIFACT)]
@@ -397,7 +434,7 @@ impl TypedValueParser for Listed {
 
 pub(crate) const BITS: &[&str] = &["8", "4", "3", "2"];
 pub(crate) const SCHEMES: &[&str] = llmopt_pipeline::Scheme::NAMES;
-pub(crate) const METHODS: &[&str] = &["search", "rtn"];
+pub(crate) const METHODS: &[&str] = llmopt_pipeline::Method::NAMES;
 pub(crate) const FORMATS: &[&str] = &["compressed-tensors", "dense"];
 pub(crate) const KERNELS: &[&str] =
     &["auto", "portable", "faer", "avx2", "avx512", "avx512bf16", "amx"];
@@ -411,6 +448,7 @@ const MOST_HEAT: f64 = 100.0;
 const MOST_TOKENS: usize = 1 << 32;
 
 const SCHEME: &str = "What is quantized, and how";
+const CALIBRATION: &str = "What the model is observed on";
 const ARTIFACT: &str = "The artifact";
 const MEASURED: &str = "What is measured";
 const SPOKEN: &str = "What is generated";

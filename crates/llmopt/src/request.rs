@@ -4,8 +4,8 @@ use crate::absent;
 use crate::failure::Refusal;
 use crate::flags::{self, Group, Quantize};
 use llmopt_pipeline::{
-    DenseDtype, Format, GroupSize, KernelChoice, Method, Recipe, Resources, Runtime, Scheme,
-    Target, available_memory,
+    Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, Format, GroupSize, KernelChoice,
+    Method, Precision, Recipe, Resources, Runtime, Scheme, SourceError, Target, available_memory,
 };
 use std::path::Path;
 
@@ -37,7 +37,8 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
             Some(Group::Channel) => GroupSize::Channel,
             Some(Group::Columns(columns)) => GroupSize::Columns(columns),
         },
-        method: method(&flags.method)?,
+        method: method(flags)?,
+        calibrate: calibrate(flags)?,
         format: format(flags)?,
         runtimes: runtimes(&flags.runtime)?,
         tensor_parallel: flags.tp,
@@ -53,7 +54,8 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
 
 /// Where the artifact goes.
 pub(crate) fn target(flags: &Quantize) -> Target {
-    Target { output: flags.output.clone(), force: flags.force }
+    let (output, scratch) = (flags.output.clone(), flags.scratch.clone());
+    Target { output, force: flags.force, scratch }
 }
 
 /// What the run may use.
@@ -123,12 +125,39 @@ fn scheme(flags: &Quantize) -> Result<(String, Scheme), Refusal> {
     }
 }
 
-fn method(name: &str) -> Result<Method, Refusal> {
-    match name {
-        "rtn" => Ok(Method::Rtn),
-        "search" => Ok(Method::Search),
-        _ => Err(absent::value("--method", name, flags::METHODS, absent::METHODS)),
+fn method(flags: &Quantize) -> Result<Method, Refusal> {
+    let name = match &flags.method {
+        Some(name) => name,
+        None if flags.calibrate.is_empty() => return Ok(Method::Search),
+        None => return Ok(Method::Auto),
+    };
+    name.parse().map_err(|_| absent::value("--method", name, flags::METHODS, absent::METHODS))
+}
+
+/// What the model is observed on, if at all.
+fn calibrate(flags: &Quantize) -> Result<Option<Calibrate>, Refusal> {
+    if flags.calibrate.is_empty() {
+        return Ok(None);
     }
+    let source = |text: &String| {
+        let source: Result<CalibrationSource, SourceError> = text.parse();
+        source.map_err(|error| Refusal::new(format!("`--calibrate {text}`: {error}"), SOURCES))
+    };
+    let sources = flags.calibrate.iter().map(source).collect::<Result<Vec<_>, _>>()?;
+    let usual = CalibrationRequest::new(sources);
+    Ok(Some(Calibrate {
+        data: CalibrationRequest {
+            samples: flags.samples.unwrap_or(usual.samples),
+            window: flags.window,
+            bos: flags.bos == Some(flags::Bos::Window),
+            date: flags.date,
+            seed: flags.seed.unwrap_or(usual.seed),
+            ..usual
+        },
+        sequential: !flags.whole_block,
+        precision: flags.dtype.map_or(Precision::F32, flags::EvalDtype::precision),
+        kernel: flags.kernel.as_deref().map_or(Ok(KernelChoice::Auto), kernel)?,
+    }))
 }
 
 fn format(flags: &Quantize) -> Result<Format, Refusal> {
@@ -149,6 +178,7 @@ const WEIGHTS_ALONE: &str = "`w8a16`, `w4a16`, `w3a16` and `w2a16`";
 const ALL_RUNTIMES: [Runtime; 5] =
     [Runtime::Transformers, Runtime::Vllm, Runtime::Sglang, Runtime::LlamaCpp, Runtime::Mlx];
 
+const SOURCES: &str = "a file, `self`, or either with its weight: `chat.jsonl:0.7`";
 const UNKNOWN_MEMORY: u64 = 2 << 30;
 
 /// The kernel of this name.

@@ -1,9 +1,10 @@
 //! What happens to one band: bytes in, bytes of the output tensors out.
 
+use crate::fingerprint::fingerprint;
 use crate::place::{Action, Place};
 use crate::weights::Rows;
 use crate::{Error, Plan, Scheme};
-use llmopt_checkpoint::{HeaderEntry, Shard};
+use llmopt_checkpoint::{HeaderEntry, OutFile, Shard};
 use llmopt_codec::for_scheme;
 use llmopt_quant::QuantError;
 use llmopt_scheme::{QuantizedMatrix, SquaredError};
@@ -48,20 +49,43 @@ impl<'a> Band<'a> {
                 self.decode(bytes, weights)?;
                 Ok(lossless(vec![self.stored(weights)]))
             }
-            Action::Quantize(scheme) => {
+            Action::Quantize(scheme) | Action::Dense(Some(scheme)) => {
                 self.decode(bytes, weights)?;
-                let (matrix, parts) = self.encoded(weights, scheme)?;
-                let error = matrix.squared_error(weights);
-                Ok(Rewritten { parts: parts.into_iter().map(Cow::Owned).collect(), error })
-            }
-            Action::Dense(Some(scheme)) => {
-                self.decode(bytes, weights)?;
-                let (matrix, _) = self.encoded(weights, scheme)?;
-                let error = matrix.squared_error(weights);
-                matrix.dequantize_into(weights);
-                Ok(Rewritten { parts: vec![self.stored(weights)], error })
+                self.coded(&self.quantized(weights, scheme)?, scheme, weights)
             }
         }
+    }
+
+    /// The band as the codes of `matrix` store it, and what they lose of `weights`.
+    pub(crate) fn coded(
+        &self,
+        matrix: &QuantizedMatrix,
+        scheme: &Scheme,
+        weights: &[f32],
+    ) -> Result<Rewritten<'static>, Error> {
+        let parts = self.encoded(matrix, scheme)?;
+        let error = matrix.squared_error(weights);
+        let parts = match self.place.action {
+            Action::Dense(_) => {
+                let mut values = vec![0.0; weights.len()];
+                matrix.dequantize_into(&mut values);
+                vec![self.stored(&values)]
+            }
+            _ => parts.into_iter().map(Cow::Owned).collect(),
+        };
+        Ok(Rewritten { parts, error })
+    }
+
+    /// Writes what is stored of the band, and returns the fingerprint of each part.
+    pub(crate) fn write(&self, band: &Rewritten<'_>, file: &OutFile) -> Result<Vec<u64>, Error> {
+        let mut prints = Vec::with_capacity(band.parts.len());
+        for (placed, bytes) in self.place.placed(self.entry).zip(&band.parts) {
+            let range = self.place.range(&placed, &self.rows);
+            let bytes = if range.is_empty() { &[] } else { &**bytes };
+            file.write_at(range.start, bytes)?;
+            prints.push(fingerprint(range.start, bytes));
+        }
+        Ok(prints)
     }
 
     /// The band as f32, `[rows, columns]`; block scales are multiplied in.
@@ -77,38 +101,40 @@ impl<'a> Band<'a> {
         rows.weights_into(bytes, weights)
     }
 
-    /// Quantizes and encodes, and proves that the encoded bytes decode to what was quantized.
-    fn encoded(
-        &self,
-        weights: &[f32],
-        scheme: &Scheme,
-    ) -> Result<(QuantizedMatrix, Vec<Vec<u8>>), Error> {
+    /// Quantizes with what the weights alone tell.
+    fn quantized(&self, weights: &[f32], scheme: &Scheme) -> Result<QuantizedMatrix, Error> {
         let (rows, columns) = (self.rows.len(), self.place.columns);
-        let scale_dtype = self.place.scale_dtype;
         let view = ArrayView2::from_shape((rows, columns), weights)
             .map_err(|error| Error::Refused(format!("tensor `{}`: {error}", self.entry.name)))?;
         let quantizer = self.plan.recipe.method.quantizer();
-        let matrix =
-            quantizer.quantize(view, scheme, scale_dtype).map_err(|error| self.explained(error))?;
+        let matrix = quantizer.quantize(view, scheme, self.place.scale_dtype);
+        matrix.map_err(|error| self.explained(error))
+    }
+
+    /// Encodes, and proves that the bytes decode to what was quantized.
+    fn encoded(&self, matrix: &QuantizedMatrix, scheme: &Scheme) -> Result<Vec<Vec<u8>>, Error> {
+        let (rows, columns) = (self.rows.len(), self.place.columns);
+        let scale_dtype = self.place.scale_dtype;
         let codec = for_scheme(scheme);
-        let parts = codec.encode(&matrix, self.place.rows, scale_dtype);
+        let parts = codec.encode(matrix, self.place.rows, scale_dtype);
         let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         match codec.decode(scheme, scale_dtype, rows, columns, &slices) {
-            Ok(decoded) if decoded == matrix => Ok((matrix, parts)),
+            Ok(decoded) if decoded == *matrix => Ok(parts),
             Ok(_) => Err(self.unsound("its bytes decode to other codes or scales".to_owned())),
             Err(error) => Err(self.unsound(error.to_string())),
         }
     }
 
     /// Weights as a dense tensor stores them.
-    fn stored(&self, weights: &[f32]) -> Cow<'a, [u8]> {
+    fn stored(&self, weights: &[f32]) -> Cow<'static, [u8]> {
         let dtype = self.place.dense_dtype;
         let mut bytes = vec![0; weights.len() * dtype.bits() / 8];
         encode(dtype, weights, &mut bytes).expect("the plan chose a type to compute with");
         Cow::Owned(bytes)
     }
 
-    fn explained(&self, error: QuantError) -> Error {
+    /// Which weight of which tensor it is about.
+    pub(crate) fn explained(&self, error: QuantError) -> Error {
         match error {
             QuantError::NotFinite { row, column, value } => Error::NotFinite {
                 tensor: self.entry.name.clone(),

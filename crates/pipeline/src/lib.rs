@@ -17,6 +17,7 @@ mod in_order;
 mod inspect;
 mod layout;
 mod memory;
+mod method;
 mod nonfinite;
 mod place;
 mod plan;
@@ -37,7 +38,8 @@ mod verify;
 mod weights;
 
 pub use calibration::{
-    CalibrationFacts, CalibrationRequest, CalibrationSource, SourceError, SourceFacts,
+    Calibrated, CalibrationFacts, CalibrationMemory, CalibrationRequest, CalibrationSource,
+    CalibrationSummary, SourceError, SourceFacts, TriedMethod,
 };
 pub use error::{Blame, Error};
 pub use evaluation::{
@@ -57,10 +59,11 @@ pub use llmopt_linalg::{KernelChoice, Precision};
 pub use llmopt_scheme::{Granularity, Scheme};
 pub use llmopt_text::{Date, WindowFacts};
 pub use memory::{Memory, available_memory};
+pub use method::{Method, UnknownMethod};
 pub use plan::Plan;
 pub use reading::ReadingMemory;
-pub use recipe::{DenseDtype, Format, GroupSize, Method, Recipe, Resources};
-pub use report::{FileFacts, Loss, Report, TensorReport};
+pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe, Resources};
+pub use report::{CalibrationReport, FileFacts, Loss, Report, TensorReport};
 pub use run::{Target, plan, quantize};
 pub use select::Fallback;
 pub use summary::{ActionSummary, Disk, PlannedFile, PlannedTensor, Summary};

@@ -1,5 +1,6 @@
 //! Everything known before the first data byte.
 
+use crate::calibration::Calibration;
 use crate::config::{QUANTIZATION_CONFIG, edited, quantization_config};
 use crate::layout::{INDEX, index_bytes, lay_out};
 use crate::place::{Action, Place};
@@ -15,7 +16,6 @@ use std::path::PathBuf;
 
 /// What a run will do: every output tensor's name, type, shape and offset, every other file, and what
 /// it takes. If a `Plan` exists, it can be carried out.
-#[derive(Debug)]
 pub struct Plan {
     pub(crate) source: Source,
     pub(crate) model: Model,
@@ -33,6 +33,8 @@ pub struct Plan {
     pub(crate) quantization: QuantizationConfig,
     pub(crate) fallbacks: Vec<Fallback>,
     pub(crate) memory: Memory,
+    /// How the blocks' matrices are quantized with what their inputs show.
+    pub(crate) calibration: Option<Calibration>,
 }
 
 /// A file of weights to be written: the counterpart of the source's shard with the same number.
@@ -83,7 +85,36 @@ impl Plan {
             memory,
             model,
             source,
+            calibration: None,
         })
+    }
+
+    /// With calibration, if the recipe asks for it.
+    pub(crate) fn calibrated(
+        mut self,
+        scratch: Option<PathBuf>,
+        resources: Resources,
+    ) -> Result<Self, Error> {
+        let Some(asked) = self.recipe.calibrate.clone() else { return Ok(self) };
+        let scratch = scratch.unwrap_or_else(|| nearest_folder(&self.output));
+        let calibration = Calibration::new(&self, &asked, scratch, resources)?;
+        let unobserved = self
+            .places()
+            .filter(|(entry, place)| place.scheme().is_some() && !calibration.reaches(&entry.name));
+        let why = "search on the weights alone, because its inputs are not observed";
+        let fallback = |(entry, _): (&HeaderEntry, &Place)| Fallback {
+            tensor: entry.name.clone(),
+            why: why.to_owned(),
+        };
+        let fallbacks: Vec<Fallback> = unobserved.map(fallback).collect();
+        if let (true, Some(Fallback { tensor, .. })) = (self.recipe.strict, fallbacks.first()) {
+            return Err(Error::Refused(format!(
+                "tensor `{tensor}`: {why}, and `--strict` forbids it"
+            )));
+        }
+        self.fallbacks.extend(fallbacks);
+        self.calibration = Some(calibration);
+        Ok(self)
     }
 
     /// Where the artifact goes.
@@ -121,6 +152,13 @@ impl Plan {
             _ => "llmopt.json".to_owned(),
         }
     }
+}
+
+/// The folder that is there in which `path` will be.
+fn nearest_folder(path: &std::path::Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = absolute.ancestors().skip(1).find(|folder| folder.is_dir());
+    there.map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
 /// Where the artifact goes, and as what.

@@ -1,7 +1,9 @@
 //! What was asked for, as resolved: the part of the report that lets anyone repeat the run.
 
+use crate::calibration::CalibrationRequest;
+use crate::method::Method;
 use llmopt_codec::Runtime;
-use llmopt_quant::{Nearest, Quantizer, Search};
+use llmopt_linalg::{KernelChoice, Precision};
 use llmopt_scheme::{Granularity, Scheme};
 use serde::Serialize;
 
@@ -15,6 +17,9 @@ pub struct Recipe {
     pub group_size: GroupSize,
     /// How scales and codes are chosen.
     pub method: Method,
+    /// What the model is observed on; none, if weights alone decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibrate: Option<Calibrate>,
     /// What is written.
     pub format: Format,
     /// Whose rules the artifact must follow.
@@ -49,14 +54,22 @@ pub enum GroupSize {
     Columns(usize),
 }
 
-/// How scales and codes are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What calibration observes, and with what.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// Round to nearest, on a scale from the absolute maximum.
-    Rtn,
-    /// The scale that loses least.
-    Search,
+pub struct Calibrate {
+    /// The data.
+    #[serde(flatten)]
+    pub data: CalibrationRequest,
+    /// Whether sites of a block are observed one after the other, each behind what is rewritten
+    /// already; otherwise all of them with the block as it was found.
+    pub sequential: bool,
+    /// What the inputs of products are rounded to.
+    #[serde(serialize_with = "shown")]
+    pub precision: Precision,
+    /// What computes the products.
+    #[serde(serialize_with = "kernel")]
+    pub kernel: KernelChoice,
 }
 
 /// What is written.
@@ -95,6 +108,7 @@ impl Recipe {
             scheme,
             group_size: GroupSize::Auto,
             method: Method::Search,
+            calibrate: None,
             format: Format::CompressedTensors,
             runtimes: vec![Runtime::Transformers, Runtime::Vllm],
             tensor_parallel: 1,
@@ -104,16 +118,6 @@ impl Recipe {
             lm_head: false,
             allow_nonfinite: false,
             strict: false,
-        }
-    }
-}
-
-impl Method {
-    /// The quantizer behind the name.
-    pub fn quantizer(self) -> &'static dyn Quantizer {
-        match self {
-            Self::Rtn => &Nearest,
-            Self::Search => &Search,
         }
     }
 }
@@ -143,6 +147,17 @@ impl GroupSize {
 
 fn names<S: serde::Serializer>(runtimes: &[Runtime], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(runtimes.iter().map(|runtime| runtime.name()))
+}
+
+fn shown<S: serde::Serializer>(
+    value: &impl std::fmt::Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn kernel<S: serde::Serializer>(kernel: &KernelChoice, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kernel.name())
 }
 
 #[cfg(test)]

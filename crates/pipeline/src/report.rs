@@ -2,7 +2,9 @@
 //!
 //! It holds no clock, no host name and no absolute path: the same run gives the same report.
 
+use crate::calibration::{Calibrated, CalibrationFacts};
 use crate::place::{Action, Place};
+use crate::resume::Records;
 use crate::select::Fallback;
 use crate::{Plan, Recipe};
 use llmopt_checkpoint::{HeaderEntry, sha256};
@@ -30,6 +32,9 @@ pub struct Report {
     pub parameters: u64,
     /// Bits stored per weight, over the whole model.
     pub bits_per_weight: f64,
+    /// What the model was observed on; none, if weights alone decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationReport>,
     /// Over all quantized tensors together.
     pub quantized: Loss,
     /// The tensor with the greatest relative error.
@@ -74,25 +79,44 @@ pub struct TensorReport {
     /// What it lost, if it was quantized.
     #[serde(flatten)]
     pub loss: Option<Loss>,
+    /// How it was quantized, if with what its inputs showed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibrated: Option<Calibrated>,
+}
+
+/// What a model was observed on, and with what.
+#[derive(Clone, Debug, Serialize)]
+pub struct CalibrationReport {
+    /// What computed the products.
+    pub kernel: &'static str,
+    /// The data.
+    #[serde(flatten)]
+    pub data: CalibrationFacts,
 }
 
 impl Report {
-    /// Puts together what the sweeps found: what each place lost, the hashes of the source's and the
-    /// artifact's weight files, and those of the files beside them.
+    /// Puts together what the sweeps found: what is known of every band, what was observed, the hashes
+    /// of the source's and the artifact's weight files, and those of the files beside them.
     pub(crate) fn new(
         plan: &Plan,
-        errors: &[SquaredError],
+        records: &Records,
+        data: Option<CalibrationFacts>,
         read: &[String],
         written: &[String],
         beside: BTreeMap<String, String>,
     ) -> Self {
-        let tensors: Vec<TensorReport> = plan
-            .places()
-            .zip(errors)
-            .map(|((entry, place), &error)| TensorReport::new(entry, place, error))
-            .collect();
+        let (errors, mut calibrated) = (records.errors(plan), records.calibrated());
+        let told = calibrated.iter().filter_map(|(tensor, facts)| {
+            Some(Fallback { tensor: tensor.clone(), why: facts.fallback.clone()? })
+        });
+        let fallbacks = plan.fallbacks.iter().cloned().chain(told).collect();
+        let report = |((entry, place), error)| {
+            TensorReport::new(entry, place, error, calibrated.remove(&entry.name))
+        };
+        let tensors: Vec<TensorReport> =
+            plan.places().zip(errors.iter().copied()).map(report).collect();
         let mut all = SquaredError::default();
-        for ((_, place), &error) in plan.places().zip(errors) {
+        for ((_, place), &error) in plan.places().zip(&errors) {
             if place.scheme().is_some() {
                 all.add(error);
             }
@@ -112,9 +136,12 @@ impl Report {
             outputs: outputs(plan, written, beside),
             parameters: plan.parameters(),
             bits_per_weight: plan.bits_per_weight(),
+            calibration: data.zip(plan.calibration.as_ref()).map(|(data, calibration)| {
+                CalibrationReport { kernel: calibration.kernel(), data }
+            }),
             quantized: Loss::from(all),
             worst: worst.map(|tensor| tensor.name.clone()),
-            fallbacks: plan.fallbacks.clone(),
+            fallbacks,
             tensors,
         }
     }
@@ -127,7 +154,12 @@ impl Report {
 }
 
 impl TensorReport {
-    fn new(entry: &HeaderEntry, place: &Place, error: SquaredError) -> Self {
+    fn new(
+        entry: &HeaderEntry,
+        place: &Place,
+        error: SquaredError,
+        calibrated: Option<Calibrated>,
+    ) -> Self {
         Self {
             name: entry.name.clone(),
             what: place.action.to_string(),
@@ -135,6 +167,7 @@ impl TensorReport {
             bytes_before: entry.meta.bytes(),
             bytes_after: place.bytes_after(entry),
             loss: place.scheme().map(|_| Loss::from(error)),
+            calibrated,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What is known of bands that are done, and the journal from which an interrupted run goes on.
 
+use crate::calibration::Calibrated;
 use crate::{Error, Plan};
 use llmopt_checkpoint::{Journal, OutFile, sha256};
 use llmopt_scheme::SquaredError;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,32 @@ pub(crate) struct Record {
     pub(crate) place: usize,
     pub(crate) error: SquaredError,
     pub(crate) prints: Vec<u64>,
+}
+
+/// What the journal keeps.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// A band whose bytes are written.
+    Band(Record),
+    /// What calibration made of a tensor. It comes before the tensor's bands.
+    Tensor(String, Calibrated),
+}
+
+impl Entry {
+    /// The file that it is about.
+    fn shard(&self) -> Option<usize> {
+        match self {
+            Self::Band(record) => Some(record.shard),
+            Self::Tensor(..) => None,
+        }
+    }
+
+    fn line(&self) -> String {
+        match self {
+            Self::Band(record) => record.line(),
+            Self::Tensor(tensor, calibrated) => calibrated.line(tensor),
+        }
+    }
 }
 
 impl Record {
@@ -49,13 +76,15 @@ impl Record {
 
 /// What is known of all bands.
 pub(crate) struct Records {
-    done: BTreeSet<usize>,
+    done: Mutex<BTreeSet<usize>>,
     /// Per band; a place's sum is taken in the order of its bands.
     errors: Mutex<Vec<SquaredError>>,
     /// Per output tensor, in the order of [`Plan::places`].
     prints: Mutex<Vec<u64>>,
     /// Per shard and place: which of `prints` is the first of its parts.
     first_prints: Vec<Vec<usize>>,
+    /// What calibration made of tensors.
+    calibrated: Mutex<BTreeMap<String, Calibrated>>,
 }
 
 impl Records {
@@ -70,38 +99,57 @@ impl Records {
         let first_prints =
             plan.shards.iter().map(|shard| shard.places.iter().map(&mut first).collect()).collect();
         Self {
-            done: BTreeSet::new(),
+            done: Mutex::default(),
             errors: Mutex::new(vec![SquaredError::default(); bands]),
             prints: Mutex::new(vec![0; parts]),
             first_prints,
+            calibrated: Mutex::default(),
         }
     }
 
     /// What the lines of a journal tell. A line that does not fit the plan is passed over: its band is
     /// done again.
     pub(crate) fn resumed(plan: &Plan, lines: &[String]) -> Self {
-        let mut records = Self::new(plan);
+        let records = Self::new(plan);
         let bands = lock(&records.errors).len();
+        let tensors = lines.iter().filter_map(|line| Calibrated::parse(line));
+        tensors.for_each(|(tensor, calibrated)| records.add_tensor(tensor, calibrated));
         for record in lines.iter().filter_map(|line| Record::parse(line)) {
             let place = plan.shards.get(record.shard).and_then(|s| s.places.get(record.place));
             let fits = place.is_some_and(|place| place.begins.len() == record.prints.len());
-            if fits && record.number < bands && records.done.insert(record.number) {
+            if fits && record.number < bands && !records.is_done(record.number) {
                 records.add(&record);
             }
         }
         records
     }
 
-    /// Whether a band was done by an earlier attempt.
+    /// Whether a band is done, by this attempt or an earlier one.
     pub(crate) fn is_done(&self, number: usize) -> bool {
-        self.done.contains(&number)
+        lock(&self.done).contains(&number)
     }
 
     pub(crate) fn add(&self, record: &Record) {
+        lock(&self.done).insert(record.number);
         lock(&self.errors)[record.number] = record.error;
         for (part, &print) in record.prints.iter().enumerate() {
             self.add_print(record.shard, record.place, part, print);
         }
+    }
+
+    /// What calibration made of a tensor.
+    pub(crate) fn add_tensor(&self, tensor: String, calibrated: Calibrated) {
+        lock(&self.calibrated).insert(tensor, calibrated);
+    }
+
+    /// Whether it is known what calibration made of a tensor.
+    pub(crate) fn knows(&self, tensor: &str) -> bool {
+        lock(&self.calibrated).contains_key(tensor)
+    }
+
+    /// What calibration made of all tensors.
+    pub(crate) fn calibrated(&self) -> BTreeMap<String, Calibrated> {
+        lock(&self.calibrated).clone()
     }
 
     pub(crate) fn add_print(&self, shard: usize, place: usize, part: usize, print: u64) {
@@ -137,6 +185,11 @@ pub(crate) fn identity(plan: &Plan) -> Result<String, Error> {
     let mut text = format!("llmopt {}\n", env!("CARGO_PKG_VERSION"));
     text +=
         &serde_json::to_string(&plan.recipe).map_err(|error| Error::Refused(error.to_string()))?;
+    if let Some(calibration) = &plan.calibration {
+        let facts = serde_json::to_string(&calibration.facts());
+        text += &facts.map_err(|error| Error::Refused(error.to_string()))?;
+        text += calibration.kernel();
+    }
     for (number, source) in plan.source.shards().iter().enumerate() {
         let head = sha256(&plan.header(number)?);
         text += &format!("\n{} {} {} {head}", source.name, source.bytes, source.modified()?);
@@ -149,15 +202,15 @@ pub(crate) fn identity(plan: &Plan) -> Result<String, Error> {
 
 /// Writes records to the journal, each after its data is on the disk. Ends when the senders do.
 pub(crate) fn keep_journal(
-    finished: Receiver<Record>,
+    finished: Receiver<Entry>,
     files: &[OutFile],
     mut journal: Journal,
 ) -> Result<(), Error> {
-    let mut batch: Vec<Record> = Vec::new();
+    let mut batch: Vec<Entry> = Vec::new();
     loop {
         let ended = match finished.recv_timeout(PATIENCE) {
-            Ok(record) => {
-                batch.push(record);
+            Ok(entry) => {
+                batch.push(entry);
                 if batch.len() < BATCH {
                     continue;
                 }
@@ -166,12 +219,12 @@ pub(crate) fn keep_journal(
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => true,
         };
-        let shards: BTreeSet<usize> = batch.iter().map(|record| record.shard).collect();
+        let shards: BTreeSet<usize> = batch.iter().filter_map(Entry::shard).collect();
         for shard in shards {
             files[shard].sync()?;
         }
         if !batch.is_empty() {
-            journal.append(&batch.drain(..).map(|record| record.line()).collect::<Vec<_>>())?;
+            journal.append(&batch.drain(..).map(|entry| entry.line()).collect::<Vec<_>>())?;
         }
         if ended {
             return Ok(());

@@ -1,15 +1,17 @@
 //! A run from start to end: read this first.
 
+use crate::calibration::{CalibrationFacts, calibrated};
 use crate::layout::{INDEX, write_index};
 use crate::plan::Output;
 use crate::recipe::{Recipe, Resources};
 use crate::report::Report;
-use crate::resume::{Records, identity, keep_journal};
+use crate::resume::{Entry, Records, identity, keep_journal};
 use crate::{Cancel, Error, Events, Plan, nonfinite, select, sweep, verify};
 use llmopt_arch::Model;
 use llmopt_checkpoint::{OutFile, Output as Staged, OutputOptions, Source};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
 
 /// Where the artifact goes.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +21,9 @@ pub struct Target {
     pub output: Option<PathBuf>,
     /// Whether an existing output is replaced, once the new one is complete.
     pub force: bool,
+    /// A folder for what does not fit in memory while calibrating; the one that the artifact goes to,
+    /// if there is none.
+    pub scratch: Option<PathBuf>,
 }
 
 /// Decides everything that can be decided without reading a weight.
@@ -31,6 +36,7 @@ pub fn plan(
     recipe: &Recipe,
     resources: Resources,
 ) -> Result<Plan, Error> {
+    check_method(recipe)?;
     let source = Source::open(model)?;
     refuse_quantized(&source)?;
     let model = bound(&source)?;
@@ -38,7 +44,27 @@ pub fn plan(
     let selection = select::selected(&model, recipe, &kept)?;
     let output = output(&source, target, recipe)?;
     Staged::check(&output.path, output.options(&source))?;
-    Plan::new(source, model, &selection, recipe, output, resources)
+    Plan::new(source, model, &selection, recipe, output, resources)?
+        .calibrated(target.scratch.clone(), resources)
+}
+
+/// Whether method and calibration go together.
+fn check_method(recipe: &Recipe) -> Result<(), Error> {
+    let (method, calibrated) = (recipe.method, recipe.calibrate.is_some());
+    if calibrated && !method.calibrates() {
+        return Err(Error::RefusedWithHint {
+            what: format!("`--method {method}` does nothing with calibration data"),
+            hint: "leave `--calibrate` out, or choose another method".to_owned(),
+        });
+    }
+    if !calibrated && !method.is_data_free() {
+        return Err(Error::RefusedWithHint {
+            what: format!("`--method {method}` needs calibration data"),
+            hint: "`--calibrate FILE` gives them; `--calibrate self` draws them from the model"
+                .to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Carries out a plan. The artifact gets its name last, after it was read back and verified.
@@ -74,10 +100,9 @@ fn carried_out(
     let files = files(plan, staged)?;
     let records = Records::resumed(plan, &lines);
     let (finished, inbox) = std::sync::mpsc::channel();
-    let read = std::thread::scope(|scope| {
+    let (read, facts) = std::thread::scope(|scope| {
         let keeper = scope.spawn(|| keep_journal(inbox, &files, journal));
-        events.stage_started("rewrite", plan.source.shards().iter().map(|s| s.bytes).sum());
-        let read = sweep::rewrite(plan, &files, &records, finished, events, cancel);
+        let read = rewritten(plan, &files, &records, finished, events, cancel);
         let kept = keeper.join().unwrap_or(Err(Error::Interrupted));
         // Without a journal the workers stop as if interrupted; why there is none is the better reason.
         kept.and(read)
@@ -87,10 +112,28 @@ fn carried_out(
     let written = sweep::read_back(plan, &files, &records, events, cancel)?;
     events.stage_finished("read back");
     let beside = beside(plan, staged)?;
-    let report = Report::new(plan, &records.errors(plan), &read, &written, beside);
+    let report = Report::new(plan, &records, facts, &read, &written, beside);
     staged.write_with(&plan.report_name(), |out| report.write(out))?;
     verify::before_publishing(plan, staged.partial_path(), cancel)?;
     Ok(report)
+}
+
+/// What needs calibration first, then everything else. Returns the hash of each source shard.
+fn rewritten(
+    plan: &Plan,
+    files: &[OutFile],
+    records: &Records,
+    finished: Sender<Entry>,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<(Vec<String>, Option<CalibrationFacts>), Error> {
+    let facts = plan.calibration.as_ref().map(|calibration| {
+        calibrated(plan, calibration, files, records, finished.clone(), events, cancel)
+    });
+    let facts = facts.transpose()?;
+    events.stage_started("rewrite", plan.source.shards().iter().map(|s| s.bytes).sum());
+    let read = sweep::rewrite(plan, files, records, finished, events, cancel)?;
+    Ok((read, facts))
 }
 
 /// The weight files, at their full length, each with its header.

@@ -1,5 +1,6 @@
 //! A plan in figures, for people and for programs.
 
+use crate::calibration::CalibrationSummary;
 use crate::place::Action;
 use crate::select::Fallback;
 use crate::{Memory, Plan};
@@ -42,7 +43,10 @@ pub struct Summary {
     pub ignore: Vec<String>,
     /// What changes in `config.json`.
     pub config_changes: Vec<String>,
-    /// Memory.
+    /// What is observed first; none, if weights alone decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationSummary>,
+    /// Memory of the rewriting sweep.
     pub memory: Memory,
     /// Room on the disk.
     pub disk: Disk,
@@ -112,7 +116,7 @@ impl Plan {
             output: self.output.display().to_string(),
             folder: !self.bare,
             scheme: asked.to_string(),
-            method: self.recipe.method.quantizer().name().to_owned(),
+            method: self.recipe.method.to_string(),
             files,
             input_bytes: self.input_bytes(),
             output_bytes,
@@ -123,6 +127,11 @@ impl Plan {
             fallbacks: self.fallbacks.clone(),
             ignore: self.quantization.ignore().to_vec(),
             config_changes: self.config_changes.clone(),
+            calibration: self
+                .calibration
+                .as_ref()
+                .zip(self.recipe.calibrate.as_ref())
+                .map(|(calibration, asked)| calibration.summary(asked)),
             memory: self.memory,
             disk: Disk { needed: output_bytes, free: self.free_disk() },
         }

@@ -5,7 +5,7 @@ use crate::fingerprint::fingerprint;
 use crate::in_order::InOrder;
 use crate::place::PlacedPart;
 use crate::pool::for_each_with;
-use crate::resume::{Record, Records};
+use crate::resume::{Entry, Record, Records};
 use crate::{Cancel, Error, Events, Fault, Plan};
 use llmopt_checkpoint::{OutFile, Source};
 use std::sync::mpsc::Sender;
@@ -16,7 +16,7 @@ pub(crate) fn rewrite(
     plan: &Plan,
     files: &[OutFile],
     records: &Records,
-    finished: Sender<Record>,
+    finished: Sender<Entry>,
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Vec<String>, Error> {
@@ -29,17 +29,11 @@ pub(crate) fn rewrite(
         hashes[shard].update(task.turn, bytes, stop);
         if !records.is_done(number) {
             let rewritten = band.rewritten(bytes, weights)?;
-            let mut prints = Vec::with_capacity(rewritten.parts.len());
-            for (placed, bytes) in band.place.placed(band.entry).zip(&rewritten.parts) {
-                let range = band.place.range(&placed, &band.rows);
-                let bytes = if range.is_empty() { &[] } else { &**bytes };
-                files[shard].write_at(range.start, bytes)?;
-                prints.push(fingerprint(range.start, bytes));
-            }
+            let prints = band.write(&rewritten, &files[shard])?;
             let record = Record { number, shard, place, error: rewritten.error, prints };
             records.add(&record);
             // The journal's thread outlives the workers; without it there would be no resuming.
-            finished.send(record).map_err(|_| Error::Interrupted)?;
+            finished.send(Entry::Band(record)).map_err(|_| Error::Interrupted)?;
         }
         events.advanced(bytes.len() as u64, &band.entry.name);
         Ok(())

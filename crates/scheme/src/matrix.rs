@@ -2,6 +2,7 @@
 
 use crate::Grid;
 use llmopt_tensor::simd::{Kernel, dispatch};
+use std::ops::Range;
 
 /// A matrix of codes and the grid they stand on.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,27 @@ impl QuantizedMatrix {
     /// Columns.
     pub fn columns(&self) -> usize {
         self.grid.tiles.columns()
+    }
+
+    /// Some of its rows, as a matrix of their own. They begin where a tile does, and end where one does
+    /// or with the matrix.
+    pub fn band(&self, rows: Range<usize>) -> Self {
+        let (grid, tiles) = (&self.grid, self.grid.tiles);
+        let height = tiles.tile_rows();
+        let band = rows.start / height * tiles.across()..rows.end.div_ceil(height) * tiles.across();
+        let zero_points = match grid.zero_points.is_empty() {
+            true => Vec::new(),
+            false => grid.zero_points[band.clone()].to_vec(),
+        };
+        Self {
+            grid: Grid {
+                levels: grid.levels,
+                tiles: tiles.with_rows(rows.len()),
+                scales: grid.scales[band].to_vec(),
+                zero_points,
+            },
+            codes: self.codes[rows.start * tiles.columns()..rows.end * tiles.columns()].to_vec(),
+        }
     }
 
     /// Writes the values of all codes into `weights`, `[rows, columns]`.
@@ -169,6 +191,21 @@ mod tests {
                 assert!((error.noise / noise - 1.0).abs() < 1e-6, "{error:?} {noise}");
                 assert!((error.signal / signal - 1.0).abs() < 1e-6, "{error:?} {signal}");
             }
+        }
+    }
+
+    #[test]
+    fn a_band_holds_the_values_of_its_rows() {
+        for (granularity, rows) in [
+            (Granularity::Channel, 2..5),
+            (Granularity::Group(17), 3..7),
+            (Granularity::Block { rows: 4, columns: 20 }, 4..7),
+        ] {
+            let (matrix, _) = sample(granularity, Numeric::Int { bits: 4 });
+            let (mut whole, mut part) = (vec![0.0; 7 * 51], vec![0.0; rows.len() * 51]);
+            matrix.dequantize_into(&mut whole);
+            matrix.band(rows.clone()).dequantize_into(&mut part);
+            assert_eq!(part, whole[rows.start * 51..rows.end * 51], "{granularity:?}");
         }
     }
 

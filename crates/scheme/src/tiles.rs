@@ -49,6 +49,11 @@ impl Tiles {
         Ok(Self { rows, columns, tile_rows, tile_columns })
     }
 
+    /// The same tiles over so many rows.
+    pub fn with_rows(self, rows: usize) -> Self {
+        Self { rows, ..self }
+    }
+
     /// Rows of the matrix.
     pub fn rows(&self) -> usize {
         self.rows

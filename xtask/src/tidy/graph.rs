@@ -15,14 +15,16 @@ const EDGES: &[(&str, &[&str])] = &[
     ("llmopt-arch", &["llmopt-tensor"]),
     ("llmopt-scheme", &["llmopt-tensor"]),
     ("llmopt-codec", &["llmopt-scheme", "llmopt-tensor"]),
-    ("llmopt-quant", &["llmopt-scheme", "llmopt-tensor"]),
+    ("llmopt-quant", &["llmopt-linalg", "llmopt-scheme", "llmopt-tensor"]),
     ("llmopt-forward", &["llmopt-arch", "llmopt-linalg", "llmopt-scheme", "llmopt-tensor"]),
     ("llmopt-text", &[]),
+    ("llmopt-calib", &["llmopt-arch", "llmopt-forward", "llmopt-linalg"]),
     ("llmopt-eval", &["llmopt-tensor"]),
     (
         "llmopt-pipeline",
         &[
             "llmopt-arch",
+            "llmopt-calib",
             "llmopt-checkpoint",
             "llmopt-codec",
             "llmopt-eval",

@@ -4,11 +4,11 @@ use crate::tests::{kernels, random, rounded};
 use crate::{Cross, Gemm};
 
 #[track_caller]
-fn check(gemm: Gemm, left: &[f32], right: &[f32], order: usize) {
-    let mut cross = Cross::zeros(order);
+fn check(gemm: Gemm, left: &[f32], right: &[f32], (rows, columns): (usize, usize)) {
+    let mut cross = Cross::rectangle(rows, columns);
     cross.add_products(gemm, left, right);
-    for (i, j) in (0..order).flat_map(|i| (0..order).map(move |j| (i, j))) {
-        let pairs = left.chunks(order).zip(right.chunks(order));
+    for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+        let pairs = left.chunks(rows).zip(right.chunks(columns));
         let terms: Vec<f64> =
             pairs.map(|(x, y)| rounded(gemm, x[i]) * rounded(gemm, y[j])).collect();
         let size: f64 = terms.iter().map(|term| term.abs()).sum();
@@ -21,8 +21,17 @@ fn check(gemm: Gemm, left: &[f32], right: &[f32], order: usize) {
 #[test]
 fn cross_products_agree_with_a_triple_loop() {
     for gemm in kernels() {
-        for (order, count) in [(1, 3), (5, 1), (127, 513), (129, 40), (530, 21), (70, 1100)] {
-            check(gemm, &random(count * order, 1), &random(count * order, 2), order);
+        for (rows, columns, count) in [
+            (1, 1, 3),
+            (5, 5, 1),
+            (127, 127, 513),
+            (129, 7, 40),
+            (530, 530, 21),
+            (3, 530, 9),
+            (70, 131, 1100),
+        ] {
+            let (left, right) = (random(count * rows, 1), random(count * columns, 2));
+            check(gemm, &left, &right, (rows, columns));
         }
     }
 }
@@ -35,10 +44,10 @@ fn small_differences_stand_beside_large_values() {
             let scales = (0..).map(|at: usize| scales[(at + at / 3 * shift) % 3]);
             random(600 * 3, seed).iter().zip(scales).map(|(x, scale)| x * scale).collect()
         };
-        check(gemm, &scaled(1, 0), &scaled(2, 0), 3);
-        check(gemm, &scaled(1, 1), &scaled(2, 2), 3);
+        check(gemm, &scaled(1, 0), &scaled(2, 0), (3, 3));
+        check(gemm, &scaled(1, 1), &scaled(2, 2), (3, 3));
         let massive: Vec<f32> = scaled(3, 0).iter().map(|x| x * 1e25).collect();
-        check(gemm, &massive, &scaled(4, 0), 3);
+        check(gemm, &massive, &scaled(4, 0), (3, 3));
     }
 }
 
@@ -54,7 +63,7 @@ fn sums_and_multiples_are_those_of_elements() {
         cross.scale(0.25);
         assert_eq!(cross.values(), [13.0, 15.0, 19.0, 22.0]);
         cross.add_products(gemm, &[], &[]);
-        assert_eq!((cross.order(), cross.get(1, 0), Cross::bytes(2)), (2, 19.0, 16));
+        assert_eq!((cross.order(), cross.get(1, 0), Cross::bytes(2, 3)), (2, 19.0, 24));
     }
     Cross::zeros(0).scale(2.0);
 }

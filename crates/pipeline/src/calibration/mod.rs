@@ -1,11 +1,24 @@
 //! Calibration: what a model computes on data, and what follows from it for its weights.
 
+mod budget;
+mod choice;
 mod data;
+mod facts;
 mod gumbel;
+mod observe;
 mod own;
+mod plan;
+mod rewrite;
+mod run;
 mod source;
+mod streams;
+mod sweep;
+mod written;
 
-pub(crate) use data::CalibrationSet;
+pub use budget::CalibrationMemory;
 pub use data::{CalibrationFacts, CalibrationRequest, SourceFacts};
-pub(crate) use own::{Drawing, Own};
+pub use facts::{Calibrated, TriedMethod};
+pub(crate) use plan::Calibration;
+pub use plan::CalibrationSummary;
+pub(crate) use run::calibrated;
 pub use source::{CalibrationSource, SourceError};

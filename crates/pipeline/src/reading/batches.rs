@@ -29,25 +29,29 @@ pub(crate) struct Batches {
     members: Vec<Range<usize>>,
     /// Whether logits of every row are asked for, not only those that predict.
     every_row: bool,
+    /// The first batch of sequences that are held out.
+    held_out: usize,
 }
 
 impl Batches {
     /// Packs sequences, none of them empty.
     pub(crate) fn new(sequences: Vec<Sequence>, every_row: bool) -> Self {
-        let mut members: Vec<Range<usize>> = Vec::new();
-        let mut tokens = 0;
-        for (number, sequence) in sequences.iter().enumerate() {
-            let length = sequence.tokens.len();
-            match members.last_mut() {
-                Some(last) if tokens + length <= BATCH_TOKENS => last.end = number + 1,
-                _ => {
-                    members.push(number..number + 1);
-                    tokens = 0;
-                }
-            }
-            tokens += length;
-        }
-        Self { sequences, members, every_row }
+        let members = packed(&sequences, 0);
+        Self { sequences, held_out: members.len(), members, every_row }
+    }
+
+    /// Packs sequences of which the last ones, `held_out` of them, are in batches of their own.
+    pub(crate) fn with_held_out(sequences: Vec<Sequence>, held_out: usize) -> Self {
+        let first = sequences.len() - held_out.min(sequences.len());
+        let mut members = packed(&sequences[..first], 0);
+        let held_out = members.len();
+        members.extend(packed(&sequences[first..], first));
+        Self { sequences, members, every_row: false, held_out }
+    }
+
+    /// Whether a batch is held out.
+    pub(crate) fn is_held_out(&self, batch: usize) -> bool {
+        batch >= self.held_out
     }
 
     /// How many batches.
@@ -108,6 +112,24 @@ impl Batches {
     }
 }
 
+/// Ranges of sequences that fit a batch, counted from `first` on.
+fn packed(sequences: &[Sequence], first: usize) -> Vec<Range<usize>> {
+    let mut members: Vec<Range<usize>> = Vec::new();
+    let mut tokens = 0;
+    for (number, sequence) in (first..).zip(sequences) {
+        let length = sequence.tokens.len();
+        match members.last_mut() {
+            Some(last) if tokens + length <= BATCH_TOKENS => last.end = number + 1,
+            _ => {
+                members.push(number..number + 1);
+                tokens = 0;
+            }
+        }
+        tokens += length;
+    }
+    members
+}
+
 /// Tokens of a batch, unless a single sequence is longer.
 const BATCH_TOKENS: usize = 4096;
 
@@ -128,6 +150,18 @@ mod tests {
         assert_eq!(rows, [4090, 7, 5000, 4096]);
         assert_eq!(batches.largest(), 2);
         assert_eq!(batches.tokens(), 4000 + 90 + 7 + 5000 + 1 + 4095);
+    }
+
+    #[test]
+    fn what_is_held_out_begins_a_batch() {
+        let sequences = [100, 200, 300].map(|length| sequence(length, 0..0)).to_vec();
+        let rows = |batches: &Batches| -> Vec<(usize, bool)> {
+            (0..batches.len()).map(|b| (batches.rows_of(b), batches.is_held_out(b))).collect()
+        };
+        let held_out = |count| rows(&Batches::with_held_out(sequences.clone(), count));
+        assert_eq!(held_out(1), [(300, false), (300, true)]);
+        assert_eq!(held_out(0), [(600, false)]);
+        assert_eq!(held_out(3), [(600, true)]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use crate::Error;
 use crate::memory::base_bytes;
 use crate::recipe::Resources;
 use crate::variant::{Variant, band_bytes};
-use llmopt_arch::program::{Operation, Phase, Program};
-use llmopt_forward::Engine;
+use llmopt_arch::program::{Operation, Phase, Program, Tap};
+use llmopt_forward::{Batch, Engine};
 use serde::Serialize;
 
 /// What a reading sweep will take, in bytes.
@@ -129,14 +129,26 @@ fn largest_phase(
     let phases = program.blocks.iter().flat_map(|block| &block.phases);
     let mut largest = 0;
     for phase in phases.chain(std::iter::once(&program.head.norm)) {
-        let working = engine.working_bytes(program, phase, &batch, threads);
-        let working = working.map_err(|error| variant.failed(error))?;
-        largest = largest.max(weight_bytes(phase, engine) + working);
+        largest = largest.max(phase_bytes(variant, phase, &batch, engine, &[], threads)?);
     }
     Ok(largest)
 }
 
-fn widest_band(program: &Program) -> u64 {
+/// What a phase takes with its weights, while the taps `watched` are observed.
+pub(crate) fn phase_bytes(
+    variant: &Variant,
+    phase: &Phase,
+    batch: &Batch,
+    engine: &Engine,
+    watched: &[Tap],
+    threads: usize,
+) -> Result<u64, Error> {
+    let working = engine.observing_bytes(variant.program(), phase, batch, watched, threads);
+    Ok(weight_bytes(phase, engine) + working.map_err(|error| variant.failed(error))?)
+}
+
+/// What reading a band of the model's widest matrix takes.
+pub(crate) fn widest_band(program: &Program) -> u64 {
     let phases = program.blocks.iter().flat_map(|block| &block.phases);
     let columns =
         phases.flat_map(|phase| &phase.operations).filter_map(|operation| match operation {

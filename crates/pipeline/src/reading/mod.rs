@@ -7,12 +7,15 @@
 mod batches;
 mod budget;
 mod head;
+mod runner;
 mod store;
 mod stream;
 
 pub(crate) use batches::{Batches, Position, Sequence};
 pub use budget::ReadingMemory;
-pub(crate) use budget::planned;
+pub(crate) use budget::{phase_bytes, planned, widest_band};
+pub(crate) use runner::Runner;
+pub(crate) use store::{Store, carried_width};
 
 use crate::variant::Variant;
 use crate::{Cancel, Error, Events};

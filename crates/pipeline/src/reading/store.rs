@@ -10,13 +10,13 @@ use std::borrow::Cow;
 use std::path::Path;
 
 /// What every batch of a stream carries.
-pub(super) enum Store {
+pub(crate) enum Store {
     Memory(Vec<Taps>),
     Spilled(Spill),
 }
 
 /// A scratch file with a slot of constant size for each batch.
-pub(super) struct Spill {
+pub(crate) struct Spill {
     scratch: Scratch,
     /// Numbers of a slot.
     slot: u64,
@@ -26,7 +26,7 @@ pub(super) struct Spill {
 
 impl Store {
     /// An empty store for the batches of a stream; in `folder`, if it is to spill.
-    pub(super) fn new(
+    pub(crate) fn new(
         program: &Program,
         batches: &Batches,
         folder: Option<&Path>,
@@ -41,7 +41,7 @@ impl Store {
     }
 
     /// Takes out what a batch carries.
-    pub(super) fn take(&mut self, batch: usize) -> Result<Taps, Error> {
+    pub(crate) fn take(&mut self, batch: usize) -> Result<Taps, Error> {
         match self {
             Self::Memory(taps) => Ok(std::mem::take(&mut taps[batch])),
             Self::Spilled(spill) => spill.read(batch),
@@ -49,7 +49,7 @@ impl Store {
     }
 
     /// Puts back what a batch carries.
-    pub(super) fn put(&mut self, batch: usize, taps: Taps) -> Result<(), Error> {
+    pub(crate) fn put(&mut self, batch: usize, taps: Taps) -> Result<(), Error> {
         match self {
             Self::Memory(all) => all[batch] = taps,
             Self::Spilled(spill) => spill.write(batch, &taps)?,
@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// The hidden state of a batch, between two blocks.
-    pub(super) fn hidden(&self, batch: usize) -> Result<Cow<'_, Matrix>, Error> {
+    pub(crate) fn hidden(&self, batch: usize) -> Result<Cow<'_, Matrix>, Error> {
         let hidden = match self {
             Self::Memory(taps) => taps[batch].get(Program::HIDDEN).map(Cow::Borrowed),
             Self::Spilled(spill) => spill.read(batch)?.take(Program::HIDDEN).map(Cow::Owned),
@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// A second store with the same content.
-    pub(super) fn copied(&self, empty: impl Fn() -> Result<Self, Error>) -> Result<Self, Error> {
+    pub(crate) fn copied(&self, empty: impl Fn() -> Result<Self, Error>) -> Result<Self, Error> {
         match self {
             Self::Memory(taps) => Ok(Self::Memory(taps.clone())),
             Self::Spilled(spill) => {
@@ -108,7 +108,7 @@ impl Spill {
 }
 
 /// Columns of everything that is ever carried from one phase to the next.
-pub(super) fn carried_width(program: &Program) -> usize {
+pub(crate) fn carried_width(program: &Program) -> usize {
     let phases = program.blocks.iter().flat_map(|block| &block.phases);
     let width = |carried: &Vec<_>| carried.iter().map(|&tap| program.width(tap)).sum();
     phases.map(|phase| width(&phase.carried)).max().unwrap_or(0).max(program.hidden)

@@ -1,7 +1,7 @@
 //! One stream of hidden states, and the models that share it.
 
-use super::Reading;
 use super::store::Store;
+use super::{Reading, Runner};
 use crate::Error;
 use crate::variant::Variant;
 use llmopt_arch::program::{Phase, Program};
@@ -112,19 +112,9 @@ impl Reading<'_> {
     pub(super) fn run(&self, stream: &mut Stream, phase: &Phase) -> Result<(), Error> {
         let leader = &self.variants[stream.leader()];
         let weights = leader.weights(phase, self.engine.gemm())?;
-        for batch in 0..self.batches.len() {
-            if self.cancel.is_cancelled() {
-                return Err(Error::Interrupted);
-            }
-            let shape = self.batches.shape_of(batch);
-            let mut taps = stream.store.take(batch)?;
-            self.engine
-                .run(leader.program(), phase, &weights, &shape, &mut taps, None)
-                .map_err(|error| leader.failed(error))?;
-            stream.store.put(batch, taps)?;
-        }
-        // What the engine keeps for the next batch must not lie beside the next phase's weights.
-        self.engine.release();
+        let Self { batches, engine, cancel, .. } = *self;
+        let runner = Runner { variant: leader, batches, engine, cancel };
+        runner.run(phase, &weights, &mut stream.store)?;
         self.events.advanced(leader.stored_bytes(phase), &phase.name);
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::weights::Rows;
 use llmopt_arch::program::{self, Embedding, Operation, Phase};
 use llmopt_forward::{Linear, Matrix, Weights};
 use llmopt_linalg::{Gemm, Packed};
+use llmopt_scheme::Activations;
 use llmopt_tensor::decode;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -19,6 +20,19 @@ impl Variant {
     /// # Errors
     /// If a tensor cannot be read or decoded.
     pub(crate) fn weights(&self, phase: &Phase, gemm: Gemm) -> Result<Weights, Error> {
+        self.weights_under(&Nothing, phase, gemm)
+    }
+
+    /// The weights of a phase, where `overlay` replaces some.
+    ///
+    /// # Errors
+    /// If a tensor cannot be read or decoded.
+    pub(crate) fn weights_under(
+        &self,
+        overlay: &dyn Overlay,
+        phase: &Phase,
+        gemm: Gemm,
+    ) -> Result<Weights, Error> {
         let mut weights = Weights::default();
         for operation in &phase.operations {
             match operation {
@@ -26,7 +40,8 @@ impl Variant {
                     weights.vectors.insert(weight.clone(), self.vector(weight)?);
                 }
                 Operation::Linear(linear) => {
-                    weights.linears.insert(linear.weight.clone(), self.linear(linear, gemm)?);
+                    let found = self.linear(overlay, linear, gemm)?;
+                    weights.linears.insert(linear.weight.clone(), found);
                 }
                 _ => {}
             }
@@ -34,12 +49,24 @@ impl Variant {
         Ok(weights)
     }
 
-    fn linear(&self, linear: &program::Linear, gemm: Gemm) -> Result<Linear, Error> {
+    fn linear(
+        &self,
+        overlay: &dyn Overlay,
+        linear: &program::Linear,
+        gemm: Gemm,
+    ) -> Result<Linear, Error> {
         let program::Linear { weight, bias, rows, columns, .. } = linear;
+        let replaced = overlay.activations(weight);
+        let packed = match replaced {
+            Some(_) => packed(gemm, 0..*rows, *columns, |rows, buffers| {
+                overlay.read(weight, rows, &mut buffers.weights)
+            }),
+            None => self.packed(weight, 0..*rows, *columns, gemm),
+        };
         Ok(Linear {
-            packed: self.packed(weight, 0..*rows, *columns, gemm)?,
+            packed: packed?,
             bias: bias.as_deref().map(|bias| self.vector(bias)).transpose()?,
-            activations: self.activations_of(weight),
+            activations: replaced.unwrap_or_else(|| self.activations_of(weight)),
         })
     }
 
@@ -63,18 +90,7 @@ impl Variant {
         columns: usize,
         gemm: Gemm,
     ) -> Result<Packed, Error> {
-        let mut packed = gemm.pack(rows.len(), columns);
-        packed.bands_mut(band_rows(columns)).into_par_iter().try_for_each_init(
-            Buffers::default,
-            |buffers, mut band| -> Result<(), Error> {
-                let band_rows = band.rows();
-                let wanted = rows.start + band_rows.start..rows.start + band_rows.end;
-                self.read(weight, wanted, columns, buffers)?;
-                band.fill(&buffers.weights);
-                Ok(())
-            },
-        )?;
-        Ok(packed)
+        packed(gemm, rows, columns, |rows, buffers| self.read(weight, rows, columns, buffers))
     }
 
     /// Some rows of a matrix as f32, `[rows, columns]`, wherever they begin.
@@ -185,6 +201,49 @@ impl Variant {
             .map_err(|error| self.wrong(tensor, error))?;
         Ok(values)
     }
+}
+
+/// Weights that take the place of a model's own.
+pub(crate) trait Overlay: Sync {
+    /// What is done to the inputs of the product with `weight`, if it is replaced.
+    fn activations(&self, weight: &str) -> Option<Activations>;
+
+    /// Fills `weights` with some rows of a weight that is replaced. They begin at a multiple of
+    /// [`ROW_STEP`].
+    fn read(&self, weight: &str, rows: Range<usize>, weights: &mut Vec<f32>) -> Result<(), Error>;
+}
+
+/// Replaces nothing.
+struct Nothing;
+
+impl Overlay for Nothing {
+    fn activations(&self, _: &str) -> Option<Activations> {
+        None
+    }
+
+    fn read(&self, _: &str, _: Range<usize>, _: &mut Vec<f32>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Rows of a matrix that `read` puts into its buffers, packed by all threads of the pool.
+fn packed(
+    gemm: Gemm,
+    rows: Range<usize>,
+    columns: usize,
+    read: impl Fn(Range<usize>, &mut Buffers) -> Result<(), Error> + Sync,
+) -> Result<Packed, Error> {
+    let mut packed = gemm.pack(rows.len(), columns);
+    packed.bands_mut(band_rows(columns)).into_par_iter().try_for_each_init(
+        Buffers::default,
+        |buffers, mut band| -> Result<(), Error> {
+            let band_rows = band.rows();
+            read(rows.start + band_rows.start..rows.start + band_rows.end, buffers)?;
+            band.fill(&buffers.weights);
+            Ok(())
+        },
+    )?;
+    Ok(packed)
 }
 
 /// Room to work in, used band after band.

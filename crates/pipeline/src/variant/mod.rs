@@ -7,7 +7,7 @@ mod fetch;
 mod open;
 mod same;
 
-pub(crate) use fetch::{ROW_STEP, band_bytes};
+pub(crate) use fetch::{Overlay, ROW_STEP, band_bytes};
 
 use crate::{Error, Scheme};
 use llmopt_arch::{Model, Program};

@@ -1,0 +1,184 @@
+//! Codes for the matrices of a site: by one method, or by the best of several.
+
+use super::facts::{Calibrated, TriedMethod};
+use super::observe::Observed;
+use super::plan::Calibration;
+use crate::method::Method;
+use llmopt_calib::Observation;
+use llmopt_quant::{
+    Moments, OutputError, QuantError, Quantizer, Search, Settings, Solver, SolverError,
+    output_error,
+};
+use llmopt_scheme::{QuantizedMatrix, Scheme};
+use llmopt_tensor::Dtype;
+use ndarray::ArrayView2;
+
+/// A matrix to be quantized.
+pub(super) struct Matrix {
+    pub(super) tensor: String,
+    /// `[rows, columns]`.
+    pub(super) weights: Vec<f32>,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) scheme: Scheme,
+    pub(super) scale_dtype: Dtype,
+}
+
+/// What a matrix gets.
+pub(super) struct Chosen {
+    pub(super) codes: QuantizedMatrix,
+    pub(super) facts: Calibrated,
+}
+
+/// Why there are no codes.
+pub(super) enum Failed {
+    /// The matrix of this number cannot be quantized.
+    Matrix(usize, QuantError),
+    /// The moments cannot be used.
+    Moments(SolverError),
+}
+
+impl Calibration {
+    /// Codes for the matrices that share an input.
+    pub(super) fn chosen(
+        &self,
+        matrices: &[Matrix],
+        observed: Observed,
+    ) -> Result<Vec<Chosen>, Failed> {
+        let Observed { mut fitted, held_out } = observed;
+        let Some(held_out) = held_out.filter(|held_out| held_out.tokens() > 0) else {
+            return self.by(self.methods[0], matrices, &fitted);
+        };
+        let mut tried: Vec<TriedMethod> = Vec::new();
+        for &method in &self.methods {
+            let chosen = self.by(method, matrices, &fitted)?;
+            let error = self.error(matrices, &chosen, &held_out);
+            let held_out_error = error.map_or(0.0, OutputError::relative);
+            tried.push(TriedMethod { method: method.to_string(), held_out_error });
+        }
+        let best = self.methods[least(&tried)];
+        fitted.merge(&held_out);
+        let mut chosen = self.by(best, matrices, &fitted)?;
+        chosen.iter_mut().for_each(|chosen| chosen.facts.candidates.clone_from(&tried));
+        Ok(chosen)
+    }
+
+    /// Codes that the weights alone decide, because their inputs showed too little.
+    pub(super) fn without_moments(
+        &self,
+        matrices: &[Matrix],
+        seen: &Observation,
+        why: &str,
+    ) -> Result<Vec<Chosen>, Failed> {
+        let mut chosen = searched(&Search, matrices, seen)?;
+        chosen.iter_mut().for_each(|chosen| chosen.facts.fallback = Some(why.to_owned()));
+        Ok(chosen)
+    }
+
+    /// Codes by one method.
+    fn by(
+        &self,
+        method: Method,
+        matrices: &[Matrix],
+        seen: &Observation,
+    ) -> Result<Vec<Chosen>, Failed> {
+        let mut chosen = match (method.settings(), moments(seen)) {
+            (Some(settings), Some(moments)) => {
+                self.solved(method, settings, matrices, seen, &moments)?
+            }
+            _ => searched(&Search::weighted(seen.squares()), matrices, seen)?,
+        };
+        for (matrix, chosen) in matrices.iter().zip(&mut chosen) {
+            let error =
+                self.error(std::slice::from_ref(matrix), std::slice::from_ref(chosen), seen);
+            chosen.facts.output_error = error.map(relative);
+        }
+        Ok(chosen)
+    }
+
+    fn solved(
+        &self,
+        method: Method,
+        settings: Settings,
+        matrices: &[Matrix],
+        seen: &Observation,
+        moments: &Moments<'_>,
+    ) -> Result<Vec<Chosen>, Failed> {
+        let solver = Solver::prepare(self.engine.gemm(), moments, &settings);
+        let solver = solver.map_err(Failed::Moments)?;
+        let quantized = |(number, matrix): (usize, &Matrix)| {
+            let codes = solver.quantize(&matrix.weights, &matrix.scheme, matrix.scale_dtype);
+            let codes = codes.map_err(|error| Failed::Matrix(number, error))?;
+            let facts =
+                Calibrated { damping: Some(solver.damping()), ..facts(&method.to_string(), seen) };
+            Ok(Chosen { codes, facts })
+        };
+        matrices.iter().enumerate().map(quantized).collect()
+    }
+
+    /// The error of the outputs of all matrices, where there is a Gram matrix to tell.
+    fn error(
+        &self,
+        matrices: &[Matrix],
+        chosen: &[Chosen],
+        seen: &Observation,
+    ) -> Option<OutputError> {
+        let moments = moments(seen)?;
+        let mut sum = OutputError::default();
+        for (matrix, chosen) in matrices.iter().zip(chosen) {
+            let mut values = vec![0.0; matrix.weights.len()];
+            chosen.codes.dequantize_into(&mut values);
+            sum.add(output_error(self.engine.gemm(), &moments, &matrix.weights, &values));
+        }
+        Some(sum)
+    }
+}
+
+/// Codes by a quantizer that looks at one weight at a time.
+fn searched(
+    quantizer: &dyn Quantizer,
+    matrices: &[Matrix],
+    seen: &Observation,
+) -> Result<Vec<Chosen>, Failed> {
+    let quantized = |(number, matrix): (usize, &Matrix)| {
+        let view = ArrayView2::from_shape((matrix.rows, matrix.columns), &matrix.weights);
+        let view = view.expect("a matrix is as long as its rows");
+        let codes = quantizer.quantize(view, &matrix.scheme, matrix.scale_dtype);
+        let codes = codes.map_err(|error| Failed::Matrix(number, error))?;
+        Ok(Chosen { codes, facts: facts(quantizer.name(), seen) })
+    };
+    matrices.iter().enumerate().map(quantized).collect()
+}
+
+fn facts(method: &str, seen: &Observation) -> Calibrated {
+    Calibrated {
+        method: method.to_owned(),
+        tokens: seen.tokens(),
+        damping: None,
+        dead_columns: seen.squares().iter().filter(|&&sum| sum == 0.0).count(),
+        output_error: None,
+        fallback: None,
+        candidates: Vec::new(),
+    }
+}
+
+/// What solvers go by, where a Gram matrix was kept.
+fn moments(seen: &Observation) -> Option<Moments<'_>> {
+    Some(Moments {
+        gram: seen.gram()?,
+        cross: seen.cross(),
+        residual: seen.residual().map(|residual| residual.values()),
+        tokens: seen.tokens(),
+    })
+}
+
+/// The number of the method with the least error; of equal ones the first.
+fn least(tried: &[TriedMethod]) -> usize {
+    let errors = tried.iter().map(|tried| tried.held_out_error).enumerate();
+    errors.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(number, _)| number)
+}
+
+/// Relative error; zero where there is none.
+fn relative(error: OutputError) -> f64 {
+    error.relative().max(0.0).sqrt()
+}

@@ -1,0 +1,222 @@
+//! What calibration adds to a plan.
+
+use super::budget::{CalibrationMemory, Demand, in_passes, moments_bytes};
+use super::data::{CalibrationFacts, CalibrationSet};
+use super::observe;
+use super::source::CalibrationSource;
+use crate::method::Method;
+use crate::reading::{Batches, Sequence};
+use crate::recipe::{Calibrate, Resources};
+use crate::variant::Variant;
+use crate::{Disk, Error, Granularity, Plan, Scheme};
+use llmopt_arch::program::Block;
+use llmopt_calib::{InputSite, Needs, input_sites};
+use llmopt_checkpoint::free_disk;
+use llmopt_forward::Engine;
+use llmopt_linalg::Gemm;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// What a plan says of calibration.
+#[derive(Clone, Debug, Serialize)]
+pub struct CalibrationSummary {
+    /// Windows.
+    pub windows: usize,
+    /// Tokens of a window.
+    pub window: usize,
+    /// The names of the sources.
+    pub sources: Vec<String>,
+    /// Methods among which each site's is chosen.
+    pub methods: Vec<Method>,
+    /// What computes the products.
+    pub kernel: String,
+    /// Memory that it will take.
+    pub memory: CalibrationMemory,
+    /// Room for hidden states on the disk.
+    pub scratch: Disk,
+}
+
+/// A calibrated sweep that can be carried out.
+pub(crate) struct Calibration {
+    pub(crate) variant: Variant,
+    pub(crate) engine: Engine,
+    /// Methods among which each site's is chosen, the plainest first.
+    pub(super) methods: Vec<Method>,
+    pub(super) set: CalibrationSet,
+    pub(crate) memory: CalibrationMemory,
+    /// A folder for hidden states that do not fit in memory.
+    pub(super) scratch: PathBuf,
+    pub(super) resources: Resources,
+    /// Whether sites are observed one after the other, each behind what is rewritten already.
+    pub(super) sequential: bool,
+    /// The matrices of the blocks.
+    reached: BTreeSet<String>,
+}
+
+impl Calibration {
+    /// Plans the calibration of what `plan` quantizes.
+    ///
+    /// # Errors
+    /// If the model cannot be run, the data cannot be read, or memory does not suffice.
+    pub(crate) fn new(
+        plan: &Plan,
+        asked: &Calibrate,
+        scratch: PathBuf,
+        resources: Resources,
+    ) -> Result<Self, Error> {
+        let variant = Variant::open(plan.source.path())?;
+        let gemm = Gemm::new(asked.precision, asked.kernel)
+            .map_err(|error| Error::Refused(error.to_string()))?;
+        let engine = Engine::new(gemm);
+        let set = CalibrationSet::read(&asked.data, &variant)?;
+        if let Some(own) = set.own() {
+            own.memory(&variant, &engine, resources)?;
+        }
+        let methods = plan.recipe.method.candidates();
+        check_scheme(plan.recipe.scheme, &methods)?;
+        let schemed =
+            plan.places().filter_map(|(entry, place)| Some((&*entry.name, place.scheme()?)));
+        let schemes: BTreeMap<&str, Scheme> = schemed.collect();
+        let mut blocks = Vec::new();
+        for block in &variant.program().blocks {
+            blocks.push(sites(block, |tensor| schemes.contains_key(tensor))?);
+        }
+        let batches = held_out(placeholders(&set), &methods);
+        let demand = Demand {
+            variant: &variant,
+            batches: &batches,
+            engine: &engine,
+            needs: needs(&methods),
+            methods: &methods,
+            holds_out: methods.len() > 1,
+            sequential: asked.sequential,
+            threads: resources.threads,
+            schemes: &schemes,
+        };
+        let memory = demand.planned(&blocks, resources)?;
+        let sites = blocks.into_iter().flatten();
+        let reached = sites.flat_map(|site| site.tensors).collect();
+        let sequential = asked.sequential;
+        let planned =
+            Self { variant, engine, methods, set, memory, scratch, resources, sequential, reached };
+        planned.check_disk()?;
+        Ok(planned)
+    }
+
+    /// It in a form for people and programs.
+    pub(crate) fn summary(&self, asked: &Calibrate) -> CalibrationSummary {
+        CalibrationSummary {
+            windows: self.set.windows(),
+            window: self.set.window(),
+            sources: asked.data.sources.iter().map(CalibrationSource::name).collect(),
+            methods: self.methods.clone(),
+            kernel: self.kernel().to_owned(),
+            memory: self.memory.clone(),
+            scratch: self.scratch_room(),
+        }
+    }
+
+    /// What computes the products.
+    pub(crate) fn kernel(&self) -> &'static str {
+        self.engine.gemm().name()
+    }
+
+    /// What is known of the data before anything is drawn.
+    pub(crate) fn facts(&self) -> CalibrationFacts {
+        self.set.clone().mixed(Vec::new()).1
+    }
+
+    fn scratch_room(&self) -> Disk {
+        let needed = if self.memory.spills { self.memory.hidden_bytes } else { 0 };
+        Disk { needed, free: free_disk(&self.scratch).ok() }
+    }
+
+    fn check_disk(&self) -> Result<(), Error> {
+        let Disk { needed, free } = self.scratch_room();
+        match free.filter(|&free| free < needed) {
+            None => Ok(()),
+            Some(free) => Err(Error::RefusedWithHint {
+                what: format!(
+                    "hidden states take {needed} bytes in `{}`, and there are {free} free",
+                    self.scratch.display()
+                ),
+                hint:
+                    "`--scratch` takes another folder; more `--memory` or fewer `--samples` need \
+                       less"
+                        .to_owned(),
+            }),
+        }
+    }
+
+    /// The windows in batches.
+    pub(super) fn batches(&self, windows: Vec<Vec<u32>>) -> Batches {
+        held_out(windows, &self.methods)
+    }
+
+    /// Whether a tensor's inputs are observed.
+    pub(crate) fn reaches(&self, tensor: &str) -> bool {
+        self.reached.contains(tensor)
+    }
+
+    /// Whether some windows judge between methods.
+    pub(super) fn holds_out(&self) -> bool {
+        self.methods.len() > 1
+    }
+
+    /// The sums that the methods ask for.
+    pub(super) fn needs(&self) -> Needs {
+        needs(&self.methods)
+    }
+
+    /// Those of a site.
+    pub(super) fn needs_of(&self, site: &InputSite) -> Needs {
+        observe::needs_of(site, self.needs())
+    }
+
+    /// Sites in passes whose sums fit in memory together.
+    pub(super) fn in_passes(&self, sites: Vec<InputSite>) -> Vec<Vec<InputSite>> {
+        let (needs, holds_out) = (self.needs(), self.holds_out());
+        let bytes = |site: &InputSite| moments_bytes(site, needs, holds_out);
+        in_passes(sites, self.memory.room, self.sequential, bytes)
+    }
+}
+
+/// Whether the methods can do what the scheme asks.
+fn check_scheme(scheme: Scheme, methods: &[Method]) -> Result<(), Error> {
+    let solves = methods.iter().any(|method| method.settings().is_some());
+    if solves && matches!(scheme.granularity, Granularity::Block { .. }) {
+        return Err(Error::RefusedWithHint {
+            what: format!(
+                "`{}` has scales that rows share, which no solver handles",
+                scheme.name()
+            ),
+            hint: "`--method search` does".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// The sites of a block that are wanted.
+pub(super) fn sites(block: &Block, wanted: impl Fn(&str) -> bool) -> Result<Vec<InputSite>, Error> {
+    input_sites(block, wanted).map_err(|error| Error::Refused(error.to_string()))
+}
+
+fn needs(methods: &[Method]) -> Needs {
+    methods.iter().map(|method| method.needs()).fold(Needs::default(), Needs::union)
+}
+
+/// Windows of the length and number that there will be.
+fn placeholders(set: &CalibrationSet) -> Vec<Vec<u32>> {
+    vec![vec![0; set.window()]; set.windows()]
+}
+
+/// Batches of windows. Where methods compete, every eighth of them judges: it comes last.
+fn held_out(windows: Vec<Vec<u32>>, methods: &[Method]) -> Batches {
+    let held_out = if methods.len() > 1 { windows.len() / HELD_OUT } else { 0 };
+    let sequences = windows.into_iter().map(|tokens| Sequence { tokens, targets: 0..0 }).collect();
+    Batches::with_held_out(sequences, held_out)
+}
+
+/// One window of so many is held out.
+const HELD_OUT: usize = 8;

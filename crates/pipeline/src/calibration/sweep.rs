@@ -1,0 +1,135 @@
+//! The calibrated sweep: block after block is observed as it was found, rewritten, and passed.
+
+use super::Calibration;
+use super::plan;
+use crate::place::Place;
+use crate::reading::Batches;
+use crate::resume::{Entry, Records};
+use crate::variant::Variant;
+use crate::{Cancel, Error, Events, Plan};
+use llmopt_arch::program::Block;
+use llmopt_calib::InputSite;
+use llmopt_checkpoint::{HeaderEntry, OutFile};
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+
+/// A sweep under way.
+pub(crate) struct Sweep<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) calibration: &'a Calibration,
+    pub(super) batches: &'a Batches,
+    pub(super) files: &'a [OutFile],
+    pub(super) records: &'a Records,
+    pub(super) finished: Sender<Entry>,
+    /// Every tensor that calibration quantizes.
+    pub(super) spots: BTreeMap<String, Spot>,
+    pub(super) events: &'a dyn Events,
+    pub(super) cancel: &'a Cancel,
+}
+
+/// Where a tensor is in the plan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) shard: usize,
+    pub(super) place: usize,
+    /// The number of its first band among all bands.
+    pub(super) first_band: usize,
+}
+
+impl<'a> Sweep<'a> {
+    /// A sweep over these batches. Nothing happens yet.
+    pub(crate) fn new(
+        plan: &'a Plan,
+        calibration: &'a Calibration,
+        batches: &'a Batches,
+        files: &'a [OutFile],
+        records: &'a Records,
+        finished: Sender<Entry>,
+        (events, cancel): (&'a dyn Events, &'a Cancel),
+    ) -> Self {
+        let spots = spots(plan, calibration);
+        Self { plan, calibration, batches, files, records, finished, spots, events, cancel }
+    }
+
+    /// Rewrites every matrix of the blocks that the plan quantizes. What `records` already knows is
+    /// passed through as it was written.
+    ///
+    /// # Errors
+    /// If the model cannot be read, computes NaN or infinity, or a fallback is forbidden.
+    pub(crate) fn run(&self) -> Result<(), Error> {
+        let blocks = &self.variant().program().blocks;
+        let Some(last) = blocks.iter().rposition(|block| self.is_open(block)) else {
+            return Ok(());
+        };
+        let mut streams = self.embedded()?;
+        for (number, block) in blocks[..=last].iter().enumerate() {
+            for sites in self.passes(block)? {
+                let observed = self.observed(block, &sites, &streams)?;
+                for (site, observed) in sites.iter().zip(observed) {
+                    self.rewrite(site, observed)?;
+                }
+            }
+            if number < last {
+                self.advance(block, &mut streams)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the matrices that it rewrites.
+    pub(super) fn bytes(&self) -> u64 {
+        self.spots.values().map(|&spot| self.place(spot).0.meta.bytes()).sum()
+    }
+
+    /// The sites of a block that are still to be rewritten, in passes whose sums fit together.
+    fn passes(&self, block: &Block) -> Result<Vec<Vec<InputSite>>, Error> {
+        let mut sites = plan::sites(block, |tensor| self.spots.contains_key(tensor))?;
+        sites.retain_mut(|site| {
+            site.tensors.retain(|tensor| !self.is_done(tensor));
+            !site.tensors.is_empty()
+        });
+        Ok(self.calibration.in_passes(sites))
+    }
+
+    fn is_open(&self, block: &Block) -> bool {
+        let linears = block.phases.iter().flat_map(|phase| &phase.operations);
+        let mut weights = linears.filter_map(|operation| Some(&operation.linear()?.weight));
+        weights.any(|weight| self.spots.contains_key(weight) && !self.is_done(weight))
+    }
+
+    /// Whether a tensor is written whole, by this attempt or an earlier one.
+    pub(super) fn is_done(&self, tensor: &str) -> bool {
+        let spot = self.spots[tensor];
+        let bands = spot.first_band..spot.first_band + self.place(spot).1.bands();
+        self.records.knows(tensor) && bands.into_iter().all(|band| self.records.is_done(band))
+    }
+
+    pub(super) fn variant(&self) -> &'a Variant {
+        &self.calibration.variant
+    }
+
+    pub(super) fn batches(&self) -> &'a Batches {
+        self.batches
+    }
+
+    pub(super) fn place(&self, spot: Spot) -> (&'a HeaderEntry, &'a Place) {
+        let entry = &self.plan.source.shards()[spot.shard].header.tensors()[spot.place];
+        (entry, &self.plan.shards[spot.shard].places[spot.place])
+    }
+}
+
+/// Every matrix of the blocks that gets a scheme.
+fn spots(plan: &Plan, calibration: &Calibration) -> BTreeMap<String, Spot> {
+    let mut spots = BTreeMap::new();
+    let mut first_band = 0;
+    for (shard, planned) in plan.shards.iter().enumerate() {
+        let entries = plan.source.shards()[shard].header.tensors();
+        for (number, (place, entry)) in planned.places.iter().zip(entries).enumerate() {
+            if place.scheme().is_some() && calibration.reaches(&entry.name) {
+                spots.insert(entry.name.clone(), Spot { shard, place: number, first_band });
+            }
+            first_band += place.bands();
+        }
+    }
+    spots
+}

@@ -1,0 +1,152 @@
+//! Methods by their names: how scales and codes are chosen.
+
+use crate::Scheme;
+use llmopt_calib::Needs;
+use llmopt_linalg::Gemm;
+use llmopt_quant::{Nearest, Quantizer, Search, Settings, Solver};
+use serde::{Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// How scales and codes are chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// Round to nearest, on a scale from the absolute maximum.
+    Rtn,
+    /// The scale that loses least, weighted by the inputs' second moments where there are any.
+    Search,
+    /// GPTQ and its family, by name: errors are made up for by the weights that are still to be rounded.
+    Solved(&'static str),
+    /// Of several methods, for each site the one that does best on windows held out.
+    Auto,
+}
+
+/// A name that is no method.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no method `{0}`; there are {list}", list = Method::NAMES.join(", "))]
+pub struct UnknownMethod(pub String);
+
+impl Method {
+    /// The names of all methods.
+    pub const NAMES: &[&str] = &["auto", "search", "rtn", "gptq", "gptq+cd", "qep", "qep+cd"];
+
+    /// Whether it does anything with what inputs show.
+    pub fn calibrates(self) -> bool {
+        self != Self::Rtn
+    }
+
+    /// Whether it can do without.
+    pub fn is_data_free(self) -> bool {
+        matches!(self, Self::Rtn | Self::Search)
+    }
+
+    /// The quantizer for matrices whose inputs are not observed.
+    pub(crate) fn quantizer(self) -> &'static dyn Quantizer {
+        match self {
+            Self::Rtn => &Nearest,
+            _ => &Search,
+        }
+    }
+
+    /// The methods among which this one chooses, the plainest first.
+    pub(crate) fn candidates(self) -> Vec<Self> {
+        match self {
+            Self::Auto => CANDIDATES.map(Self::Solved).to_vec(),
+            method => vec![method],
+        }
+    }
+
+    /// The sums over inputs that it asks for.
+    pub(crate) fn needs(self) -> Needs {
+        let settings = self.settings();
+        let cross = settings.is_some_and(|settings| settings.needs_cross());
+        Needs { gram: settings.is_some(), cross }
+    }
+
+    /// What its solver does, if it has one.
+    pub(crate) fn settings(self) -> Option<Settings> {
+        match self {
+            Self::Solved(name) => Settings::named(name),
+            _ => None,
+        }
+    }
+
+    /// What it takes beside the weights, for a matrix of this size; what it returns is part of it.
+    pub(crate) fn working_bytes(
+        self,
+        gemm: Gemm,
+        rows: usize,
+        columns: usize,
+        scheme: &Scheme,
+        threads: usize,
+    ) -> u64 {
+        match self {
+            Self::Solved(_) => {
+                let quantizing = Solver::quantize_bytes(gemm, rows, columns, scheme, threads);
+                let preparing = Solver::prepare_bytes(columns, threads);
+                preparing.max(Solver::bytes(columns) + quantizing)
+            }
+            method => method.quantizer().working_bytes(rows, columns, scheme) as u64,
+        }
+    }
+}
+
+/// What [`Method::Auto`] chooses from.
+const CANDIDATES: [&str; 3] = ["gptq", "gptq+cd", "qep+cd"];
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rtn => "rtn",
+            Self::Search => "search",
+            Self::Solved(name) => name,
+            Self::Auto => "auto",
+        })
+    }
+}
+
+impl FromStr for Method {
+    type Err = UnknownMethod;
+
+    fn from_str(name: &str) -> Result<Self, UnknownMethod> {
+        match name {
+            "rtn" => Ok(Self::Rtn),
+            "search" => Ok(Self::Search),
+            "auto" => Ok(Self::Auto),
+            _ => {
+                let known = Settings::NAMES.iter().find(|known| **known == name);
+                known.map(|known| Self::Solved(known)).ok_or_else(|| UnknownMethod(name.to_owned()))
+            }
+        }
+    }
+}
+
+impl Serialize for Method {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_a_method_that_has_it() {
+        for name in Method::NAMES {
+            let method: Method = name.parse().expect("a name that is listed");
+            assert_eq!(method.to_string(), *name);
+        }
+        let solved = Method::NAMES.iter().filter(|name| Settings::NAMES.contains(name)).count();
+        assert_eq!(solved, Settings::NAMES.len(), "every solver is listed");
+        assert!("gptq+".parse::<Method>().is_err());
+    }
+
+    #[test]
+    fn methods_ask_for_what_they_use() {
+        let needs = |name: &str| name.parse::<Method>().expect("a name").needs();
+        assert_eq!(needs("search"), Needs::default());
+        assert_eq!(needs("gptq+cd"), Needs { gram: true, cross: false });
+        assert_eq!(needs("qep"), Needs { gram: true, cross: true });
+    }
+}

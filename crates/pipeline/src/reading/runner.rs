@@ -1,0 +1,55 @@
+//! One model's phases, run on every batch of a store.
+
+use super::Batches;
+use super::store::Store;
+use crate::variant::Variant;
+use crate::{Cancel, Error};
+use llmopt_arch::program::{Phase, Tap};
+use llmopt_forward::{Engine, Matrix, Weights};
+
+/// Runs phases of a model.
+#[derive(Clone, Copy)]
+pub(crate) struct Runner<'a> {
+    pub(crate) variant: &'a Variant,
+    pub(crate) batches: &'a Batches,
+    pub(crate) engine: &'a Engine,
+    pub(crate) cancel: &'a Cancel,
+}
+
+impl Runner<'_> {
+    /// Takes every batch through a phase.
+    pub(crate) fn run(
+        &self,
+        phase: &Phase,
+        weights: &Weights,
+        store: &mut Store,
+    ) -> Result<(), Error> {
+        for batch in 0..self.batches.len() {
+            self.observe(phase, weights, store, batch, &[])?;
+        }
+        // What the engine keeps for the next batch must not lie beside the next phase's weights.
+        self.engine.release();
+        Ok(())
+    }
+
+    /// Takes one batch through a phase, and returns what the taps `watched` held.
+    pub(crate) fn observe(
+        &self,
+        phase: &Phase,
+        weights: &Weights,
+        store: &mut Store,
+        batch: usize,
+        watched: &[Tap],
+    ) -> Result<Vec<Matrix>, Error> {
+        if self.cancel.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
+        let shape = self.batches.shape_of(batch);
+        let program = self.variant.program();
+        let mut taps = store.take(batch)?;
+        let seen = self.engine.observe(program, phase, weights, &shape, &mut taps, watched);
+        let seen = seen.map_err(|error| self.variant.failed(error))?;
+        store.put(batch, taps)?;
+        Ok(seen)
+    }
+}
