@@ -183,6 +183,14 @@ impl Output {
         self.discard()
     }
 
+    /// Goes on with what another output has written, in place of its own.
+    pub fn with_content_of(self, other: Self) -> Result<Self, Error> {
+        let Self { place, force, file, .. } = self;
+        fs::remove_dir_all(&place.partial).map_err(|error| Error::write(&place.partial, error))?;
+        rename(&other.place.partial, &place.partial)?;
+        Ok(Self { place, force, file, _lock: other._lock })
+    }
+
     /// Removes everything that was written.
     pub fn discard(self) -> Result<(), Error> {
         let partial = &self.place.partial;

@@ -155,6 +155,7 @@ fn calibrate(flags: &Quantize) -> Result<Option<Calibrate>, Refusal> {
             ..usual
         },
         sequential: !flags.whole_block,
+        held_out: false,
         precision: flags.dtype.map_or(Precision::F32, flags::EvalDtype::precision),
         kernel: flags.kernel.as_deref().map_or(Ok(KernelChoice::Auto), kernel)?,
     }))

@@ -8,6 +8,7 @@
 mod band;
 mod calibration;
 mod config;
+mod decision;
 mod error;
 mod evaluation;
 mod events;
@@ -41,6 +42,7 @@ pub use calibration::{
     Calibrated, CalibrationFacts, CalibrationMemory, CalibrationRequest, CalibrationSource,
     CalibrationSummary, SourceError, SourceFacts, TriedMethod,
 };
+pub use decision::{Candidate, Decision};
 pub use error::{Blame, Error};
 pub use evaluation::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,

@@ -30,6 +30,9 @@ impl Method {
     /// The names of all methods.
     pub const NAMES: &[&str] = &["auto", "search", "rtn", "gptq", "gptq+cd", "qep", "qep+cd"];
 
+    /// The methods whose artifacts [`Method::Auto`] judges against the one that it puts together.
+    pub(crate) const RIVALS: [Self; 2] = [Self::Solved("gptq"), Self::Rtn];
+
     /// Whether it does anything with what inputs show.
     pub fn calibrates(self) -> bool {
         self != Self::Rtn

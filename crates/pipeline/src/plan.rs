@@ -35,6 +35,8 @@ pub struct Plan {
     pub(crate) memory: Memory,
     /// How the blocks' matrices are quantized with what their inputs show.
     pub(crate) calibration: Option<Calibration>,
+    /// Plainer artifacts that are made, too; the best of all gets the name.
+    pub(crate) rivals: Vec<Plan>,
 }
 
 /// A file of weights to be written: the counterpart of the source's shard with the same number.
@@ -86,6 +88,7 @@ impl Plan {
             model,
             source,
             calibration: None,
+            rivals: Vec::new(),
         })
     }
 

@@ -64,6 +64,8 @@ pub struct Calibrate {
     /// Whether sites of a block are observed one after the other, each behind what is rewritten
     /// already; otherwise all of them with the block as it was found.
     pub sequential: bool,
+    /// Whether some windows only judge, and fit nothing.
+    pub held_out: bool,
     /// What the inputs of products are rounded to.
     #[serde(serialize_with = "shown")]
     pub precision: Precision,
@@ -119,6 +121,30 @@ impl Recipe {
             allow_nonfinite: false,
             strict: false,
         }
+    }
+}
+
+impl Recipe {
+    /// The recipe with what follows from it: methods that are chosen from need windows to judge by.
+    pub(crate) fn resolved(&self) -> Self {
+        let mut resolved = self.clone();
+        if let Some(calibrate) = &mut resolved.calibrate {
+            calibrate.held_out |= self.method == Method::Auto;
+        }
+        resolved
+    }
+
+    /// The plainer artifacts that one of a choice between methods has to beat as a whole.
+    pub(crate) fn rivals(&self) -> Vec<Self> {
+        if self.method != Method::Auto {
+            return Vec::new();
+        }
+        let rival = |method: Method| Self {
+            method,
+            calibrate: self.resolved().calibrate.filter(|_| method.calibrates()),
+            ..self.clone()
+        };
+        Method::RIVALS.map(rival).to_vec()
     }
 }
 

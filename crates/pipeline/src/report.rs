@@ -3,6 +3,7 @@
 //! It holds no clock, no host name and no absolute path: the same run gives the same report.
 
 use crate::calibration::{Calibrated, CalibrationFacts};
+use crate::decision::Decision;
 use crate::place::{Action, Place};
 use crate::resume::Records;
 use crate::select::Fallback;
@@ -35,6 +36,9 @@ pub struct Report {
     /// What the model was observed on; none, if weights alone decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationReport>,
+    /// Which of several artifacts this is, and why; none, if there was but one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
     /// Over all quantized tensors together.
     pub quantized: Loss,
     /// The tensor with the greatest relative error.
@@ -139,6 +143,7 @@ impl Report {
             calibration: data.zip(plan.calibration.as_ref()).map(|(data, calibration)| {
                 CalibrationReport { kernel: calibration.kernel(), data }
             }),
+            decision: None,
             quantized: Loss::from(all),
             worst: worst.map(|tensor| tensor.name.clone()),
             fallbacks,

@@ -1,6 +1,7 @@
 //! A run from start to end: read this first.
 
-use crate::calibration::{CalibrationFacts, calibrated};
+use crate::calibration::{Data, calibrated};
+use crate::decision::decided;
 use crate::layout::{INDEX, write_index};
 use crate::plan::Output;
 use crate::recipe::{Recipe, Resources};
@@ -37,6 +38,23 @@ pub fn plan(
     resources: Resources,
 ) -> Result<Plan, Error> {
     check_method(recipe)?;
+    let plan = planned(model, target, &recipe.resolved(), resources)?;
+    let rivals = recipe.rivals().into_iter().map(|rival| {
+        let path = beside_name(&plan.output, &rival.method.to_string());
+        let target = Target { output: Some(path), force: true, scratch: target.scratch.clone() };
+        planned(model, &target, &rival, resources)
+    });
+    let rivals = rivals.collect::<Result<_, _>>()?;
+    Ok(Plan { rivals, ..plan })
+}
+
+/// The plan of one artifact.
+fn planned(
+    model: &Path,
+    target: &Target,
+    recipe: &Recipe,
+    resources: Resources,
+) -> Result<Plan, Error> {
     let source = Source::open(model)?;
     refuse_quantized(&source)?;
     let model = bound(&source)?;
@@ -46,6 +64,13 @@ pub fn plan(
     Staged::check(&output.path, output.options(&source))?;
     Plan::new(source, model, &selection, recipe, output, resources)?
         .calibrated(target.scratch.clone(), resources)
+}
+
+/// A name for what is written while `output` is made, and does not stay.
+fn beside_name(output: &Path, what: &str) -> PathBuf {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    // A folder, as calibrated artifacts are.
+    output.with_file_name(format!("{name}.{what}")).join("")
 }
 
 /// Whether method and calibration go together.
@@ -73,36 +98,90 @@ fn check_method(recipe: &Recipe) -> Result<(), Error> {
 /// Nothing is left behind when the input or the request is at fault; after an interruption or a
 /// failure of the system, the same plan goes on where it stopped.
 pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
-    let options = OutputOptions { force: plan.force, file: plan.bare, source: plan.source.path() };
-    let staged = Staged::begin(&plan.output, options)?;
+    let staged = [plan].into_iter().chain(&plan.rivals).map(begun);
+    let mut staged = staged.collect::<Result<Vec<Staged>, Error>>()?;
     match carried_out(plan, &staged, events, cancel) {
-        Ok(report) => {
+        Ok((best, report)) => {
+            let chosen = staged.swap_remove(best);
+            let chosen = match staged.first() {
+                // The plan's own went last when another one was taken from its place.
+                Some(_) if best > 0 => staged.remove(0).with_content_of(chosen)?,
+                _ => chosen,
+            };
+            staged.into_iter().try_for_each(Staged::discard)?;
             let mut names: Vec<String> = plan.files().into_keys().map(str::to_owned).collect();
             names.push(plan.report_name());
-            staged.publish(&names)?;
+            chosen.publish(&names)?;
             Ok(report)
         }
         Err(error) if error.is_resumable() => Err(error),
         Err(error) => {
-            staged.discard()?;
+            staged.into_iter().try_for_each(Staged::discard)?;
             Err(error)
         }
     }
 }
 
+fn begun(plan: &Plan) -> Result<Staged, Error> {
+    let options = OutputOptions { force: plan.force, file: plan.bare, source: plan.source.path() };
+    Ok(Staged::begin(&plan.output, options)?)
+}
+
+/// Writes the artifact and its rivals, and chooses: the number of the chosen one, and its report.
 fn carried_out(
     plan: &Plan,
-    staged: &Staged,
+    staged: &[Staged],
     events: &dyn Events,
     cancel: &Cancel,
-) -> Result<Report, Error> {
+) -> Result<(usize, Report), Error> {
+    let data = plan.calibration.as_ref().map(|calibration| calibration.data(events, cancel));
+    let data = data.transpose()?;
+    let plans: Vec<&Plan> = [plan].into_iter().chain(&plan.rivals).collect();
+    let mut written = Vec::new();
+    for (plan, staged) in plans.iter().zip(staged) {
+        written.push(swept(plan, staged, data.as_ref(), events, cancel)?);
+    }
+    let decision = match (&plan.calibration, &data) {
+        (Some(calibration), Some(data)) if plans.len() > 1 => {
+            Some(decided(calibration, &plans, staged, data, (events, cancel))?)
+        }
+        _ => None,
+    };
+    let best = decision.as_ref().map_or(0, |decision| decision.best);
+    let Swept { records, read, written, beside } = written.swap_remove(best);
+    let facts = data.map(|data| data.facts).filter(|_| plans[best].calibration.is_some());
+    let report = Report::new(plans[best], &records, facts, &read, &written, beside);
+    let report = Report { decision, ..report };
+    staged[best].write_with(&plan.report_name(), |out| report.write(out))?;
+    verify::before_publishing(plans[best], staged[best].partial_path(), cancel)?;
+    Ok((best, report))
+}
+
+/// An artifact of which only the report is missing.
+struct Swept {
+    records: Records,
+    /// The hash of each file that was read.
+    read: Vec<String>,
+    /// The hash of each file that was written.
+    written: Vec<String>,
+    /// Those of the files beside the weights.
+    beside: BTreeMap<String, String>,
+}
+
+fn swept(
+    plan: &Plan,
+    staged: &Staged,
+    data: Option<&Data>,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<Swept, Error> {
     let (lines, journal) = staged.journal(&identity(plan)?)?;
     let files = files(plan, staged)?;
     let records = Records::resumed(plan, &lines);
     let (finished, inbox) = std::sync::mpsc::channel();
-    let (read, facts) = std::thread::scope(|scope| {
+    let read = std::thread::scope(|scope| {
         let keeper = scope.spawn(|| keep_journal(inbox, &files, journal));
-        let read = rewritten(plan, &files, &records, finished, events, cancel);
+        let read = rewritten(plan, data, &files, &records, finished, (events, cancel));
         let kept = keeper.join().unwrap_or(Err(Error::Interrupted));
         // Without a journal the workers stop as if interrupted; why there is none is the better reason.
         kept.and(read)
@@ -112,28 +191,24 @@ fn carried_out(
     let written = sweep::read_back(plan, &files, &records, events, cancel)?;
     events.stage_finished("read back");
     let beside = beside(plan, staged)?;
-    let report = Report::new(plan, &records, facts, &read, &written, beside);
-    staged.write_with(&plan.report_name(), |out| report.write(out))?;
-    verify::before_publishing(plan, staged.partial_path(), cancel)?;
-    Ok(report)
+    Ok(Swept { records, read, written, beside })
 }
 
 /// What needs calibration first, then everything else. Returns the hash of each source shard.
 fn rewritten(
     plan: &Plan,
+    data: Option<&Data>,
     files: &[OutFile],
     records: &Records,
     finished: Sender<Entry>,
-    events: &dyn Events,
-    cancel: &Cancel,
-) -> Result<(Vec<String>, Option<CalibrationFacts>), Error> {
-    let facts = plan.calibration.as_ref().map(|calibration| {
-        calibrated(plan, calibration, files, records, finished.clone(), events, cancel)
-    });
-    let facts = facts.transpose()?;
+    (events, cancel): (&dyn Events, &Cancel),
+) -> Result<Vec<String>, Error> {
+    if let (Some(calibration), Some(data)) = (&plan.calibration, data) {
+        let finished = finished.clone();
+        calibrated(plan, calibration, data, files, records, finished, (events, cancel))?;
+    }
     events.stage_started("rewrite", plan.source.shards().iter().map(|s| s.bytes).sum());
-    let read = sweep::rewrite(plan, files, records, finished, events, cancel)?;
-    Ok((read, facts))
+    sweep::rewrite(plan, files, records, finished, events, cancel)
 }
 
 /// The weight files, at their full length, each with its header.

@@ -42,7 +42,7 @@ pub(super) struct Demand<'a> {
     pub(super) methods: &'a [Method],
     pub(super) needs: Needs,
     /// Sums are kept twice: of the windows that are fitted, and of those that judge.
-    pub(super) holds_out: bool,
+    pub(super) judges: bool,
     /// Sites are observed one after the other, each behind what is rewritten already.
     pub(super) sequential: bool,
     pub(super) threads: usize,
@@ -96,7 +96,7 @@ impl Demand<'_> {
 
     /// What the sums of a site take.
     fn moments(&self, site: &InputSite) -> u64 {
-        moments_bytes(site, self.needs, self.holds_out)
+        moments_bytes(site, self.needs, self.judges)
     }
 
     /// The most that is at work at a time, beside streams and sums.
@@ -165,8 +165,8 @@ impl Demand<'_> {
 }
 
 /// What the sums of a site take; twice, where some windows are held out.
-pub(super) fn moments_bytes(site: &InputSite, needs: Needs, holds_out: bool) -> u64 {
-    let times = if holds_out { 2 } else { 1 };
+pub(super) fn moments_bytes(site: &InputSite, needs: Needs, judges: bool) -> u64 {
+    let times = if judges { 2 } else { 1 };
     times * Observation::bytes(site.extent, needs_of(site, needs))
 }
 

@@ -45,22 +45,24 @@ impl Calibration {
         matrices: &[Matrix],
         observed: Observed,
     ) -> Result<Vec<Chosen>, Failed> {
-        let Observed { mut fitted, held_out } = observed;
+        let Observed { fitted, held_out } = observed;
         let Some(held_out) = held_out.filter(|held_out| held_out.tokens() > 0) else {
             return self.by(self.methods[0], matrices, &fitted);
         };
         let mut tried: Vec<TriedMethod> = Vec::new();
+        let mut best: Option<Vec<Chosen>> = None;
         for &method in &self.methods {
             let chosen = self.by(method, matrices, &fitted)?;
             let error = self.error(matrices, &chosen, &held_out);
             let held_out_error = error.map_or(0.0, OutputError::relative);
+            if tried.iter().all(|before| held_out_error < before.held_out_error) {
+                best = Some(chosen);
+            }
             tried.push(TriedMethod { method: method.to_string(), held_out_error });
         }
-        let best = self.methods[least(&tried)];
-        fitted.merge(&held_out);
-        let mut chosen = self.by(best, matrices, &fitted)?;
-        chosen.iter_mut().for_each(|chosen| chosen.facts.candidates.clone_from(&tried));
-        Ok(chosen)
+        let mut best = best.expect("the first method is the best so far");
+        best.iter_mut().for_each(|chosen| chosen.facts.candidates.clone_from(&tried));
+        Ok(best)
     }
 
     /// Codes that the weights alone decide, because their inputs showed too little.
@@ -170,12 +172,6 @@ fn moments(seen: &Observation) -> Option<Moments<'_>> {
         residual: seen.residual().map(|residual| residual.values()),
         tokens: seen.tokens(),
     })
-}
-
-/// The number of the method with the least error; of equal ones the first.
-fn least(tried: &[TriedMethod]) -> usize {
-    let errors = tried.iter().map(|tried| tried.held_out_error).enumerate();
-    errors.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(number, _)| number)
 }
 
 /// Relative error; zero where there is none.

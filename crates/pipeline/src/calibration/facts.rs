@@ -31,7 +31,8 @@ pub struct Calibrated {
 pub struct TriedMethod {
     /// Its name.
     pub method: String,
-    /// Relative error of the outputs on the windows held out.
+    /// Squared distance of the outputs on the windows held out from those of the original model, as a
+    /// share of their square and without a part that all methods have in common. It may be negative.
     pub held_out_error: f64,
 }
 

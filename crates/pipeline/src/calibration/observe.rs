@@ -66,8 +66,9 @@ impl Sweep<'_> {
         let gemm = self.calibration.engine.gemm();
         let held_out = self.batches().is_held_out(batch);
         let sums = match &mut observed.held_out {
-            Some(sums) if held_out => sums,
-            _ => &mut observed.fitted,
+            _ if !held_out => &mut observed.fitted,
+            Some(sums) => sums,
+            None => return,
         };
         // Different tokens go to an expert in the two streams.
         match before.filter(|_| site.expert.is_none()) {
@@ -80,7 +81,7 @@ impl Sweep<'_> {
         let needs = self.calibration.needs_of(site);
         Observed {
             fitted: Observation::new(site.extent, needs),
-            held_out: self.calibration.holds_out().then(|| Observation::new(site.extent, needs)),
+            held_out: self.calibration.judges().then(|| Observation::new(site.extent, needs)),
         }
     }
 }

@@ -46,10 +46,12 @@ pub(crate) struct Calibration {
     pub(super) set: CalibrationSet,
     pub(crate) memory: CalibrationMemory,
     /// A folder for hidden states that do not fit in memory.
-    pub(super) scratch: PathBuf,
-    pub(super) resources: Resources,
+    pub(crate) scratch: PathBuf,
+    pub(crate) resources: Resources,
     /// Whether sites are observed one after the other, each behind what is rewritten already.
     pub(super) sequential: bool,
+    /// Whether the last windows fit nothing.
+    held_out: bool,
     /// The matrices of the blocks.
     reached: BTreeSet<String>,
 }
@@ -82,14 +84,14 @@ impl Calibration {
         for block in &variant.program().blocks {
             blocks.push(sites(block, |tensor| schemes.contains_key(tensor))?);
         }
-        let batches = held_out(placeholders(&set), &methods);
+        let batches = in_batches(placeholders(&set), asked.held_out);
         let demand = Demand {
             variant: &variant,
             batches: &batches,
             engine: &engine,
             needs: needs(&methods),
             methods: &methods,
-            holds_out: methods.len() > 1,
+            judges: methods.len() > 1,
             sequential: asked.sequential,
             threads: resources.threads,
             schemes: &schemes,
@@ -97,9 +99,19 @@ impl Calibration {
         let memory = demand.planned(&blocks, resources)?;
         let sites = blocks.into_iter().flatten();
         let reached = sites.flat_map(|site| site.tensors).collect();
-        let sequential = asked.sequential;
-        let planned =
-            Self { variant, engine, methods, set, memory, scratch, resources, sequential, reached };
+        let Calibrate { sequential, held_out, .. } = *asked;
+        let planned = Self {
+            variant,
+            engine,
+            methods,
+            set,
+            memory,
+            scratch,
+            resources,
+            sequential,
+            held_out,
+            reached,
+        };
         planned.check_disk()?;
         Ok(planned)
     }
@@ -151,7 +163,7 @@ impl Calibration {
 
     /// The windows in batches.
     pub(super) fn batches(&self, windows: Vec<Vec<u32>>) -> Batches {
-        held_out(windows, &self.methods)
+        in_batches(windows, self.held_out)
     }
 
     /// Whether a tensor's inputs are observed.
@@ -159,8 +171,8 @@ impl Calibration {
         self.reached.contains(tensor)
     }
 
-    /// Whether some windows judge between methods.
-    pub(super) fn holds_out(&self) -> bool {
+    /// Whether the windows held out judge between methods site by site.
+    pub(super) fn judges(&self) -> bool {
         self.methods.len() > 1
     }
 
@@ -176,8 +188,8 @@ impl Calibration {
 
     /// Sites in passes whose sums fit in memory together.
     pub(super) fn in_passes(&self, sites: Vec<InputSite>) -> Vec<Vec<InputSite>> {
-        let (needs, holds_out) = (self.needs(), self.holds_out());
-        let bytes = |site: &InputSite| moments_bytes(site, needs, holds_out);
+        let (needs, judges) = (self.needs(), self.judges());
+        let bytes = |site: &InputSite| moments_bytes(site, needs, judges);
         in_passes(sites, self.memory.room, self.sequential, bytes)
     }
 }
@@ -211,11 +223,16 @@ fn placeholders(set: &CalibrationSet) -> Vec<Vec<u32>> {
     vec![vec![0; set.window()]; set.windows()]
 }
 
-/// Batches of windows. Where methods compete, every eighth of them judges: it comes last.
-fn held_out(windows: Vec<Vec<u32>>, methods: &[Method]) -> Batches {
-    let held_out = if methods.len() > 1 { windows.len() / HELD_OUT } else { 0 };
+/// Batches of windows. Where some are held out, they come last.
+fn in_batches(windows: Vec<Vec<u32>>, holds_out: bool) -> Batches {
+    let held_out = if holds_out { held_out(windows.len()) } else { 0 };
     let sequences = windows.into_iter().map(|tokens| Sequence { tokens, targets: 0..0 }).collect();
     Batches::with_held_out(sequences, held_out)
+}
+
+/// How many windows of so many only judge: the last ones.
+pub(crate) fn held_out(windows: usize) -> usize {
+    (windows / HELD_OUT).max(1).min(windows.saturating_sub(1))
 }
 
 /// One window of so many is held out.

@@ -10,35 +10,44 @@ use crate::{Cancel, Error, Events, Plan};
 use llmopt_checkpoint::OutFile;
 use std::sync::mpsc::Sender;
 
-/// Rewrites what `calibration` reaches, and tells what it was observed on.
+/// What a model is observed on.
+pub(crate) struct Data {
+    /// Token ids.
+    pub(crate) windows: Vec<Vec<u32>>,
+    pub(crate) facts: CalibrationFacts,
+}
+
+/// Rewrites what `calibration` reaches.
 pub(crate) fn calibrated(
     plan: &Plan,
     calibration: &Calibration,
+    data: &Data,
     files: &[OutFile],
     records: &Records,
     finished: Sender<Entry>,
-    events: &dyn Events,
-    cancel: &Cancel,
-) -> Result<CalibrationFacts, Error> {
-    let (windows, facts) = calibration.set.clone().taken(&calibration.drawing(events, cancel))?;
-    let batches = calibration.batches(windows);
+    (events, cancel): (&dyn Events, &Cancel),
+) -> Result<(), Error> {
+    let batches = calibration.batches(data.windows.clone());
     let shown = (events, cancel);
     let sweep = Sweep::new(plan, calibration, &batches, files, records, finished, shown);
     events.stage_started("calibrate", sweep.bytes());
     on_threads(calibration.resources.threads, || sweep.run())??;
     events.stage_finished("calibrate");
-    Ok(facts)
+    Ok(())
 }
 
 impl Calibration {
-    fn drawing<'a>(&'a self, events: &'a dyn Events, cancel: &'a Cancel) -> Drawing<'a> {
-        Drawing {
+    /// The windows, after those are drawn that come from the model itself.
+    pub(crate) fn data(&self, events: &dyn Events, cancel: &Cancel) -> Result<Data, Error> {
+        let with = Drawing {
             variant: &self.variant,
             engine: &self.engine,
             resources: self.resources,
             scratch: &self.scratch,
             events,
             cancel,
-        }
+        };
+        let (windows, facts) = self.set.clone().taken(&with)?;
+        Ok(Data { windows, facts })
     }
 }

@@ -62,7 +62,7 @@ impl<'a> Losses<'a> {
 }
 
 /// A sum for every position. One without a target is summed for nothing, and dropped in the end.
-fn begun<S>(batches: &Batches, new: impl Fn(u32) -> S) -> Vec<Vec<S>> {
+pub(crate) fn begun<S>(batches: &Batches, new: impl Fn(u32) -> S) -> Vec<Vec<S>> {
     let of_batch = |batch| {
         let positions = batches.positions_of(batch);
         positions.iter().map(|position| new(position.target.unwrap_or_default())).collect()
@@ -71,7 +71,11 @@ fn begun<S>(batches: &Batches, new: impl Fn(u32) -> S) -> Vec<Vec<S>> {
 }
 
 /// The losses of every sequence, in order.
-fn by_sequence<S, L>(batches: &Batches, sums: Vec<Vec<S>>, finish: impl Fn(S) -> L) -> Vec<Vec<L>> {
+pub(crate) fn by_sequence<S, L>(
+    batches: &Batches,
+    sums: Vec<Vec<S>>,
+    finish: impl Fn(S) -> L,
+) -> Vec<Vec<L>> {
     let positions = (0..batches.len()).flat_map(|batch| batches.positions_of(batch));
     let with_target = positions.zip(sums.into_iter().flatten());
     let mut losses =

@@ -10,6 +10,7 @@ mod run;
 mod set;
 
 pub use facts::{ClassSize, ModelFacts, TensorFacts};
+pub(crate) use judge::{begun, by_sequence};
 pub use plan::{EvaluationPlan, EvaluationSummary, plan_evaluation};
 pub use request::EvaluationRequest;
 pub use result::{BlockLoss, Evaluation, Protocol, TaskProtocol, TextProtocol};

@@ -2,7 +2,7 @@
 
 use crate::print;
 use crate::units;
-use llmopt_pipeline::{Report, Summary};
+use llmopt_pipeline::{CalibrationReport, Candidate, Decision, Report, Summary};
 
 /// Where the artifact is, what it weighs, what it lost, and what to do next.
 pub(super) fn told(summary: &Summary, report: &Report) -> String {
@@ -21,6 +21,8 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
         ),
     ];
     facts.extend(error(report).map(|error| ("error", error)));
+    facts.extend(report.calibration.as_ref().map(|data| ("observed", observed(data))));
+    facts.extend(report.decision.as_ref().map(|decision| ("method", decided(decision))));
     for fallback in &report.fallbacks {
         facts.push(("fallback", format!("`{}`: {}", fallback.tensor, fallback.why)));
     }
@@ -32,6 +34,25 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
     }
     facts.push(("next", format!("llmopt verify {}", shell_word(&summary.output))));
     print::facts(&facts)
+}
+
+/// What the model was observed on.
+fn observed(report: &CalibrationReport) -> String {
+    let names: Vec<&str> = report.data.sources.iter().map(|source| source.name.as_str()).collect();
+    let (windows, window) = (units::counted(report.data.windows, "window"), report.data.window);
+    format!("{windows} of {window} tokens of {}, {}", names.join(", "), report.kernel)
+}
+
+/// The method that was taken, and what it was measured against.
+fn decided(decision: &Decision) -> String {
+    let told = |candidate: &Candidate| format!("{} {:.2e}", candidate.method, candidate.kld.value);
+    let candidates: Vec<String> = decision.candidates.iter().map(told).collect();
+    let windows = units::counted(decision.windows, "window");
+    format!(
+        "{}, by mean KL divergence on {windows} held out: {}",
+        decision.chosen,
+        candidates.join(", ")
+    )
 }
 
 /// Relative errors of the quantized tensors: their mean, and the largest with its name.

@@ -2,7 +2,7 @@
 
 use crate::print::{self, Table};
 use crate::units;
-use llmopt_pipeline::Summary;
+use llmopt_pipeline::{CalibrationSummary, Method, Summary};
 use std::fmt::Write;
 
 /// The whole plan; every tensor of it when `verbose`.
@@ -25,6 +25,9 @@ pub(super) fn told(summary: &Summary, verbose: bool) -> String {
     files
         .row(["total".to_owned(), units::count(summary.files.iter().map(|file| file.bytes).sum())]);
     let _ = write!(text, "\n{actions}\n{files}");
+    if let Some(calibration) = &summary.calibration {
+        let _ = write!(text, "\n{}", observed(calibration));
+    }
     list(&mut text, "changes of config.json", &summary.config_changes);
     let fallbacks =
         summary.fallbacks.iter().map(|fallback| format!("`{}`: {}", fallback.tensor, fallback.why));
@@ -33,6 +36,39 @@ pub(super) fn told(summary: &Summary, verbose: bool) -> String {
         let _ = write!(text, "\n{}", tensors(summary));
     }
     text
+}
+
+/// What happens before anything is written.
+fn observed(calibration: &CalibrationSummary) -> String {
+    let memory = &calibration.memory;
+    let methods: Vec<String> = calibration.methods.iter().map(Method::to_string).collect();
+    let hidden = match memory.spills {
+        true => format!("{} in a scratch file", units::bytes(memory.hidden_bytes)),
+        false => format!("{} in memory", units::bytes(memory.hidden_bytes)),
+    };
+    let windows = units::counted(calibration.windows, "window");
+    print::facts(&[
+        (
+            "observe",
+            format!(
+                "{windows} of {} tokens of {}, {}",
+                calibration.window,
+                calibration.sources.join(", "),
+                calibration.kernel
+            ),
+        ),
+        ("methods", methods.join(", ")),
+        (
+            "memory",
+            format!(
+                "at most {} of {}; {} would do",
+                units::bytes(memory.predicted_peak),
+                units::bytes(memory.budget),
+                units::bytes(memory.smallest)
+            ),
+        ),
+        ("hidden", format!("{hidden}, {} a block", units::counted(memory.passes, "pass"))),
+    ])
 }
 
 fn facts(summary: &Summary) -> String {
