@@ -14,20 +14,11 @@ fn what_is_not_in_this_version_is_refused_by_name() {
         let message = format!("`{command}` is not in this version");
         check(&format!("{command} model --anything"), &message, commands);
     }
-    let data_free = "without data, `--method search` is the best there is, and the default";
     let weights = "`llmopt inspect MODEL` says what each scheme would weigh";
-    for (option, hint) in [
-        ("--calibrate", data_free),
-        ("--samples", data_free),
-        ("--window", data_free),
-        ("--target-size", weights),
-        ("--target-bpw", weights),
-        ("--max-kld", weights),
-        ("--kernel", "only `eval` and `generate` have kernels to choose from"),
-    ] {
+    for option in ["--target-size", "--target-bpw", "--max-kld"] {
         let message = format!("`{option}` is not in this version");
-        check(&format!("quantize model {option} 1"), &message, hint);
-        check(&format!("quantize model {option}=1"), &message, hint);
+        check(&format!("quantize model {option} 1"), &message, weights);
+        check(&format!("quantize model {option}=1"), &message, weights);
     }
 }
 
@@ -57,8 +48,8 @@ fn values_are_refused_with_the_reason_and_with_those_there_are() {
     check("--scheme int8", "there is no `--scheme int8`", schemes);
     check(
         "--method awq+gptq",
-        "`--method awq+gptq` is not in this version: it needs calibration, which is not implemented",
-        "`--method` takes search or rtn",
+        "`--method awq+gptq` is not in this version: it is not implemented",
+        "`--method` takes auto, search, rtn, gptq, gptq+cd, qep or qep+cd",
     );
     check(
         "--format gguf",
@@ -175,10 +166,10 @@ fn completions_know_every_option() {
     let dir = Dir::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = dir.done(&format!("completions {shell}")).stdout;
-        for word in ["group-size", "inspect", "completions"] {
+        for word in ["group-size", "calibrate", "whole-block", "inspect", "completions"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
-        assert!(!script.contains("calibrate"), "{shell}");
+        assert!(!script.contains("max-kld"), "{shell}");
     }
     for shell in ["bash", "zsh", "fish"] {
         let script = dir.done(&format!("completions {shell}")).stdout;
