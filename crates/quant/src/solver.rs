@@ -21,7 +21,8 @@ pub struct Solver<'a> {
     /// What makes the mean of the Gram matrix's diagonal one.
     pub(crate) unit: f64,
     pub(crate) damping: f64,
-    /// The diagonal of the matrix that was factored, by column.
+    /// What the square of a column's rounding error costs once the columns after it have made up for
+    /// what they can: the square of the factor's diagonal. By column, the greatest at most one.
     pub(crate) importance: Vec<f32>,
     dead_columns: usize,
 }
@@ -64,7 +65,7 @@ impl<'a> Solver<'a> {
         };
         let order = order(&diagonal, settings.act_order);
         let (factor, damping) = factored(moments.gram, &order, unit, first)?;
-        let importance = diagonal.iter().map(|&value| (value * unit + damping) as f32).collect();
+        let importance = importance(&factor, &order);
         let dead_columns = diagonal.iter().filter(|&&value| value == 0.0).count();
         let (moments, settings) = (*moments, *settings);
         Ok(Self { gemm, moments, settings, order, factor, unit, damping, importance, dead_columns })
@@ -104,7 +105,8 @@ impl<'a> Solver<'a> {
             for (column, out) in out.iter_mut().enumerate() {
                 *out = (self.moments.gram.get(row, column) * self.unit) as f32;
             }
-            out[row] = self.importance[row];
+            let diagonal = self.moments.gram.get(row, row) * self.unit + self.damping;
+            out[row] = diagonal as f32;
         }
     }
 }
@@ -116,6 +118,16 @@ fn order(diagonal: &[f64], act_order: bool) -> Vec<usize> {
         order.par_sort_by(|&a, &b| diagonal[a].total_cmp(&diagonal[b]));
     }
     order
+}
+
+fn importance(factor: &Factor, order: &[usize]) -> Vec<f32> {
+    let diagonal = factor.diagonal();
+    let greatest = diagonal.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let mut importance = vec![0.0; order.len()];
+    for (&column, &value) in order.iter().zip(&diagonal) {
+        importance[column] = (value / greatest).powi(2) as f32;
+    }
+    importance
 }
 
 /// The factor of the Gram matrix with as much damping as it takes, and how much that is.

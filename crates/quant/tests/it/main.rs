@@ -1,7 +1,10 @@
 //! What the quantizers promise, asked through their interface alone.
 
 mod edges;
+mod inputs;
 mod quality;
+mod solver;
+mod solver_twin;
 mod twin;
 mod weights;
 

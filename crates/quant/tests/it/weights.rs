@@ -16,7 +16,7 @@ impl Source {
     pub(crate) const ALL: [Self; 3] = [Self::Normal, Self::Laplace, Self::Trained];
 
     pub(crate) fn weights(self, count: usize) -> Vec<f32> {
-        let mut uniform = uniform();
+        let mut uniform = uniform(1);
         match self {
             Self::Normal => (0..count)
                 .map(|_| ((0..12).map(|_| uniform()).sum::<f64>() - 6.0) as f32 * 0.02)
@@ -33,8 +33,8 @@ impl Source {
 }
 
 /// Numbers in (0, 1) from a linear congruential generator.
-fn uniform() -> impl FnMut() -> f64 {
-    let mut state = 1u64;
+pub(crate) fn uniform(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = seed;
     move || {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
