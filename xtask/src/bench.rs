@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod gemm;
+mod gram;
 mod measure;
 
 use crate::options::Options;
@@ -16,12 +17,13 @@ use std::time::Duration;
 
 type Part = fn(&Bench) -> Result<()>;
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("speed", speed),
     ("memory", memory),
     ("inspect", inspect),
     ("start", start),
     ("gemm", gemm::gemm),
+    ("gram", gram::gram),
 ];
 
 /// What every part needs to know.

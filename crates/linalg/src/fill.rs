@@ -78,7 +78,7 @@ impl<const COLUMNS: usize> Kernel for Fill<'_, COLUMNS> {
 /// Rows become columns. An index has eight bits, four of the row and four of the column; to interleave
 /// the two halves rotates them by one, and four times that swaps row and column.
 #[inline(always)]
-fn transposed(mut square: [Line; 16]) -> [Line; 16] {
+pub(crate) fn transposed(mut square: [Line; 16]) -> [Line; 16] {
     for _ in 0..4 {
         let mut interleaved = [[0; 16]; 16];
         let (first, second) = square.as_flattened().split_at(128);

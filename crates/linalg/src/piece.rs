@@ -1,7 +1,10 @@
 //! Pieces of rows, made ready for sums of products over the rows.
 
 use crate::Gemm;
+use crate::buffer::Line;
+use crate::fill::transposed;
 use crate::packed::{Band, Packed};
+use llmopt_tensor::simd::{Kernel, dispatch};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -38,9 +41,7 @@ impl Transposed {
         let scales = self.scales.par_chunks_mut(BAND).enumerate();
         let bands = scales.zip(self.values.par_chunks_mut(BAND * self.rows));
         bands.for_each(|((band, scales), out)| {
-            let width = scales.len();
-            let rows = values.chunks_exact(columns).map(|row| &row[band * BAND..][..width]);
-            fill_band(rows, scales, out);
+            dispatch(FillBand { values, columns, first: band * BAND, scales, out });
         });
     }
 
@@ -71,29 +72,59 @@ impl Transposed {
 /// Columns that are transposed together, a multiple of [`Packed::BAND_STEP`].
 const BAND: usize = 64;
 
-fn fill_band<'a>(
-    rows: impl Iterator<Item = &'a [f32]> + Clone,
-    scales: &mut [f64],
-    out: &mut [f32],
-) {
-    let mut greatest = [0u32; BAND];
-    for row in rows.clone() {
-        for (greatest, value) in greatest.iter_mut().zip(row) {
-            *greatest = (*greatest).max(value.to_bits() & !(1 << 31));
+/// Neighbouring columns of a piece, of which the first is named.
+struct FillBand<'a> {
+    values: &'a [f32],
+    columns: usize,
+    first: usize,
+    scales: &'a mut [f64],
+    out: &'a mut [f32],
+}
+
+impl Kernel for FillBand<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { values, columns, first, scales, out } = self;
+        let width = scales.len();
+        let mut greatest = [0u32; BAND];
+        for row in values.chunks_exact(columns) {
+            for (greatest, value) in greatest.iter_mut().zip(&row[first..][..width]) {
+                *greatest = (*greatest).max(value.abs().to_bits());
+            }
+        }
+        let mut factors = [0.0; BAND];
+        for ((scale, factor), greatest) in scales.iter_mut().zip(&mut factors).zip(greatest) {
+            let exponent = power(greatest);
+            *scale = 2f64.powi(exponent);
+            *factor = 2f64.powi(-exponent) as f32;
+        }
+        let rows = out.len() / width;
+        for (start, rows_of_values) in (0..).step_by(16).zip(values.chunks(16 * columns)) {
+            for column in (0..width).step_by(16) {
+                let square = square(rows_of_values, columns, first + column, &factors[column..]);
+                let out = out[column * rows..].chunks_exact_mut(rows);
+                for (line, out) in square.iter().zip(out) {
+                    for (word, out) in line.iter().zip(&mut out[start..]) {
+                        *out = f32::from_bits(*word);
+                    }
+                }
+            }
         }
     }
-    let length = out.len() / scales.len();
-    let mut factors = [0.0; BAND];
-    for ((scale, factor), greatest) in scales.iter_mut().zip(&mut factors).zip(greatest) {
-        let exponent = power(greatest);
-        *scale = 2f64.powi(exponent);
-        *factor = 2f64.powi(-exponent) as f32;
-    }
-    for (r, row) in rows.enumerate() {
-        for ((value, factor), out) in row.iter().zip(&factors).zip(out.chunks_exact_mut(length)) {
-            out[r] = value * factor;
+}
+
+/// Up to sixteen columns of up to sixteen rows, scaled, as rows of words.
+#[inline(always)]
+fn square(values: &[f32], columns: usize, first: usize, factors: &[f32]) -> [Line; 16] {
+    let mut words = [[0; 16]; 16];
+    for (row, words) in values.chunks_exact(columns).zip(&mut words) {
+        for ((value, factor), word) in row[first..].iter().zip(factors).zip(words) {
+            *word = (value * factor).to_bits();
         }
     }
+    transposed(words)
 }
 
 /// The exponent of a magnitude, given its bits. That of zero, or of a subnormal number, is the least

@@ -5,6 +5,7 @@ use crate::Gemm;
 use crate::packed::Packed;
 use crate::piece::{PIECE, Transposed};
 use crate::tiles::{AREA, TILE};
+use llmopt_tensor::simd::{Kernel, dispatch};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -78,7 +79,7 @@ fn spans(count: usize) -> usize {
 }
 
 /// Tiles that are multiplied together.
-const SPAN: usize = 4;
+const SPAN: usize = 8;
 
 /// Neighbouring tiles of a row, and the elements of the matrix in them.
 struct Span<'a> {
@@ -93,13 +94,37 @@ impl Span<'_> {
         let mut products = vec![0.0; self.rows.len() * width];
         let inputs = piece.columns(self.rows.clone());
         gemm.multiply(inputs, packed, self.columns.clone(), &mut products);
-        let rows = products.chunks_exact(width).zip(&piece.scales[self.rows]);
+        let columns = &piece.scales[self.columns];
+        dispatch(Add {
+            tiles: self.tiles,
+            products: &products,
+            rows: &piece.scales[self.rows],
+            columns,
+        });
+    }
+}
+
+/// Adds products of scaled columns, `[rows, columns]`, to tiles.
+struct Add<'a> {
+    tiles: &'a mut [f64],
+    products: &'a [f32],
+    /// The scales of rows.
+    rows: &'a [f64],
+    columns: &'a [f64],
+}
+
+impl Kernel for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let rows = self.products.chunks_exact(self.columns.len()).zip(self.rows);
         for (row, (products, scale)) in rows.enumerate() {
             let tiles =
                 self.tiles.chunks_exact_mut(AREA).map(|tile| &mut tile[row * TILE..][..TILE]);
-            let scales = piece.scales[self.columns.clone()].chunks(TILE);
-            for ((sums, products), scales) in tiles.zip(products.chunks(TILE)).zip(scales) {
-                for ((sum, product), other) in sums.iter_mut().zip(products).zip(scales) {
+            let others = self.columns.chunks(TILE);
+            for ((sums, products), others) in tiles.zip(products.chunks(TILE)).zip(others) {
+                for ((sum, product), other) in sums.iter_mut().zip(products).zip(others) {
                     *sum += f64::from(*product) * (scale * other);
                 }
             }

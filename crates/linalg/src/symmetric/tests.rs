@@ -49,7 +49,7 @@ fn mixed(order: usize) -> Symmetric {
 #[test]
 fn products_of_rows_agree_with_a_triple_loop() {
     for gemm in kernels() {
-        for (order, count) in ORDERS.into_iter().zip([3, 1, 513, 700, 40]) {
+        for (order, count) in [(1, 3), (5, 1), (127, 513), (129, 700), (300, 40), (1100, 7)] {
             check_products(gemm, &random(count * order, 1), order);
         }
     }
