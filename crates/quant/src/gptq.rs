@@ -75,7 +75,7 @@ impl Solver<'_> {
     fn round(&self, work: &mut Work) {
         let (columns, tiles, target) = (self.columns(), work.tiles, work.target);
         // A tile that is a whole row is entered before anything is rounded.
-        let fits_first = self.settings.act_order || tiles.across() == 1;
+        let fits_first = tiles.across() == 1 || !self.keeps_together(tiles.tile_columns());
         if fits_first {
             work.each_chunk(|chunk| self.fit_rows(chunk, tiles, target));
         }
@@ -102,6 +102,11 @@ impl Solver<'_> {
             end = places.start;
         }
         work.each_chunk(|chunk| self.reorder(chunk.errors));
+    }
+
+    /// Whether the columns of a tile follow one another in the solver's order.
+    fn keeps_together(&self, columns: usize) -> bool {
+        !self.settings.act_order || self.settings.group == Some(columns)
     }
 
     /// `V[after, places]`, transposed, for the product with the errors of the places after.
@@ -223,8 +228,8 @@ impl Kernel for Block<'_> {
         let mut codes = vec![[0; ROWS]; width];
         for place in (0..width).rev() {
             let column = self.solver.order[self.places.start + place];
-            if !self.fits_first && column.is_multiple_of(group) {
-                self.fit_tile(&mut fit, &targets, place + 1 - group..place + 1, column);
+            if !self.fits_first && (width - 1 - place).is_multiple_of(group) {
+                self.fit_tile(&mut fit, &targets, place + 1 - group..place + 1, column / group);
             }
             let affines = &self.chunk.scales[column / group];
             let value = &self.values[place];
@@ -243,7 +248,7 @@ impl Kernel for Block<'_> {
 }
 
 impl Block<'_> {
-    /// Chooses the scales of a tile that is entered at its first column, the last of `places`, for
+    /// Chooses the scales of the tile that has these places, before the last of them is rounded, for
     /// the values that its columns would have if they were not rounded.
     #[inline(always)]
     fn fit_tile(
@@ -251,25 +256,24 @@ impl Block<'_> {
         fit: &mut WeightedFit<'_>,
         targets: &[Column],
         places: Range<usize>,
-        column: usize,
+        across: usize,
     ) {
-        let (width, group) = (self.places.len(), places.len());
+        let width = self.places.len();
         let mut values = self.values[places.clone()].to_vec();
-        for place in (0..group).rev() {
+        for place in (0..places.len()).rev() {
             let at = places.start + place;
             let mut error = targets[at];
             add(&mut error, -1.0, &values[place]);
             pass_on(&mut values[..place], &self.unit[at * width + places.start..], &error);
         }
-        // Places are in the reverse order of columns.
-        values.reverse();
-        let (across, columns) = (column / group, self.solver.columns());
+        let order = &self.solver.order[self.places.start + places.start..];
+        let columns = self.solver.columns();
         let mut row = vec![0.0; columns];
         for lane in 0..self.chunk.errors.len() / columns {
-            for (weight, value) in row[column..][..group].iter_mut().zip(&values) {
-                *weight = value[lane];
+            for (value, &column) in values.iter().zip(order) {
+                row[column] = value[lane];
             }
-            let tile = Tile::of_row(&row, column..column + group);
+            let tile = Tile::of_row(&row, self.tiles.column_range(across));
             self.chunk.scales[across].set(lane, fitted_tile(fit, &tile, self.target));
         }
     }

@@ -1,14 +1,20 @@
 //! The calibrated methods, by name and by what they are made of.
 
+use llmopt_scheme::{Granularity, Scheme};
+
 /// What a calibrated method does. All of them round one column after another and let the columns that
 /// are left make up for the error (GPTQ, 2210.17323).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// What is done about inputs that differ from those before anything was quantized.
     pub correction: Correction,
-    /// Whether the columns with the greatest inputs come first. Scales are then chosen before any
-    /// column is rounded; else when the first column of their tile is.
+    /// Whether the columns with the greatest inputs come first.
     pub act_order: bool,
+    /// With `act_order`, so many columns from each multiple of it stay together: those with the
+    /// greatest inputs in all come first, and within them those with the greatest. A scale can then
+    /// be chosen when the first of its columns is rounded, and know of the errors before; without,
+    /// all scales are chosen before anything is rounded.
+    pub group: Option<usize>,
     /// What is added to the diagonal of the Gram matrix, relative to its mean. Raised where the sum
     /// has no Cholesky factor.
     pub damping: f64,
@@ -53,7 +59,16 @@ impl Settings {
             _ => return None,
         };
         let descent = descends.then_some(Descent { rounds: 2 });
-        Some(Self { correction, act_order: true, damping: 0.01, descent })
+        Some(Self { correction, act_order: true, group: None, damping: 0.01, descent })
+    }
+
+    /// These settings with an order of columns that suits the scheme.
+    pub fn on(self, scheme: &Scheme) -> Self {
+        let group = match scheme.granularity {
+            Granularity::Group(size) => Some(size),
+            Granularity::Channel | Granularity::Block { .. } => None,
+        };
+        Self { group, ..self }
     }
 
     /// Whether cross moments are asked for.

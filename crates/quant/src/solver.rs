@@ -63,7 +63,7 @@ impl<'a> Solver<'a> {
             unit if unit.is_finite() => (unit, settings.damping),
             _ => (1.0, settings.damping.max(1.0)),
         };
-        let order = order(&diagonal, settings.act_order);
+        let order = order(&diagonal, settings);
         let (factor, damping) = factored(moments.gram, &order, unit, first)?;
         let importance = importance(&factor, &order);
         let dead_columns = diagonal.iter().filter(|&&value| value == 0.0).count();
@@ -112,11 +112,19 @@ impl<'a> Solver<'a> {
 }
 
 /// The columns, those to be rounded first at the end.
-fn order(diagonal: &[f64], act_order: bool) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..diagonal.len()).rev().collect();
-    if act_order {
-        order.par_sort_by(|&a, &b| diagonal[a].total_cmp(&diagonal[b]));
+fn order(diagonal: &[f64], settings: &Settings) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..diagonal.len()).collect();
+    if settings.act_order {
+        let group = settings.group.unwrap_or(diagonal.len()).max(1);
+        let sums: Vec<f64> = diagonal.chunks(group).map(|group| group.iter().sum()).collect();
+        let descending = |values: &[f64], a: usize, b: usize| values[b].total_cmp(&values[a]);
+        order.par_sort_by(|&a, &b| {
+            let groups =
+                descending(&sums, a / group, b / group).then((a / group).cmp(&(b / group)));
+            groups.then(descending(diagonal, a, b))
+        });
     }
+    order.reverse();
     order
 }
 

@@ -50,13 +50,17 @@ impl Case {
         self.gram.len()
     }
 
-    /// The columns in the order in which they are rounded.
-    fn order(&self, act_order: bool) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.columns()).collect();
-        if act_order {
-            order.sort_by(|&a, &b| self.gram[b][b].total_cmp(&self.gram[a][a]));
-        }
-        order
+    /// The columns in the order in which they are rounded, the greatest first, `group` of them
+    /// together.
+    fn order(&self, group: usize) -> Vec<usize> {
+        let size = |columns: &[usize]| columns.iter().map(|&i| self.gram[i][i]).sum::<f64>();
+        let columns: Vec<usize> = (0..self.columns()).collect();
+        let mut groups: Vec<Vec<usize>> = columns.chunks(group).map(<[usize]>::to_vec).collect();
+        groups.sort_by(|a, b| size(b).total_cmp(&size(a)));
+        groups
+            .iter_mut()
+            .for_each(|group| group.sort_by(|&a, &b| size(&[b]).total_cmp(&size(&[a]))));
+        groups.concat()
     }
 }
 
@@ -87,12 +91,20 @@ fn assert_close(found: f64, expected: f64, tolerance: f64, what: &Scheme) {
 #[test]
 fn rounding_is_that_of_optimal_brain_quantization() {
     each_case(|case| {
-        for act_order in [false, true] {
-            let settings = Settings { act_order, ..plain() };
+        let columns = case.columns();
+        let group = match case.scheme.granularity {
+            Granularity::Group(size) => size,
+            _ => columns,
+        };
+        let by_size = Settings { act_order: true, ..plain() };
+        for (settings, order, grids_first) in [
+            (plain(), (0..columns).collect::<Vec<_>>(), false),
+            (by_size, case.order(columns), true),
+            (by_size.on(&case.scheme), case.order(group), false),
+        ] {
             let fast = solved(&settings, &case.sums.alone(), &case.weights, &case.scheme);
             let targets: Vec<f64> = case.weights.iter().copied().map(f64::from).collect();
-            let order = case.order(act_order);
-            let slow = brain_quantized(&targets, &case.gram, &order, &case.scheme, act_order);
+            let slow = brain_quantized(&targets, &case.gram, &order, &case.scheme, grids_first);
             let error = |values: &[f64]| error(values, &targets, &case.gram);
             assert_close(error(&values(&fast)), error(&slow), 0.01, &case.scheme);
         }
@@ -106,7 +118,7 @@ fn weights_are_corrected_by_the_formula() {
         let settings = Settings { correction, ..plain() };
         let fast = solved(&settings, &case.sums.whole(), &case.weights, &case.scheme);
         let targets = targets(&case.weights, &case.sums, &case.gram, 0.5);
-        let order = case.order(false);
+        let order: Vec<usize> = (0..case.columns()).collect();
         let slow = brain_quantized(&targets, &case.gram, &order, &case.scheme, false);
         let error = |values: &[f64]| error(values, &targets, &case.gram);
         assert_close(error(&values(&fast)), error(&slow), 0.01, &case.scheme);
