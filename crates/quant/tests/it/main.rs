@@ -5,6 +5,7 @@ mod inputs;
 mod quality;
 mod solver;
 mod solver_twin;
+mod traps;
 mod twin;
 mod weights;
 
