@@ -8,8 +8,10 @@
 
 mod observation;
 mod site;
+mod statistics;
 mod watch;
 
 pub use observation::{Before, Extent, Needs, Observation};
 pub use site::{InputSite, Overwritten, input_sites};
-pub use watch::{Watch, watches};
+pub use statistics::{StatisticsError, Sum};
+pub use watch::{Watch, watches, whole};

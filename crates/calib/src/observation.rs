@@ -36,9 +36,9 @@ pub struct Before<'a> {
 /// pieces of constant size, so that neither threads nor a budget show in a bit of it.
 #[derive(Clone)]
 pub struct Observation {
-    tokens: u64,
-    squares: Vec<f64>,
-    gram: Option<Symmetric>,
+    pub(crate) tokens: u64,
+    pub(crate) squares: Vec<f64>,
+    pub(crate) gram: Option<Symmetric>,
     cross: Option<Cross>,
     residual: Option<Cross>,
 }

@@ -39,6 +39,19 @@ pub fn watches(block: &Block, sites: &[InputSite]) -> Vec<Watch> {
     watches
 }
 
+/// All of `block`, with the taps of `sites`: what is run where the block is to be passed, too.
+pub fn whole(block: &Block, sites: &[InputSite]) -> Vec<Watch> {
+    let watched = |(number, phase): (usize, &Phase)| {
+        let here = || sites.iter().enumerate().filter(move |(_, site)| site.phase == number);
+        Watch {
+            phase: phase.clone(),
+            sites: here().map(|(number, _)| number).collect(),
+            taps: here().map(|(_, site)| site.tap).collect(),
+        }
+    };
+    block.phases.iter().enumerate().map(watched).collect()
+}
+
 /// The operations that make what is needed. What they need in turn takes its place.
 fn leading_to(needed: &mut BTreeSet<Tap>, operations: &[Operation]) -> Vec<Operation> {
     let mut kept = Vec::new();
@@ -135,5 +148,16 @@ pub(crate) mod tests {
         check(&["o"], &[("attention", 4, &[0], 0)]);
         check(&["up"], &[("attention", 6, &[], 1), ("mlp", 1, &[0], 0)]);
         check(&[], &[]);
+    }
+
+    #[test]
+    fn a_block_that_is_passed_is_run_whole() {
+        let sites = input_sites(&block(), |name| name == "up").expect("can be watched");
+        let found = whole(&block(), &sites);
+        let phases: Vec<Phase> = found.iter().map(|watch| watch.phase.clone()).collect();
+        assert_eq!(phases, block().phases);
+        let taps: Vec<&[Tap]> = found.iter().map(|watch| &watch.taps[..]).collect();
+        assert_eq!(taps, [&[][..], &[Tap(1)]]);
+        assert_eq!((found[0].sites.len(), &found[1].sites[..]), (0, &[0][..]));
     }
 }
