@@ -40,7 +40,9 @@ mod weights;
 
 pub use calibration::{
     Calibrated, CalibrationFacts, CalibrationMemory, CalibrationRequest, CalibrationSource,
-    CalibrationSummary, SourceError, SourceFacts, TriedMethod,
+    CalibrationSummary, ModelIdentity, ObservedRun, SourceError, SourceFacts, StatisticsFacts,
+    StatisticsPlan, StatisticsReport, StatisticsRequest, StatisticsSummary, TriedMethod,
+    observe_statistics, plan_statistics,
 };
 pub use decision::{Candidate, Decision};
 pub use error::{Blame, Error};

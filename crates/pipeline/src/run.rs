@@ -1,6 +1,6 @@
 //! A run from start to end: read this first.
 
-use crate::calibration::{Data, calibrated};
+use crate::calibration::{Data, calibrated, resolved};
 use crate::decision::decided;
 use crate::layout::{INDEX, write_index};
 use crate::plan::Output;
@@ -38,6 +38,7 @@ pub fn plan(
     resources: Resources,
 ) -> Result<Plan, Error> {
     check_method(recipe)?;
+    let recipe = &resolved(recipe)?;
     let plan = planned(model, target, &recipe.resolved(), resources)?;
     let rivals = recipe.rivals().into_iter().map(|rival| {
         let path = beside_name(&plan.output, &rival.method.to_string());

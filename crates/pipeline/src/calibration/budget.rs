@@ -8,7 +8,7 @@ use crate::recipe::Resources;
 use crate::variant::Variant;
 use crate::{Error, Scheme};
 use llmopt_arch::program::{Block, Phase};
-use llmopt_calib::{InputSite, Needs, Observation, Watch, watches};
+use llmopt_calib::{InputSite, Needs, Observation, Watch, watches, whole};
 use llmopt_forward::{Batch, Engine};
 use llmopt_quant::output_error_bytes;
 use serde::Serialize;
@@ -39,9 +39,11 @@ pub(super) struct Demand<'a> {
     pub(super) variant: &'a Variant,
     pub(super) batches: &'a Batches,
     pub(super) engine: &'a Engine,
+    /// None, where nothing is rewritten.
     pub(super) methods: &'a [Method],
     pub(super) needs: Needs,
-    /// Sums are kept twice: of the windows that are fitted, and of those that judge.
+    /// Sums are kept twice: of the windows that are fitted, and of those that judge; or in memory and
+    /// as a file has them.
     pub(super) judges: bool,
     /// Sites are observed one after the other, each behind what is rewritten already.
     pub(super) sequential: bool,
@@ -94,6 +96,41 @@ impl Demand<'_> {
         })
     }
 
+    /// Decides what is held where nothing is run, because files have the sums: one site's.
+    ///
+    /// # Errors
+    /// As [`Demand::planned`].
+    pub(super) fn read_back(
+        &self,
+        blocks: &[Vec<InputSite>],
+        files: usize,
+        resources: Resources,
+    ) -> Result<CalibrationMemory, Error> {
+        let (tensors, names) = self.variant.names();
+        // Headers: of the model, read twice, and of each file, with a name for each of three sums.
+        let headers = 2 + 3 * files;
+        let program = self.variant.program();
+        let at_work = |(block, sites): (&Block, &Vec<InputSite>)| {
+            let bytes = |site: &InputSite| self.moments(site) + self.rewriting(site, block);
+            sites.iter().map(bytes).max().unwrap_or(0)
+        };
+        let most = program.blocks.iter().zip(blocks).map(at_work).max().unwrap_or(0);
+        let reading = self.threads as u64 * widest_band(program);
+        let smallest = base_bytes(headers * tensors, headers * names) + reading + most;
+        if smallest > resources.memory {
+            return Err(Error::Budget { given: resources.memory, smallest });
+        }
+        Ok(CalibrationMemory {
+            predicted_peak: smallest,
+            budget: resources.memory,
+            smallest,
+            spills: false,
+            hidden_bytes: 0,
+            passes: 0,
+            room: most,
+        })
+    }
+
     /// What the sums of a site take.
     fn moments(&self, site: &InputSite) -> u64 {
         moments_bytes(site, self.needs, self.judges)
@@ -123,7 +160,11 @@ impl Demand<'_> {
     /// A phase with its watched taps, those of the original's stream beside them, and the sums' work.
     fn observing(&self, block: &Block, sites: &[InputSite], batch: &Batch) -> Result<u64, Error> {
         let (mut most, engine) = (0, self.engine);
-        for Watch { phase, taps, sites: numbers } in watches(block, sites) {
+        let watched = match self.methods {
+            [] => whole(block, sites),
+            _ => watches(block, sites),
+        };
+        for Watch { phase, taps, sites: numbers } in watched {
             let running = phase_bytes(self.variant, &phase, batch, engine, &taps, self.threads)?;
             // Two streams may have weights of their own.
             let second = if self.needs.cross && self.sequential { running } else { 0 };
@@ -142,6 +183,9 @@ impl Demand<'_> {
 
     /// The matrices of a site, their codes and values, and what the methods need for them.
     fn rewriting(&self, site: &InputSite, block: &Block) -> u64 {
+        if self.methods.is_empty() {
+            return 0;
+        }
         let linears = block.phases[site.phase].operations.iter().filter_map(|op| op.linear());
         let rows = linears.filter(|linear| site.tensors.contains(&linear.weight));
         let (mut all, mut tallest) = (0, 0);

@@ -101,6 +101,11 @@ impl CalibrationSet {
         self.parts.iter().map(|part| part.share).sum()
     }
 
+    /// Windows of the length and number that there will be.
+    pub(super) fn placeholders(&self) -> Vec<Vec<u32>> {
+        vec![vec![0; self.window]; self.windows()]
+    }
+
     /// What is to be drawn from the model, if anything.
     pub(crate) fn own(&self) -> Option<&Own> {
         self.parts.iter().find_map(|part| match &part.content {
@@ -138,6 +143,7 @@ impl CalibrationSet {
             windows: shares.iter().sum(),
             sources,
             notes: self.notes,
+            statistics: Vec::new(),
         };
         (windows, facts)
     }

@@ -11,6 +11,7 @@ mod plan;
 mod rewrite;
 mod run;
 mod source;
+mod statistics;
 mod streams;
 mod sweep;
 mod written;
@@ -22,3 +23,8 @@ pub use plan::CalibrationSummary;
 pub(crate) use plan::{Calibration, held_out};
 pub(crate) use run::{Data, calibrated};
 pub use source::{CalibrationSource, SourceError};
+pub(crate) use statistics::resolved;
+pub use statistics::{
+    ModelIdentity, ObservedRun, StatisticsFacts, StatisticsPlan, StatisticsReport,
+    StatisticsRequest, StatisticsSummary, observe_statistics, plan_statistics,
+};

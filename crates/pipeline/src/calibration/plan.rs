@@ -4,6 +4,7 @@ use super::budget::{CalibrationMemory, Demand, in_passes, moments_bytes};
 use super::data::{CalibrationFacts, CalibrationSet};
 use super::observe;
 use super::source::CalibrationSource;
+use super::statistics::Saved;
 use crate::method::Method;
 use crate::reading::{Batches, Sequence};
 use crate::recipe::{Calibrate, Resources};
@@ -16,7 +17,7 @@ use llmopt_forward::Engine;
 use llmopt_linalg::Gemm;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a plan says of calibration.
 #[derive(Clone, Debug, Serialize)]
@@ -43,7 +44,7 @@ pub(crate) struct Calibration {
     pub(crate) engine: Engine,
     /// Methods among which each site's is chosen, the plainest first.
     pub(super) methods: Vec<Method>,
-    pub(super) set: CalibrationSet,
+    pub(super) basis: Basis,
     pub(crate) memory: CalibrationMemory,
     /// A folder for hidden states that do not fit in memory.
     pub(crate) scratch: PathBuf,
@@ -54,6 +55,40 @@ pub(crate) struct Calibration {
     held_out: bool,
     /// The matrices of the blocks.
     reached: BTreeSet<String>,
+}
+
+/// Where sums come from.
+pub(super) enum Basis {
+    /// The model is run on data.
+    Data(CalibrationSet),
+    /// Files have them.
+    Saved(Saved),
+}
+
+impl Basis {
+    fn open(asked: &Calibrate, variant: &Variant) -> Result<Self, Error> {
+        if let Some(saved) = Saved::open(&asked.data)? {
+            saved.check_model(variant)?;
+            return Ok(Self::Saved(saved));
+        }
+        Ok(Self::Data(CalibrationSet::read(&asked.data, variant)?))
+    }
+
+    /// Whether there is something to go by for a site.
+    fn holds(&self, site: &InputSite) -> bool {
+        match self {
+            Self::Data(_) => true,
+            Self::Saved(saved) => saved.holds(site),
+        }
+    }
+
+    /// What is known of the data before anything is drawn.
+    fn facts(&self) -> CalibrationFacts {
+        match self {
+            Self::Data(set) => set.clone().mixed(Vec::new()).1,
+            Self::Saved(saved) => saved.facts(),
+        }
+    }
 }
 
 impl Calibration {
@@ -71,10 +106,7 @@ impl Calibration {
         let gemm = Gemm::new(asked.precision, asked.kernel)
             .map_err(|error| Error::Refused(error.to_string()))?;
         let engine = Engine::new(gemm);
-        let set = CalibrationSet::read(&asked.data, &variant)?;
-        if let Some(own) = set.own() {
-            own.memory(&variant, &engine, resources)?;
-        }
+        let basis = Basis::open(asked, &variant)?;
         let methods = plan.recipe.method.candidates();
         check_scheme(plan.recipe.scheme, &methods)?;
         let schemed =
@@ -82,21 +114,35 @@ impl Calibration {
         let schemes: BTreeMap<&str, Scheme> = schemed.collect();
         let mut blocks = Vec::new();
         for block in &variant.program().blocks {
-            blocks.push(sites(block, |tensor| schemes.contains_key(tensor))?);
+            let mut sites = sites(block, |tensor| schemes.contains_key(tensor))?;
+            sites.retain(|site| basis.holds(site));
+            blocks.push(sites);
         }
-        let batches = in_batches(placeholders(&set), asked.held_out);
+        let windows = match &basis {
+            Basis::Data(set) => set.placeholders(),
+            Basis::Saved(_) => Vec::new(),
+        };
+        let batches = in_batches(windows, asked.held_out);
         let demand = Demand {
             variant: &variant,
             batches: &batches,
             engine: &engine,
             needs: needs(&methods),
             methods: &methods,
-            judges: methods.len() > 1,
+            judges: methods.len() > 1 || matches!(basis, Basis::Saved(_)),
             sequential: asked.sequential,
             threads: resources.threads,
             schemes: &schemes,
         };
-        let memory = demand.planned(&blocks, resources)?;
+        let memory = match &basis {
+            Basis::Data(set) => {
+                if let Some(own) = set.own() {
+                    own.memory(&variant, &engine, resources)?;
+                }
+                demand.planned(&blocks, resources)?
+            }
+            Basis::Saved(saved) => demand.read_back(&blocks, saved.len(), resources)?,
+        };
         let sites = blocks.into_iter().flatten();
         let reached = sites.flat_map(|site| site.tensors).collect();
         let Calibrate { sequential, held_out, .. } = *asked;
@@ -104,7 +150,7 @@ impl Calibration {
             variant,
             engine,
             methods,
-            set,
+            basis,
             memory,
             scratch,
             resources,
@@ -112,15 +158,16 @@ impl Calibration {
             held_out,
             reached,
         };
-        planned.check_disk()?;
+        check_room(&planned.scratch_room(), &planned.scratch)?;
         Ok(planned)
     }
 
     /// It in a form for people and programs.
     pub(crate) fn summary(&self, asked: &Calibrate) -> CalibrationSummary {
+        let facts = self.facts();
         CalibrationSummary {
-            windows: self.set.windows(),
-            window: self.set.window(),
+            windows: facts.windows,
+            window: facts.window,
             sources: asked.data.sources.iter().map(CalibrationSource::name).collect(),
             methods: self.methods.clone(),
             kernel: self.kernel().to_owned(),
@@ -136,29 +183,12 @@ impl Calibration {
 
     /// What is known of the data before anything is drawn.
     pub(crate) fn facts(&self) -> CalibrationFacts {
-        self.set.clone().mixed(Vec::new()).1
+        self.basis.facts()
     }
 
     fn scratch_room(&self) -> Disk {
         let needed = if self.memory.spills { self.memory.hidden_bytes } else { 0 };
         Disk { needed, free: free_disk(&self.scratch).ok() }
-    }
-
-    fn check_disk(&self) -> Result<(), Error> {
-        let Disk { needed, free } = self.scratch_room();
-        match free.filter(|&free| free < needed) {
-            None => Ok(()),
-            Some(free) => Err(Error::RefusedWithHint {
-                what: format!(
-                    "hidden states take {needed} bytes in `{}`, and there are {free} free",
-                    self.scratch.display()
-                ),
-                hint:
-                    "`--scratch` takes another folder; more `--memory` or fewer `--samples` need \
-                       less"
-                        .to_owned(),
-            }),
-        }
     }
 
     /// The windows in batches.
@@ -218,13 +248,25 @@ fn needs(methods: &[Method]) -> Needs {
     methods.iter().map(|method| method.needs()).fold(Needs::default(), Needs::union)
 }
 
-/// Windows of the length and number that there will be.
-fn placeholders(set: &CalibrationSet) -> Vec<Vec<u32>> {
-    vec![vec![0; set.window()]; set.windows()]
+/// Refuses a folder without room for hidden states.
+pub(super) fn check_room(room: &Disk, scratch: &Path) -> Result<(), Error> {
+    let Disk { needed, free } = *room;
+    match free.filter(|&free| free < needed) {
+        None => Ok(()),
+        Some(free) => Err(Error::RefusedWithHint {
+            what: format!(
+                "hidden states take {needed} bytes in `{}`, and there are {free} free",
+                scratch.display()
+            ),
+            hint: "`--scratch` takes another folder; more `--memory` or fewer `--samples` need \
+                   less"
+                .to_owned(),
+        }),
+    }
 }
 
 /// Batches of windows. Where some are held out, they come last.
-fn in_batches(windows: Vec<Vec<u32>>, holds_out: bool) -> Batches {
+pub(super) fn in_batches(windows: Vec<Vec<u32>>, holds_out: bool) -> Batches {
     let held_out = if holds_out { held_out(windows.len()) } else { 0 };
     let sequences = windows.into_iter().map(|tokens| Sequence { tokens, targets: 0..0 }).collect();
     Batches::with_held_out(sequences, held_out)

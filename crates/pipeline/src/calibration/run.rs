@@ -2,7 +2,7 @@
 
 use super::CalibrationFacts;
 use super::own::Drawing;
-use super::plan::Calibration;
+use super::plan::{Basis, Calibration};
 use super::sweep::Sweep;
 use crate::evaluation::on_threads;
 use crate::resume::{Entry, Records};
@@ -47,7 +47,10 @@ impl Calibration {
             events,
             cancel,
         };
-        let (windows, facts) = self.set.clone().taken(&with)?;
+        let (windows, facts) = match &self.basis {
+            Basis::Data(set) => set.clone().taken(&with)?,
+            Basis::Saved(saved) => (Vec::new(), saved.facts()),
+        };
         Ok(Data { windows, facts })
     }
 }

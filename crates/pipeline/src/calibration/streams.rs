@@ -2,9 +2,11 @@
 
 use super::sweep::Sweep;
 use crate::Error;
-use crate::reading::{Runner, Store};
+use crate::reading::{Batches, Runner, Store};
+use crate::variant::Variant;
 use llmopt_arch::program::Block;
 use llmopt_forward::Taps;
+use std::path::Path;
 
 /// Hidden states of all batches, between two blocks.
 pub(super) struct Streams {
@@ -17,11 +19,7 @@ pub(super) struct Streams {
 impl Sweep<'_> {
     /// The streams as they leave the embedding.
     pub(super) fn embedded(&self) -> Result<Streams, Error> {
-        let mut own = self.store()?;
-        for batch in 0..self.batches().len() {
-            let hidden = self.variant().embedded(self.batches().tokens_of(batch))?;
-            own.put(batch, Taps::new(hidden))?;
-        }
+        let own = embedded(self.variant(), self.batches(), self.folder())?;
         let original = match self.calibration.needs().cross {
             true => Some(self.copied(&own)?),
             false => None,
@@ -53,7 +51,24 @@ impl Sweep<'_> {
     }
 
     fn store(&self) -> Result<Store, Error> {
-        let folder = self.calibration.memory.spills.then_some(self.calibration.scratch.as_path());
-        Store::new(self.variant().program(), self.batches(), folder)
+        Store::new(self.variant().program(), self.batches(), self.folder())
     }
+
+    fn folder(&self) -> Option<&Path> {
+        self.calibration.memory.spills.then_some(self.calibration.scratch.as_path())
+    }
+}
+
+/// What the embedding makes of every batch; in `folder`, if it is to spill.
+pub(super) fn embedded(
+    variant: &Variant,
+    batches: &Batches,
+    folder: Option<&Path>,
+) -> Result<Store, Error> {
+    let mut store = Store::new(variant.program(), batches, folder)?;
+    for batch in 0..batches.len() {
+        let hidden = variant.embedded(batches.tokens_of(batch))?;
+        store.put(batch, Taps::new(hidden))?;
+    }
+    Ok(store)
 }

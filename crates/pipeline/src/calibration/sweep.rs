@@ -1,7 +1,9 @@
 //! The calibrated sweep: block after block is observed as it was found, rewritten, and passed.
 
 use super::Calibration;
-use super::plan;
+use super::observe::Observed;
+use super::plan::{self, Basis};
+use super::statistics::Saved;
 use crate::place::Place;
 use crate::reading::Batches;
 use crate::resume::{Entry, Records};
@@ -61,6 +63,9 @@ impl<'a> Sweep<'a> {
         let Some(last) = blocks.iter().rposition(|block| self.is_open(block)) else {
             return Ok(());
         };
+        if let Basis::Saved(saved) = &self.calibration.basis {
+            return self.run_on(saved);
+        }
         let mut streams = self.embedded()?;
         for (number, block) in blocks[..=last].iter().enumerate() {
             for sites in self.passes(block)? {
@@ -76,6 +81,20 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
+    /// Rewrites what is open with the sums that files have.
+    fn run_on(&self, saved: &Saved) -> Result<(), Error> {
+        for block in &self.variant().program().blocks {
+            for site in self.open_sites(block)? {
+                if self.cancel.is_cancelled() {
+                    return Err(Error::Interrupted);
+                }
+                let fitted = saved.observation(&site, self.calibration.needs())?;
+                self.rewrite(&site, Observed { fitted, held_out: None })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Bytes of the matrices that it rewrites.
     pub(super) fn bytes(&self) -> u64 {
         self.spots.values().map(|&spot| self.place(spot).0.meta.bytes()).sum()
@@ -83,12 +102,17 @@ impl<'a> Sweep<'a> {
 
     /// The sites of a block that are still to be rewritten, in passes whose sums fit together.
     fn passes(&self, block: &Block) -> Result<Vec<Vec<InputSite>>, Error> {
+        Ok(self.calibration.in_passes(self.open_sites(block)?))
+    }
+
+    /// The sites of a block that are still to be rewritten.
+    fn open_sites(&self, block: &Block) -> Result<Vec<InputSite>, Error> {
         let mut sites = plan::sites(block, |tensor| self.spots.contains_key(tensor))?;
         sites.retain_mut(|site| {
             site.tensors.retain(|tensor| !self.is_done(tensor));
             !site.tensors.is_empty()
         });
-        Ok(self.calibration.in_passes(sites))
+        Ok(sites)
     }
 
     fn is_open(&self, block: &Block) -> bool {

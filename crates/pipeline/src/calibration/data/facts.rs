@@ -1,10 +1,11 @@
 //! What was taken as calibration data: for the report.
 
+use crate::calibration::StatisticsFacts;
 use llmopt_checkpoint::Sha256;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What was calibrated on: enough to find the same windows again.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationFacts {
     /// Tokens of a window.
     pub window: usize,
@@ -14,10 +15,13 @@ pub struct CalibrationFacts {
     pub sources: Vec<SourceFacts>,
     /// What a reader should know.
     pub notes: Vec<String>,
+    /// The files that had the sums, where nothing was run.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub statistics: Vec<StatisticsFacts>,
 }
 
 /// What one source gave.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceFacts {
     /// `self`, or the name of the file.
     pub name: String,

@@ -31,7 +31,7 @@ impl CalibrationRequest {
     }
 
     /// Checks that there are sources, each of them once and with a weight.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(in crate::calibration) fn check(&self) -> Result<(), Error> {
         if self.sources.is_empty() {
             return Err(Error::RefusedWithHint {
                 what: "there is nothing to calibrate on".to_owned(),

@@ -1,0 +1,72 @@
+//! Statistics made: windows first, then one sweep, then the file gets its name.
+
+use super::described::ObservedRun;
+use super::identity::ModelIdentity;
+use super::observe::Sweep;
+use super::plan::StatisticsPlan;
+use super::writer::StatisticsWriter;
+use crate::calibration::own::Drawing;
+use crate::calibration::plan::in_batches;
+use crate::evaluation::on_threads;
+use crate::{Cancel, Error, Events};
+use serde::Serialize;
+
+/// What was written.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatisticsReport {
+    /// `llmopt`.
+    pub tool: &'static str,
+    /// The version that ran.
+    pub version: &'static str,
+    /// The file.
+    pub output: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The model.
+    pub model: ModelIdentity,
+    /// How many sites there are.
+    pub sites: usize,
+    /// Whether it has Gram matrices.
+    pub gram: bool,
+    /// Whose sums are added up.
+    pub runs: Vec<ObservedRun>,
+}
+
+/// Carries out a plan.
+///
+/// # Errors
+/// If the model cannot be read, or computes NaN or infinity. No file is left behind then.
+pub fn observe_statistics(
+    plan: &StatisticsPlan,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<StatisticsReport, Error> {
+    let with = Drawing {
+        variant: &plan.variant,
+        engine: &plan.engine,
+        resources: plan.resources,
+        scratch: &plan.request.scratch,
+        events,
+        cancel,
+    };
+    let (windows, facts) = plan.set.clone().taken(&with)?;
+    let described = plan.described(vec![plan.observed_run(facts)]);
+    let (layout, runs) = (plan.layout(&described)?, described.runs.clone());
+    let mut writer = StatisticsWriter::create(&plan.request.output, &layout, described)?;
+    let batches = in_batches(windows, false);
+    let sweep = Sweep { plan, batches: &batches, events, cancel };
+    events.stage_started("observe", sweep.bytes());
+    on_threads(plan.resources.threads, || sweep.run(&mut writer))??;
+    events.stage_finished("observe");
+    writer.publish()?;
+    Ok(StatisticsReport {
+        tool: "llmopt",
+        version: env!("CARGO_PKG_VERSION"),
+        output: plan.request.output.display().to_string(),
+        bytes: layout.bytes,
+        model: plan.identity.clone(),
+        sites: plan.sites().count(),
+        gram: plan.request.gram,
+        runs,
+    })
+}
