@@ -39,6 +39,33 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     check_method(recipe)?;
     let recipe = &resolved(recipe)?;
+    match with_rivals(model, target, recipe, resources) {
+        Err(Error::Budget { given, smallest }) => {
+            let bound = Resources { memory: smallest, ..resources };
+            Err(Error::Budget { given, smallest: sufficient(model, target, recipe, bound) })
+        }
+        planned => planned,
+    }
+}
+
+/// The smallest bound on memory, from this one on, that planning goes through with: each of its steps
+/// names only what it needs itself.
+fn sufficient(model: &Path, target: &Target, recipe: &Recipe, bound: Resources) -> u64 {
+    match with_rivals(model, target, recipe, bound) {
+        Err(Error::Budget { smallest, .. }) if smallest > bound.memory => {
+            sufficient(model, target, recipe, Resources { memory: smallest, ..bound })
+        }
+        _ => bound.memory,
+    }
+}
+
+/// The plan of an artifact, and of those that it has to beat.
+fn with_rivals(
+    model: &Path,
+    target: &Target,
+    recipe: &Recipe,
+    resources: Resources,
+) -> Result<Plan, Error> {
     let plan = planned(model, target, &recipe.resolved(), resources)?;
     let rivals = recipe.rivals().into_iter().map(|rival| {
         let path = beside_name(&plan.output, &rival.method.to_string());

@@ -51,9 +51,6 @@ impl Sweep<'_> {
     /// Why a site's moments cannot be used, if so.
     fn fallback(&self, site: &InputSite, seen: &Observation) -> Option<String> {
         let tokens = seen.tokens();
-        if seen.squares().iter().all(|&sum| sum == 0.0) {
-            return Some(format!("its inputs were zero on all {tokens} tokens"));
-        }
         let (_, place) = self.place(self.spots[&site.tensors[0]]);
         let group = match place.scheme()?.granularity {
             Granularity::Group(size) => size,
@@ -61,8 +58,11 @@ impl Sweep<'_> {
             Granularity::Block { columns, .. } => columns,
         };
         let needed = 4 * group as u64;
-        let expert = site.expert?;
-        (tokens < needed).then(|| format!("expert {expert} saw {tokens} tokens of {needed} needed"))
+        if let Some(expert) = site.expert.filter(|_| tokens < needed) {
+            return Some(format!("expert {expert} saw {tokens} tokens of {needed} needed"));
+        }
+        let silent = seen.squares().iter().all(|&sum| sum == 0.0);
+        silent.then(|| format!("its inputs were zero on all {tokens} tokens"))
     }
 
     fn write(&self, matrix: &Matrix, chosen: Chosen) -> Result<(), Error> {
