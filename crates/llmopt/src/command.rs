@@ -1,5 +1,6 @@
 //! The commands, one module each: flags in, a request to the library, its answer printed.
 
+mod calibrate;
 mod completions;
 mod eval;
 mod generate;
@@ -15,6 +16,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Quantize(flags) => quantize::run(&flags),
+        Command::Calibrate(flags) => calibrate::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
         Command::Verify(flags) => verify::run(&flags),

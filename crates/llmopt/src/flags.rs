@@ -2,6 +2,10 @@
 //!
 //! What the values mean together is [`crate::request`]'s concern.
 
+mod calibrate;
+
+pub(crate) use calibrate::{Calibrate, DataFlags};
+
 use crate::exit;
 use crate::print::Voice;
 use crate::units;
@@ -25,6 +29,7 @@ pub(crate) struct Flags {
 pub(crate) enum Command {
     Inspect(Inspect),
     Quantize(Box<Quantize>),
+    Calibrate(Box<Calibrate>),
     Eval(Box<Eval>),
     Generate(Generate),
     Verify(Verify),
@@ -61,7 +66,8 @@ pub(crate) struct Quantize {
     pub(crate) asymmetric: bool,
     /// How scales and codes are chosen: without calibration from the absolute maximum (rtn) or by the
     /// error they leave (search), with it also by the error of the outputs; `auto` takes the method
-    /// that does best on windows held out [default: search, with --calibrate auto]
+    /// that does best on windows held out; with statistics files, gptq+cd if they have Gram matrices,
+    /// else search [default: search, with --calibrate auto]
     #[arg(long, value_name = "M", value_parser = Listed(METHODS), help_heading = SCHEME)]
     pub(crate) method: Option<String>,
     /// Quantize only tensors whose full name matches; repeatable
@@ -82,24 +88,11 @@ pub(crate) struct Quantize {
 
     /// Data on which the model is observed: `.txt`, `.jsonl` with `text` or `messages`, `.safetensors`
     /// of token ids, or `self` for windows drawn from the model itself; several are mixed, by weight
-    /// with `FILE:WEIGHT`
+    /// with `FILE:WEIGHT`. Or statistics files that `llmopt calibrate` wrote, which add up
     #[arg(long, value_name = "SOURCE", help_heading = CALIBRATION)]
     pub(crate) calibrate: Vec<String>,
-    /// Windows of the data [default: 128]
-    #[arg(long, value_name = "N", value_parser = tokens, requires = "calibrate", help_heading = CALIBRATION)]
-    pub(crate) samples: Option<usize>,
-    /// Tokens of a window [default: 2048, or the model's context where that is shorter]
-    #[arg(long, value_name = "N", value_parser = tokens, requires = "calibrate", help_heading = CALIBRATION)]
-    pub(crate) window: Option<usize>,
-    /// Whether each window begins with the token that begins a text [default: none]
-    #[arg(long, value_name = "WHERE", requires = "calibrate", help_heading = CALIBRATION)]
-    pub(crate) bos: Option<Bos>,
-    /// What decides the draws of `self` [default: 0]
-    #[arg(long, value_name = "N", requires = "calibrate", help_heading = CALIBRATION)]
-    pub(crate) seed: Option<u64>,
-    /// The day that a chat template may ask for, such as 2026-01-31
-    #[arg(long, value_name = "DAY", requires = "calibrate", help_heading = CALIBRATION)]
-    pub(crate) date: Option<Date>,
+    #[command(flatten)]
+    pub(crate) data: DataFlags,
     /// Observe all sites of a block with the block as it was found; otherwise each one behind what is
     /// rewritten already
     #[arg(long, requires = "calibrate", help_heading = CALIBRATION)]
@@ -360,6 +353,7 @@ impl Command {
         match self {
             Self::Inspect(flags) => flags.voice.voice(false),
             Self::Quantize(flags) => flags.voice.voice(flags.quiet.quiet),
+            Self::Calibrate(flags) => flags.voice.voice(flags.quiet.quiet),
             Self::Eval(flags) => flags.voice.voice(flags.quiet.quiet),
             Self::Generate(flags) => flags.voice.voice(flags.quiet.quiet),
             Self::Verify(flags) => flags.voice.voice(flags.quiet.quiet),

@@ -134,6 +134,16 @@ fn escaped(text: &str, hidden: impl Fn(char) -> bool) -> String {
     out
 }
 
+/// A path that can be pasted into a shell.
+pub(crate) fn shell_word(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !path.is_empty() && path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
 /// They reorder the rest of a line on screen.
 const BIDIRECTIONAL: [char; 9] = [
     '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}',
@@ -160,5 +170,14 @@ mod tests {
         assert_eq!(visible("a\x1b[2Jb\nc"), "a\\u{1b}[2Jb\nc");
         assert_eq!(visible("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(one_line("a\nb"), "a\\nb");
+    }
+
+    #[test]
+    fn paths_with_spaces_and_quotes_can_be_pasted() {
+        let check = |path, expected: &str| assert_eq!(shell_word(path), expected);
+        check("out/Llama-3.1-8B-w4a16", "out/Llama-3.1-8B-w4a16");
+        check("my model", "'my model'");
+        check("it's", r"'it'\''s'");
+        check("", "''");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::absent;
 use crate::failure::Refusal;
-use crate::flags::{self, Group, Quantize};
+use crate::flags::{self, DataFlags, Group, Quantize};
 use llmopt_pipeline::{
     Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, Format, GroupSize, KernelChoice,
     Method, Precision, Recipe, Resources, Runtime, Scheme, SourceError, Target, available_memory,
@@ -139,26 +139,35 @@ fn calibrate(flags: &Quantize) -> Result<Option<Calibrate>, Refusal> {
     if flags.calibrate.is_empty() {
         return Ok(None);
     }
-    let source = |text: &String| {
-        let source: Result<CalibrationSource, SourceError> = text.parse();
-        source.map_err(|error| Refusal::new(format!("`--calibrate {text}`: {error}"), SOURCES))
-    };
-    let sources = flags.calibrate.iter().map(source).collect::<Result<Vec<_>, _>>()?;
-    let usual = CalibrationRequest::new(sources);
     Ok(Some(Calibrate {
-        data: CalibrationRequest {
-            samples: flags.samples.unwrap_or(usual.samples),
-            window: flags.window,
-            bos: flags.bos == Some(flags::Bos::Window),
-            date: flags.date,
-            seed: flags.seed.unwrap_or(usual.seed),
-            ..usual
-        },
+        data: data("--calibrate", &flags.calibrate, flags.data)?,
         sequential: !flags.whole_block,
         held_out: false,
         precision: flags.dtype.map_or(Precision::F32, flags::EvalDtype::precision),
         kernel: flags.kernel.as_deref().map_or(Ok(KernelChoice::Auto), kernel)?,
     }))
+}
+
+/// Data from the sources of `option`.
+pub(crate) fn data(
+    option: &str,
+    sources: &[String],
+    flags: DataFlags,
+) -> Result<CalibrationRequest, Refusal> {
+    let source = |text: &String| {
+        let source: Result<CalibrationSource, SourceError> = text.parse();
+        source.map_err(|error| Refusal::new(format!("`{option} {text}`: {error}"), SOURCES))
+    };
+    let sources = sources.iter().map(source).collect::<Result<Vec<_>, _>>()?;
+    let usual = CalibrationRequest::new(sources);
+    Ok(CalibrationRequest {
+        samples: flags.samples.unwrap_or(usual.samples),
+        window: flags.window,
+        bos: flags.bos == Some(flags::Bos::Window),
+        date: flags.date,
+        seed: flags.seed.unwrap_or(usual.seed),
+        ..usual
+    })
 }
 
 fn format(flags: &Quantize) -> Result<Format, Refusal> {

@@ -32,7 +32,7 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
             "runtimes need a folder: put the model's `config.json` beside the input".to_owned(),
         ));
     }
-    facts.push(("next", format!("llmopt verify {}", shell_word(&summary.output))));
+    facts.push(("next", format!("llmopt verify {}", print::shell_word(&summary.output))));
     print::facts(&facts)
 }
 
@@ -40,7 +40,9 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
 fn observed(report: &CalibrationReport) -> String {
     let names: Vec<&str> = report.data.sources.iter().map(|source| source.name.as_str()).collect();
     let (windows, window) = (units::counted(report.data.windows, "window"), report.data.window);
-    format!("{windows} of {window} tokens of {}, {}", names.join(", "), report.kernel)
+    let saved: Vec<&str> = report.data.statistics.iter().map(|file| file.name.as_str()).collect();
+    let from = if saved.is_empty() { String::new() } else { format!("{}: ", saved.join(", ")) };
+    format!("{from}{windows} of {window} tokens of {}, {}", names.join(", "), report.kernel)
 }
 
 /// The method that was taken, and what it was measured against.
@@ -65,28 +67,4 @@ fn error(report: &Report) -> Option<String> {
     let mean = errors().map(|(error, _)| error).sum::<f64>() / errors().count() as f64;
     let (mean, worst) = (units::percent(mean), units::percent(worst));
     Some(format!("of the weights: {mean} on average, at most {worst} in `{name}`"))
-}
-
-/// A path that can be pasted into a shell.
-fn shell_word(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    if !path.is_empty() && path.chars().all(plain) {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_with_spaces_and_quotes_can_be_pasted() {
-        let check = |path, expected: &str| assert_eq!(shell_word(path), expected);
-        check("out/Llama-3.1-8B-w4a16", "out/Llama-3.1-8B-w4a16");
-        check("my model", "'my model'");
-        check("it's", r"'it'\''s'");
-        check("", "''");
-    }
 }

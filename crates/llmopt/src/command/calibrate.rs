@@ -1,0 +1,146 @@
+//! `llmopt calibrate`: the plan, or statistics in a file.
+
+use crate::failure::{Failure, Refusal};
+use crate::flags::Calibrate;
+use crate::print;
+use crate::progress::Progress;
+use crate::units;
+use crate::{request, signal};
+use llmopt_pipeline::{StatisticsReport, StatisticsRequest, StatisticsSummary};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(super) fn run(flags: &Calibrate) -> Result<(), Failure> {
+    let voice = flags.voice.voice(flags.quiet.quiet);
+    let resources = request::resources(flags.memory, flags.compute.threads);
+    let plan = llmopt_pipeline::plan_statistics(&statistics(flags)?, resources)?;
+    if flags.dry_run {
+        let summary = plan.summary()?;
+        return if voice.json { print::json(&summary) } else { print::data(&planned(&summary)) };
+    }
+    let progress = Arc::new(Progress::new(voice));
+    signal::watch(&progress, "stopping");
+    let report = llmopt_pipeline::observe_statistics(&plan, &*progress, &signal::CANCEL)?;
+    if voice.json {
+        return print::json(&report);
+    }
+    if !voice.quiet {
+        print::say(told(&report, &flags.model).trim_end());
+    }
+    Ok(())
+}
+
+/// What `calibrate` was asked to do.
+fn statistics(flags: &Calibrate) -> Result<StatisticsRequest, Refusal> {
+    request::folder_of("--output", &flags.output)?;
+    Ok(StatisticsRequest {
+        model: flags.model.clone(),
+        data: request::data("--data", &flags.calibrate, flags.data)?,
+        gram: flags.gram,
+        merge: flags.merge.clone(),
+        precision: flags.compute.dtype.precision(),
+        kernel: request::kernel(&flags.compute.kernel)?,
+        output: flags.output.clone(),
+        force: flags.force,
+        scratch: flags.scratch.clone().unwrap_or_else(|| folder(&flags.output)),
+    })
+}
+
+/// The folder in which a file will be.
+fn folder(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn planned(summary: &StatisticsSummary) -> String {
+    let memory = &summary.memory;
+    let windows = units::counted(summary.windows, "window");
+    let held = if memory.spills { "in scratch files" } else { "in memory" };
+    let mut facts = vec![
+        ("model", format!("`{}`, {}", summary.model.name, summary.model.sha256)),
+        ("to", format!("file `{}`, {}", summary.output, units::bytes(summary.bytes))),
+        ("sums", sums(summary.sites, summary.gram)),
+        (
+            "observe",
+            format!(
+                "{windows} of {} tokens of {}, {}",
+                summary.window,
+                summary.sources.join(", "),
+                summary.kernel
+            ),
+        ),
+    ];
+    if !summary.merged.is_empty() {
+        facts.push(("merge", summary.merged.join(", ")));
+    }
+    facts.push((
+        "memory",
+        format!(
+            "at most {} of {}; {} would do; {} of hidden states {held}; {} over a block",
+            units::bytes(memory.predicted_peak),
+            units::bytes(memory.budget),
+            units::bytes(memory.smallest),
+            units::bytes(memory.hidden_bytes),
+            units::counted(memory.passes, "run")
+        ),
+    ));
+    print::facts(&facts)
+}
+
+/// Where the statistics are, and what they are for.
+fn told(report: &StatisticsReport, model: &Path) -> String {
+    let tokens = report.runs.iter().map(|run| run.data.windows * run.data.window).sum::<usize>();
+    let runs = units::counted(report.runs.len(), "run");
+    print::facts(&[
+        ("wrote", format!("file `{}`, {}", report.output, units::bytes(report.bytes))),
+        ("sums", sums(report.sites, report.gram)),
+        ("observed", format!("{} tokens in {runs}", units::count(tokens as u64))),
+        (
+            "next",
+            format!(
+                "llmopt quantize {} --calibrate {}",
+                print::shell_word(&model.display().to_string()),
+                print::shell_word(&report.output)
+            ),
+        ),
+    ])
+}
+
+fn sums(sites: usize, gram: bool) -> String {
+    let what = if gram { "second moments and Gram matrices" } else { "second moments" };
+    format!("{what} of {}", units::counted(sites, "site"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::{Command, Flags};
+    use clap::Parser;
+    use llmopt_pipeline::{KernelChoice, Precision};
+
+    fn asked(flags: &str) -> StatisticsRequest {
+        let args = ["llmopt", "calibrate", "model"].into_iter().chain(flags.split_whitespace());
+        match Flags::try_parse_from(args).expect("known flags").command {
+            Command::Calibrate(calibrate) => statistics(&calibrate).expect("a request"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_become_a_request() {
+        let plain = asked("--data a.txt -o s.safetensors");
+        assert_eq!((plain.data.samples, plain.data.window, plain.gram), (128, None, false));
+        assert_eq!((plain.scratch.as_path(), plain.merge.len()), (Path::new("."), 0));
+        let full = asked(
+            "--data a.txt:3 --calibrate self --samples 9 --window 64 --bos window --seed 5 --gram \
+             --merge old.safetensors --dtype bf16 --kernel portable -o /tmp/s.safetensors --force",
+        );
+        assert_eq!((full.precision, full.kernel), (Precision::Bf16, KernelChoice::Portable));
+        assert_eq!((full.data.samples, full.data.window, full.data.seed), (9, Some(64), 5));
+        assert_eq!((full.data.sources.len(), full.data.bos), (2, true));
+        assert_eq!((full.gram, full.force, full.merge.len()), (true, true, 1));
+        assert_eq!(full.scratch, Path::new("/tmp"));
+    }
+}
