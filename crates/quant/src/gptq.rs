@@ -57,7 +57,8 @@ impl Solver<'_> {
         let copies = ROWS * (columns + block) + columns;
         let scratch = gemm.scratch_bytes(ROWS, columns) + 4 * (copies + 6 * block * ROWS);
         let rounding = panels + threads * scratch;
-        (Work::bytes(tiles) + rounding.max(Self::targets_bytes(gemm, columns, threads))) as u64
+        // Threads keep what the library of products in f64 took.
+        (Work::bytes(tiles) + rounding + Self::targets_bytes(gemm, columns, threads)) as u64
     }
 
     fn tiles(&self, weights: usize, scheme: &Scheme) -> Result<Tiles, QuantError> {
