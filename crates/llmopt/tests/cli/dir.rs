@@ -1,5 +1,6 @@
 //! A fresh directory, and the binary run in it.
 
+use crate::synthetic;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,14 @@ impl Dir {
     pub(crate) fn with_tiny_llama() -> Self {
         let dir = Self::new();
         copy(&testdata("tiny-llama"), &dir.path("tiny-llama"));
+        dir
+    }
+
+    /// One that holds a seeded checkpoint as `model/`, and token ids that it knows.
+    pub(crate) fn with_family(family: &str) -> Self {
+        let dir = Self::new();
+        copy(&testdata("families").join(family), &dir.path("model"));
+        dir.write("ids.safetensors", &synthetic::ids((0..6000).map(|i| (i * i * 7 + i / 5) % 96)));
         dir
     }
 

@@ -2,6 +2,7 @@
 //! what is wrong.
 
 use crate::dir::Dir;
+use crate::synthetic;
 use serde_json::{Value, json};
 
 /// The trained checkpoint with a text, to be broken.
@@ -26,31 +27,19 @@ fn check(dir: &Dir, args: &str, expected: &[&str]) {
     assert!(expected.iter().all(|part| stderr.contains(part)), "{stderr}");
 }
 
-/// A file of token ids.
-fn ids(ids: &[i64]) -> Vec<u8> {
-    let bytes = ids.len() * 8;
-    let header = json!({
-        "input_ids": { "dtype": "I64", "shape": [ids.len()], "data_offsets": [0, bytes] }
-    });
-    let header = header.to_string();
-    let length = (header.len() as u64).to_le_bytes();
-    let data = ids.iter().flat_map(|id| id.to_le_bytes());
-    length.into_iter().chain(header.into_bytes()).chain(data).collect()
-}
-
 #[test]
 fn a_token_that_the_model_does_not_know_is_named() {
     let dir = sound();
     let mut tokens = vec![1; 64];
     tokens[40] = 70_000;
-    dir.write("ids.safetensors", &ids(&tokens));
+    dir.write("ids.safetensors", &synthetic::ids(tokens.iter().copied()));
     check(
         &dir,
         "--text ids.safetensors",
         &["token 40 has id 70000, but the model knows", "tokens"],
     );
     tokens[40] = -1;
-    dir.write("ids.safetensors", &ids(&tokens));
+    dir.write("ids.safetensors", &synthetic::ids(tokens.iter().copied()));
     check(&dir, "--text ids.safetensors", &["token 40 has id -1, which none can have"]);
 }
 

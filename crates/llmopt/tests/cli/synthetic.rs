@@ -1,6 +1,7 @@
 //! Safetensors files made by hand, right ones and wrong ones.
 
 use crate::dir::Dir;
+use serde_json::Value;
 
 /// A tensor of a file to be made: name, dtype, shape, bytes.
 pub(crate) type Tensor<'a> = (&'a str, &'a str, &'a [usize], Vec<u8>);
@@ -49,6 +50,41 @@ pub(crate) fn bare(dir: &Dir, name: &str, matrices: usize, side: usize) {
         tensors.push((name, "BF16", &shape, bf16(side * side, seed)));
     }
     dir.write(name, &safetensors(&tensors));
+}
+
+/// A file of token ids.
+pub(crate) fn ids(ids: impl Iterator<Item = i64>) -> Vec<u8> {
+    let bytes: Vec<u8> = ids.flat_map(i64::to_le_bytes).collect();
+    safetensors(&[("input_ids", "I64", &[bytes.len() / 8], bytes)])
+}
+
+/// Rewrites the BF16 tensors of a file whose names end in `ending`, each as rows of numbers.
+pub(crate) fn edit(dir: &Dir, name: &str, ending: &str, change: impl Fn(&mut [Vec<f32>])) {
+    let mut file = dir.read(name);
+    let data = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&file[8..data]).unwrap();
+    let tensors = header.as_object().unwrap().iter().filter(|(name, _)| name.ends_with(ending));
+    let mut found = 0;
+    for (_, tensor) in tensors {
+        let offset = |end: usize| data + tensor["data_offsets"][end].as_u64().unwrap() as usize;
+        let bytes = &mut file[offset(0)..offset(1)];
+        let columns = match tensor["shape"].as_array().unwrap().as_slice() {
+            [_, columns] => columns.as_u64().unwrap() as usize,
+            _ => 1,
+        };
+        let number = |bytes: &[u8]| f32::from_bits(u32::from_le_bytes([0, 0, bytes[0], bytes[1]]));
+        let mut rows: Vec<Vec<f32>> = bytes
+            .chunks(2 * columns)
+            .map(|row| row.chunks_exact(2).map(number).collect())
+            .collect();
+        change(&mut rows);
+        let changed =
+            rows.iter().flatten().flat_map(|x| ((x.to_bits() >> 16) as u16).to_le_bytes());
+        bytes.iter_mut().zip(changed).for_each(|(byte, changed)| *byte = changed);
+        found += 1;
+    }
+    assert!(found > 0, "no tensor of {name} ends in {ending}");
+    dir.write(name, &file);
 }
 
 /// Numbers without pattern: a multiplicative generator modulo 2^64, of which the upper half is used.

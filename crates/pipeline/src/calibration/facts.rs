@@ -58,20 +58,23 @@ mod tests {
 
     #[test]
     fn what_happened_to_a_tensor_comes_back_from_its_line_to_the_last_bit() {
-        let candidates = vec![TriedMethod { method: "gptq".to_owned(), held_out_error: 0.1 + 0.2 }];
-        let calibrated = Calibrated {
-            method: "gptq".to_owned(),
-            tokens: 32_768,
-            damping: Some(f64::MIN_POSITIVE),
-            dead_columns: 3,
-            output_error: Some(1.0 / 3.0),
-            fallback: None,
-            candidates,
-        };
-        let line = calibrated.line("model.layers.0.a \"b\"\nc");
-        assert!(!line.contains('\n'));
-        let (tensor, parsed) = Calibrated::parse(&line).expect("a line of its own");
-        assert_eq!((tensor.as_str(), parsed), ("model.layers.0.a \"b\"\nc", calibrated));
+        // The first is one that a hasty reader of decimals gets wrong.
+        for number in [0.041_071_263_224_930_356, 0.1 + 0.2, 1.0 / 3.0, f64::MIN_POSITIVE, 5e-324] {
+            let tried = TriedMethod { method: "gptq".to_owned(), held_out_error: -number };
+            let calibrated = Calibrated {
+                method: "gptq".to_owned(),
+                tokens: 32_768,
+                damping: Some(number),
+                dead_columns: 3,
+                output_error: Some(number),
+                fallback: None,
+                candidates: vec![tried],
+            };
+            let line = calibrated.line("model.layers.0.a \"b\"\nc");
+            assert!(!line.contains('\n'));
+            let (tensor, parsed) = Calibrated::parse(&line).expect("a line of its own");
+            assert_eq!((tensor.as_str(), parsed), ("model.layers.0.a \"b\"\nc", calibrated));
+        }
         assert_eq!(Calibrated::parse("7 1 2c 0 0"), None);
     }
 }

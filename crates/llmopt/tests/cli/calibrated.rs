@@ -1,0 +1,133 @@
+//! Quantizing with what a model's inputs show: every family, whatever the run may use.
+
+mod bad_input;
+mod experts;
+mod resume;
+mod traps;
+
+use crate::dir::{Dir, testdata};
+use serde_json::Value;
+use std::fs;
+
+/// The trained checkpoint with a text.
+fn with_text() -> Dir {
+    let dir = Dir::with_tiny_llama();
+    dir.write("text.txt", &dir.read("tiny-llama/calibration.txt"));
+    dir
+}
+
+/// Quantizes the seeded checkpoint in groups of 16.
+const SMALL: &str =
+    "quantize model --bits 4 --group-size 16 --runtime transformers --calibrate ids.safetensors -q";
+
+/// What calibration made of each tensor that it reached, by the tensor's name.
+fn calibrated(report: &Value) -> Vec<(&str, &Value)> {
+    let tensors = report["tensors"].as_array().unwrap().iter();
+    let reached = tensors.filter(|tensor| tensor.get("calibrated").is_some());
+    reached.map(|tensor| (tensor["name"].as_str().unwrap(), &tensor["calibrated"])).collect()
+}
+
+/// The tensors that got something else than was asked for, with the reason.
+fn fallbacks(report: &Value) -> Vec<(&str, &str)> {
+    let fallbacks = report["fallbacks"].as_array().unwrap().iter();
+    fallbacks.map(|one| (one["tensor"].as_str().unwrap(), one["why"].as_str().unwrap())).collect()
+}
+
+/// What a dry run says of the memory that calibration takes.
+fn memory(dir: &Dir, args: &str) -> Value {
+    let plan = dir.done(&format!("{args} --dry-run --json")).stdout;
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    plan["calibration"]["memory"].clone()
+}
+
+#[test]
+fn threads_and_budgets_do_not_show_in_weights_or_report() {
+    let check = |family: &str, recipe: &str| {
+        let dir = Dir::with_family(family);
+        let args = format!("{SMALL} --window 128 --samples 40 {recipe} --force -o out");
+        let made = |resources: &str| {
+            dir.done(&format!("{args} {resources}"));
+            dir.tree("out")
+        };
+        let expected = made("--threads 1 --memory 1GiB");
+        let ample = memory(&dir, &format!("{args} --threads 1 --memory 1GiB"));
+        assert_eq!(ample["spills"], false, "{ample}");
+        for threads in [1, 2, 4] {
+            let tight = memory(&dir, &format!("{args} --threads {threads}"))["smallest"].clone();
+            let resources = format!("--threads {threads} --memory {tight}");
+            let tight = memory(&dir, &format!("{args} {resources}"));
+            assert_eq!(tight["spills"], true, "{family} {recipe}: {tight}");
+            assert!(tight["passes"].as_u64() > Some(1), "{family} {recipe}: {tight}");
+            let all = [resources, format!("--threads {threads} --memory 1GiB")];
+            for resources in all.iter().filter(|_| threads != 2) {
+                let found = made(resources);
+                assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+                for (name, bytes) in &found {
+                    assert!(bytes == &expected[name], "{family} {recipe} {resources}: {name}");
+                }
+            }
+        }
+    };
+    check("llama", "--method gptq+cd");
+    check("llama", "--method qep+cd --whole-block");
+    check("llama", "--method auto");
+    check("qwen3_moe", "--method gptq+cd");
+    check("qwen3_moe", "--method qep+cd");
+}
+
+/// Each family, and how many matrices of its blocks are quantized.
+const FAMILIES: &[(&str, usize)] = &[
+    ("gemma", 14),
+    ("gemma2", 14),
+    ("gemma3", 14),
+    ("gemma3_text", 14),
+    ("granite", 14),
+    ("llama", 14),
+    ("llama-fp8", 14),
+    ("llama-tied", 14),
+    ("mistral", 14),
+    ("mixtral", 26),
+    ("olmo2", 14),
+    ("phi3", 8),
+    ("qwen2", 14),
+    ("qwen3", 14),
+    ("qwen3_moe", 26),
+];
+
+#[test]
+fn every_family_is_quantized_and_verified() {
+    for &(family, matrices) in FAMILIES {
+        let dir = Dir::with_family(family);
+        dir.done(&format!("{SMALL} --window 64 --samples 8 --method gptq+cd -o out"));
+        dir.done("verify out --runtime transformers -q");
+        let report = dir.json("out/llmopt.json");
+        assert_eq!(fallbacks(&report), [], "{family}");
+        let reached = calibrated(&report);
+        assert_eq!(reached.len(), matrices, "{family}");
+        for (tensor, facts) in reached {
+            assert_eq!(facts["method"], "gptq+cd", "{family}: {tensor}");
+            let error = facts["output_error"].as_f64().unwrap();
+            assert!((1e-4..0.2).contains(&error), "{family}: {tensor} {facts}");
+        }
+    }
+    let folders = fs::read_dir(testdata("families")).unwrap();
+    let mut folders: Vec<String> =
+        folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    folders.sort();
+    assert!(folders.iter().eq(FAMILIES.iter().map(|(family, _)| family)), "{folders:?}");
+}
+
+#[test]
+fn an_output_head_is_not_observed_and_listed() {
+    let dir = with_text();
+    let args = "quantize tiny-llama --bits 4 --calibrate text.txt --window 64 --samples 4 --lm-head \
+                --method gptq -q -o out";
+    let why = "search on the weights alone, because its inputs are not observed";
+    let refused = format!("error: tensor `lm_head.weight`: {why}, and `--strict` forbids it\n");
+    dir.refused(&format!("{args} --strict"), 2, &refused);
+    dir.done(args);
+    dir.done("verify out -q");
+    let report = dir.json("out/llmopt.json");
+    assert_eq!(fallbacks(&report), [("lm_head.weight", why)]);
+    assert_eq!(calibrated(&report).len(), 28);
+}

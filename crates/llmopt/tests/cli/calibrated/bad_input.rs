@@ -1,0 +1,159 @@
+//! What cannot be calibrated is refused with what is wrong, before anything is written.
+
+use super::{memory, with_text};
+use crate::dir::Dir;
+use crate::synthetic::edit;
+
+const WINDOWS: &str = "--window 64 --samples 2";
+
+#[track_caller]
+fn refused(dir: &Dir, args: &str, code: i32, stderr: &str) {
+    let before = dir.names();
+    dir.refused(&format!("quantize {args}"), code, stderr);
+    assert_eq!(dir.names(), before, "{args}");
+}
+
+#[test]
+fn a_method_without_its_data_and_data_without_a_method_are_refused() {
+    let dir = with_text();
+    let check = |args: &str, message: &str, hint: &str| {
+        let stderr = format!("error: {message}\n\nhint: {hint}\n");
+        refused(&dir, &format!("tiny-llama --bits 4 {args}"), 2, &stderr);
+    };
+    for method in ["gptq", "qep+cd", "auto"] {
+        check(
+            &format!("--method {method}"),
+            &format!("`--method {method}` needs calibration data"),
+            "`--calibrate FILE` gives them; `--calibrate self` draws them from the model",
+        );
+    }
+    check(
+        "--method rtn --calibrate text.txt",
+        "`--method rtn` does nothing with calibration data",
+        "leave `--calibrate` out, or choose another method",
+    );
+    let sources = "a file, `self`, or either with its weight: `chat.jsonl:0.7`";
+    check(
+        "--calibrate text.txt:0",
+        "`--calibrate text.txt:0`: the weight of `text.txt` is 0, expected a finite number above 0",
+        sources,
+    );
+    check(
+        "--calibrate text.txt --calibrate text.txt:2",
+        "`text.txt` is given twice as calibration data",
+        "a greater weight gives a source more windows",
+    );
+    check(
+        "--calibrate self --kernel gpu",
+        "there is no `--kernel gpu`",
+        "`--kernel` takes auto, portable, faer, avx2, avx512, avx512bf16 or amx",
+    );
+}
+
+#[test]
+fn a_solver_does_not_take_scales_that_rows_share() {
+    let dir = with_text();
+    let args = "tiny-llama --scheme fp8-block --runtime transformers --calibrate text.txt --method";
+    for method in ["gptq", "qep+cd", "auto"] {
+        refused(
+            &dir,
+            &format!("{args} {method} {WINDOWS}"),
+            2,
+            "error: `fp8-block` has scales that rows share, which no solver handles\n\nhint: \
+             `--method search` does\n",
+        );
+    }
+    dir.done(&format!("quantize {args} search {WINDOWS} -q -o out"));
+    dir.done("verify out --runtime transformers -q");
+}
+
+#[test]
+fn options_of_calibration_need_it() {
+    let dir = with_text();
+    for option in [
+        "--samples 3",
+        "--window 64",
+        "--bos window",
+        "--seed 1",
+        "--date 2026-01-31",
+        "--whole-block",
+        "--dtype bf16",
+        "--kernel auto",
+        "--scratch .",
+    ] {
+        let ran = dir.run(&format!("quantize tiny-llama {option}"));
+        assert_eq!(ran.code, Some(2), "{option}: {}", ran.stderr);
+        let missing = "the following required arguments were not provided:\n  --calibrate <SOURCE>";
+        assert!(ran.stderr.contains(missing), "{option}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn data_that_cannot_be_used_are_named() {
+    let dir = with_text();
+    dir.write("short.txt", b"too short");
+    let args = "tiny-llama --bits 4 --method gptq";
+    refused(
+        &dir,
+        &format!("{args} --calibrate nowhere.txt"),
+        3,
+        "error: `nowhere.txt` cannot be read: No such file or directory (os error 2)\n",
+    );
+    let ran = dir.run(&format!("quantize {args} --calibrate short.txt {WINDOWS}"));
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let parts = [" tokens, and one window takes 64\n  in `short.txt`", "give a longer text"];
+    assert!(parts.iter().all(|part| ran.stderr.contains(part)), "{}", ran.stderr);
+}
+
+#[test]
+fn a_file_without_a_config_cannot_be_run() {
+    let dir = with_text();
+    dir.write("bare.safetensors", &dir.read("tiny-llama/model.safetensors"));
+    refused(
+        &dir,
+        "bare.safetensors --bits 4 --runtime transformers --method gptq --calibrate text.txt",
+        2,
+        "error: `bare.safetensors` has no `config.json` beside it: its structure is unknown\n\nhint: \
+         give the folder that holds weights and config\n",
+    );
+}
+
+#[test]
+fn too_little_memory_is_refused_with_enough() {
+    let dir = with_text();
+    let check = |recipe: &str| {
+        let args = format!("tiny-llama --bits 4 --threads 2 {recipe} -q -o out");
+        let smallest = memory(&dir, &format!("quantize {args}"))["smallest"].as_u64().unwrap();
+        for memory in [1 << 20, smallest - 1] {
+            refused(
+                &dir,
+                &format!("{args} --memory {memory}"),
+                2,
+                &format!(
+                    "error: {memory} bytes of memory are not enough, expected at least {smallest}\
+                     \n\nhint: `--memory {smallest}` works\n"
+                ),
+            );
+        }
+        dir.done(&format!("quantize {args} --memory {smallest}"));
+        dir.remove("out");
+    };
+    check(&format!("--method gptq --calibrate text.txt {WINDOWS}"));
+    check(&format!("--method qep --calibrate self {WINDOWS} --whole-block"));
+}
+
+#[test]
+fn a_number_that_overflows_in_a_block_is_traced() {
+    let dir = with_text();
+    edit(&dir, "tiny-llama/model.safetensors", "layers.1.mlp.gate_proj.weight", |rows| {
+        rows.fill(vec![3e38; 128]);
+    });
+    let before = dir.names();
+    let args = "quantize tiny-llama --bits 4 --method gptq --calibrate text.txt -q -o out";
+    let ran = dir.run(&format!("{args} {WINDOWS}"));
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let expected =
+        "error: `model.layers.1.mlp` made a value of `inner` that is not finite, in row 0";
+    assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
+    assert_eq!(dir.names(), before);
+}
