@@ -10,28 +10,45 @@ use rayon::prelude::*;
 impl Solver<'_> {
     /// What the codes of `weights` are to come close to, with columns in the solver's order.
     pub(crate) fn targets(&self, weights: &[f32]) -> Vec<f32> {
-        let order = &self.order;
         let mut targets = match (self.settings.correction, self.moments.cross) {
-            (Correction::Whole { share }, Some(cross)) => {
-                // The Gram matrix in the factor is that of the moments times `unit`.
-                let factor = (self.unit * share) as f32;
-                let mut products = products_with_cross(self.gemm, weights, cross, factor, order);
-                if let Some(residual) = self.moments.residual {
-                    add_ordered(&mut products, residual, factor, order);
-                }
-                self.factor.solve_rows(&mut products);
-                products
-            }
+            (Correction::Whole { share }, Some(cross)) => self.corrections(weights, cross, share),
             _ => vec![0.0; weights.len()],
         };
-        add_ordered(&mut targets, weights, 1.0, order);
+        add_ordered(&mut targets, weights, 1.0, &self.order);
         targets
     }
 
-    /// The most memory that [`Solver::targets`] takes beside its result.
-    pub(crate) fn targets_bytes(gemm: Gemm, columns: usize, threads: usize) -> usize {
-        products_bytes(gemm, columns, threads).max(Factor::solve_rows_bytes(columns, threads))
+    /// `share * (W D + R) H^-1`.
+    fn corrections(&self, weights: &[f32], cross: &Cross, share: f64) -> Vec<f32> {
+        let (order, columns) = (&self.order, self.columns());
+        // The Gram matrix in the factor is that of the moments times `unit`.
+        let factor = (self.unit * share) as f32;
+        if self.moments.residual.is_none() && solves_first(weights.len() / columns, columns) {
+            let mut solved = vec![0.0; columns * columns];
+            add_ordered(&mut solved, cross.values(), factor, order);
+            self.factor.solve_rows(&mut solved);
+            let places: Vec<usize> = (0..columns).collect();
+            return products(self.gemm, weights, &solved, 1.0, &places);
+        }
+        let mut corrections = products(self.gemm, weights, cross.values(), factor, order);
+        if let Some(residual) = self.moments.residual {
+            add_ordered(&mut corrections, residual, factor, order);
+        }
+        self.factor.solve_rows(&mut corrections);
+        corrections
     }
+
+    /// The most memory that [`Solver::targets`] takes beside its result.
+    pub(crate) fn targets_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usize) -> usize {
+        let solved = if solves_first(rows, columns) { 4 * columns * columns } else { 0 };
+        let solving = Factor::solve_rows_bytes(columns, threads);
+        solved + products_bytes(gemm, columns, threads) + solving
+    }
+}
+
+/// Whether `W (D H^-1)` takes less than `(W D) H^-1`.
+fn solves_first(rows: usize, columns: usize) -> bool {
+    rows > columns
 }
 
 /// `sums[r, p] += factor * rows[r, order[p]]`.
@@ -45,23 +62,23 @@ fn add_ordered(sums: &mut [f32], rows: &[f32], factor: f32, order: &[usize]) {
     });
 }
 
-/// `rows * cross * factor`, `[count, columns]`: column `order[p]` of the products at place `p`.
+/// `rows * square * factor`, `[count, columns]`: column `order[p]` of the products at place `p`.
 ///
 /// Allocates its result and [`products_bytes`].
-pub(crate) fn products_with_cross(
+pub(crate) fn products(
     gemm: Gemm,
     rows: &[f32],
-    cross: &Cross,
+    square: &[f32],
     factor: f32,
     order: &[usize],
 ) -> Vec<f32> {
-    let (columns, values) = (cross.order(), cross.values());
+    let columns = order.len();
     let mut products = vec![0.0; rows.len()];
     for (strip, places) in order.chunks(STRIP).enumerate() {
         let first = strip * STRIP;
         let packed = packed(gemm, places.len(), columns, |band, out| {
             let places = &places[band];
-            for (row, values) in values.chunks_exact(columns).enumerate() {
+            for (row, values) in square.chunks_exact(columns).enumerate() {
                 for (place, &column) in places.iter().enumerate() {
                     out[place * columns + row] = values[column] * factor;
                 }
@@ -80,7 +97,7 @@ pub(crate) fn products_with_cross(
     products
 }
 
-/// The most memory that [`products_with_cross`] takes beside its result.
+/// The most memory that [`products`] takes beside its result.
 pub(crate) fn products_bytes(gemm: Gemm, columns: usize, threads: usize) -> usize {
     let width = STRIP.min(columns);
     let multiplying = gemm.scratch_bytes(ROWS, columns) + ROWS * width * size_of::<f32>();

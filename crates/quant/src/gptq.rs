@@ -58,7 +58,8 @@ impl Solver<'_> {
         let scratch = gemm.scratch_bytes(ROWS, columns) + 4 * (copies + 6 * block * ROWS);
         let rounding = panels + threads * scratch;
         // Threads keep what the library of products in f64 took.
-        (Work::bytes(tiles) + rounding + Self::targets_bytes(gemm, columns, threads)) as u64
+        let correcting = Self::targets_bytes(gemm, rows, columns, threads);
+        (Work::bytes(tiles) + rounding + correcting) as u64
     }
 
     fn tiles(&self, weights: usize, scheme: &Scheme) -> Result<Tiles, QuantError> {
@@ -132,9 +133,12 @@ impl Solver<'_> {
         if places.end == columns {
             return values;
         }
-        let rows = errors.chunks_exact(columns);
-        let after: Vec<f32> = rows.flat_map(|row| &row[places.end..]).copied().collect();
-        let mut products = vec![0.0; errors.len() / columns * width];
+        let rows = errors.len() / columns;
+        let mut after = Vec::with_capacity(rows * (columns - places.end));
+        for row in errors.chunks_exact(columns) {
+            after.extend_from_slice(&row[places.end..]);
+        }
+        let mut products = vec![0.0; rows * width];
         self.gemm.multiply(&after, feedback, 0..width, &mut products);
         gather(&products, width, 0..width, &mut values);
         values

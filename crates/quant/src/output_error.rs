@@ -1,6 +1,6 @@
 //! How far the outputs of a quantized matrix are from those before.
 
-use crate::correction::{products_bytes, products_with_cross};
+use crate::correction::{products, products_bytes};
 use crate::moments::Moments;
 use llmopt_linalg::{Gemm, Symmetric};
 
@@ -48,7 +48,7 @@ pub fn output_error(
     }
     if let Some(cross) = moments.cross {
         let order: Vec<usize> = (0..moments.columns()).collect();
-        let products = products_with_cross(gemm, weights, cross, 1.0, &order);
+        let products = products(gemm, weights, cross.values(), 1.0, &order);
         error -= 2.0 * inner(&products, &errors, moments.columns());
     }
     OutputError { error, signal }

@@ -41,9 +41,15 @@ pub(crate) fn inverse(matrix: &Square) -> Square {
 }
 
 /// `W + share (W D + R) H^-1` (QEP, 2504.09629, with the stream that outputs are added to).
-pub(crate) fn targets(weights: &[f32], sums: &Sums, gram: &Square, share: f64) -> Vec<f64> {
+pub(crate) fn targets(
+    weights: &[f32],
+    residual: &[f32],
+    sums: &Sums,
+    gram: &Square,
+    share: f64,
+) -> Vec<f64> {
     let (order, inverse) = (gram.len(), inverse(gram));
-    let rows = weights.chunks(order).zip(sums.residual.chunks(order));
+    let rows = weights.chunks(order).zip(residual.chunks(order));
     let target = |(row, residual): (&[f32], &[f32])| -> Vec<f64> {
         let asked = |j: usize| -> f64 {
             let moved = (0..order).map(|i| f64::from(row[i]) * f64::from(sums.cross.get(i, j)));
