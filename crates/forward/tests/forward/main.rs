@@ -5,5 +5,6 @@
 mod attention;
 mod families;
 mod memory;
+mod observed;
 mod refusals;
 mod support;
