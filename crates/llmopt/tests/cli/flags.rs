@@ -5,12 +5,11 @@ use crate::dir::Dir;
 #[test]
 fn what_is_not_in_this_version_is_refused_by_name() {
     let dir = Dir::new();
-    let commands =
-        "there are `inspect`, `quantize`, `eval`, `generate`, `verify` and `completions`";
+    let commands = "there are `inspect`, `quantize`, `calibrate`, `eval`, `generate`, `verify` and `completions`";
     let check = |args: &str, message: &str, hint: &str| {
         dir.refused(args, 2, &format!("error: {message}\n\nhint: {hint}\n"));
     };
-    for command in ["prune", "calibrate", "run"] {
+    for command in ["prune", "run"] {
         let message = format!("`{command}` is not in this version");
         check(&format!("{command} model --anything"), &message, commands);
     }
@@ -157,7 +156,10 @@ fn help_shows_what_works() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(commands, ["inspect", "quantize", "eval", "generate", "verify", "completions"]);
+    assert_eq!(
+        commands,
+        ["inspect", "quantize", "calibrate", "eval", "generate", "verify", "completions"]
+    );
     assert!(help.contains("  130  interrupted"), "{help}");
 }
 

@@ -16,5 +16,6 @@ mod inspect;
 mod memory;
 mod quantize;
 mod resume;
+mod statistics;
 mod synthetic;
 mod verify;

@@ -17,7 +17,6 @@ pub struct ObservedRun {
     /// What computed them.
     pub kernel: String,
     /// The data.
-    #[serde(flatten)]
     pub data: CalibrationFacts,
 }
 
