@@ -129,8 +129,11 @@ impl Records {
         lock(&self.done).contains(&number)
     }
 
+    /// Keeps what is known of a band. One that is done once more became what it was.
     pub(crate) fn add(&self, record: &Record) {
-        lock(&self.done).insert(record.number);
+        if !lock(&self.done).insert(record.number) {
+            return;
+        }
         lock(&self.errors)[record.number] = record.error;
         for (part, &print) in record.prints.iter().enumerate() {
             self.add_print(record.shard, record.place, part, print);

@@ -108,10 +108,8 @@ impl<'a> Sweep<'a> {
     /// The sites of a block that are still to be rewritten.
     fn open_sites(&self, block: &Block) -> Result<Vec<InputSite>, Error> {
         let mut sites = plan::sites(block, |tensor| self.spots.contains_key(tensor))?;
-        sites.retain_mut(|site| {
-            site.tensors.retain(|tensor| !self.is_done(tensor));
-            !site.tensors.is_empty()
-        });
+        // A site that is done in part is done again: a method is chosen for all of its tensors.
+        sites.retain(|site| !site.tensors.iter().all(|tensor| self.is_done(tensor)));
         Ok(sites)
     }
 

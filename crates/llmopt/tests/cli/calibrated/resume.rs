@@ -1,9 +1,9 @@
 //! A calibrated run that was stopped goes on, and ends with the same bytes.
 
-use super::{SMALL, with_text};
+use super::with_text;
 use crate::dir::{Dir, interrupt};
-use crate::synthetic::Random;
-use serde_json::Value;
+use crate::synthetic::{Tensor, bf16, safetensors};
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const TINY: &str = "quantize tiny-llama --bits 4 --threads 2 -o out";
 
 /// Events of the stage that observes and rewrites, up to one that `ends` it.
-fn progress(child: &mut Child, ends: impl Fn(&Value) -> bool) -> Vec<Value> {
+fn progress(child: &mut Child, mut ends: impl FnMut(&Value) -> bool) -> Vec<Value> {
     let lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
     let mut events: Vec<Value> = Vec::new();
     for line in lines {
@@ -33,14 +33,16 @@ fn known(dir: &Dir) -> usize {
 fn interrupted_in_the_middle_it_does_the_rest_alone() {
     let check = |recipe: &str| {
         let dir = with_text();
-        let args = format!("{TINY} --window 64 --samples 8 {recipe} --json");
+        let args = format!("{TINY} --window 64 --samples 16 {recipe} --json");
         dir.done(&args);
         let expected = dir.tree("out");
         dir.remove("out");
 
         let mut child = dir.command(&args).spawn().unwrap();
+        let mut begun = false;
         progress(&mut child, |event| {
-            event["event"] == "advanced" && event["tensor"].as_str().unwrap().contains("layers")
+            begun |= event["stage"] == "calibrate";
+            begun && event["event"] == "advanced"
         });
         interrupt(&child);
         assert_eq!(child.wait().unwrap().code(), Some(130), "{recipe}");
@@ -51,11 +53,12 @@ fn interrupted_in_the_middle_it_does_the_rest_alone() {
         let mut child = dir.command(&args).spawn().unwrap();
         let calibrated =
             |event: &Value| event["event"] == "stage-finished" && event["stage"] == "calibrate";
-        let rest = progress(&mut child, calibrated);
+        let events = progress(&mut child, calibrated);
         assert!(child.wait_with_output().unwrap().status.success());
-        let advanced = rest.iter().filter(|event| event["event"] == "advanced");
-        let done = advanced.map(|event| event["done"].as_u64().unwrap()).max().unwrap_or(0);
-        assert!(done < rest[0]["bytes"].as_u64().unwrap(), "{recipe}: nothing was kept: {rest:#?}");
+        let mut rest = events.iter().skip_while(|event| event["stage"] != "calibrate");
+        let all = rest.next().unwrap()["bytes"].as_u64().unwrap();
+        let done = rest.filter_map(|event| event["done"].as_u64()).max().unwrap_or(0);
+        assert!(done < all, "{recipe}: nothing was kept of {all} bytes");
         assert!(dir.tree("out") == expected, "{recipe}: the bytes differ");
     };
     check("--method gptq+cd --calibrate text.txt");
@@ -89,26 +92,76 @@ fn killed_each_time_that_it_got_further_it_ends_with_the_same_bytes() {
     assert!(dir.tree("out") == resumed, "the bytes differ after {kills} kills");
 }
 
-#[test]
-fn a_choice_between_artifacts_goes_on_at_any_moment() {
-    let dir = Dir::with_family("qwen3_moe");
-    let args = format!("{SMALL} --window 64 --samples 16 --method auto --threads 2 -o out");
-    let started = Instant::now();
+/// Interrupts a choice between artifacts when the first of them is written, and lets it go on from
+/// every part of its journal whose length is among `cuts`.
+fn check_cuts(dir: &Dir, args: &str, cuts: impl Iterator<Item = usize>) {
+    let args = format!("{args} --method auto --threads 2 --json -o out");
     dir.done(&args);
-    let whole = started.elapsed();
     let (names, expected) = (dir.names(), dir.tree("out"));
-    let mut random = Random(5);
-    for _ in 0..4 {
-        dir.remove("out");
-        let mut child = dir.command(&args).spawn().unwrap();
-        std::thread::sleep(whole * (random.next() % 1000) as u32 / 1000);
-        // It may be done already; then there is nothing to kill.
-        let _ = child.kill();
-        child.wait().unwrap();
-        if !dir.path("out").exists() {
-            dir.done(&args);
-        }
+    dir.remove("out");
+    let mut child = dir.command(&args).spawn().unwrap();
+    progress(&mut child, |event| event["event"] == "stage-finished" && event["stage"] == "rewrite");
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let partial = dir.tree("out.partial");
+    let journal = std::str::from_utf8(&partial["out.partial/.journal"]).unwrap();
+    let lines: Vec<&str> = journal.split_inclusive('\n').collect();
+    for cut in cuts.take_while(|&cut| cut <= lines.len()) {
+        partial.iter().for_each(|(name, bytes)| dir.write(name, bytes));
+        dir.write("out.partial/.journal", lines[..cut].concat().as_bytes());
+        dir.done(&args);
         assert_eq!(dir.names(), names);
-        assert!(dir.tree("out") == expected, "the bytes differ");
+        assert!(dir.tree("out") == expected, "from {cut} of {} lines", lines.len());
+        dir.remove("out");
     }
+}
+
+#[test]
+fn sites_that_are_written_in_part_are_done_again() {
+    let dir = Dir::with_family("llama");
+    let args = "quantize model --bits 4 --group-size 16 --runtime transformers --calibrate \
+                ids.safetensors --window 64 --samples 16";
+    check_cuts(&dir, args, (2..).step_by(5));
+}
+
+#[test]
+fn matrices_that_are_written_in_part_are_done_again() {
+    let dir = wide();
+    let args = "quantize model --bits 4 --group-size 16 --runtime transformers --calibrate \
+                ids.safetensors --window 16 --samples 8 --exclude *.down_proj.weight";
+    // The heading, and a line for each tensor and for each band.
+    let attention = 1 + 4 * 2;
+    check_cuts(&dir, args, attention..=attention + 2 * 3);
+}
+
+/// A model whose gate and up are so tall that each is written in two bands.
+fn wide() -> Dir {
+    let dir = Dir::with_family("qwen3");
+    let mut config = dir.json("model/config.json");
+    config["num_hidden_layers"] = json!(1);
+    config["intermediate_size"] = json!(12_000);
+    config["tie_word_embeddings"] = json!(false);
+    dir.write("model/config.json", config.to_string().as_bytes());
+    let shapes: &[(&str, &[usize])] = &[
+        ("lm_head.weight", &[96, 64]),
+        ("model.embed_tokens.weight", &[96, 64]),
+        ("model.layers.0.input_layernorm.weight", &[64]),
+        ("model.layers.0.mlp.down_proj.weight", &[64, 12_000]),
+        ("model.layers.0.mlp.gate_proj.weight", &[12_000, 64]),
+        ("model.layers.0.mlp.up_proj.weight", &[12_000, 64]),
+        ("model.layers.0.post_attention_layernorm.weight", &[64]),
+        ("model.layers.0.self_attn.k_norm.weight", &[16]),
+        ("model.layers.0.self_attn.k_proj.weight", &[48, 64]),
+        ("model.layers.0.self_attn.o_proj.weight", &[64, 96]),
+        ("model.layers.0.self_attn.q_norm.weight", &[16]),
+        ("model.layers.0.self_attn.q_proj.weight", &[96, 64]),
+        ("model.layers.0.self_attn.v_proj.weight", &[48, 64]),
+        ("model.norm.weight", &[64]),
+    ];
+    let tensor = |(seed, &(name, shape)): (u64, &(&'static str, &'static [usize]))| -> Tensor<'_> {
+        (name, "BF16", shape, bf16(shape.iter().product(), seed))
+    };
+    let tensors: Vec<Tensor<'_>> = (1..).zip(shapes).map(tensor).collect();
+    dir.write("model/model.safetensors", &safetensors(&tensors));
+    dir
 }

@@ -113,7 +113,7 @@ fn duplicate_columns_and_columns_of_zeros_are_fitted() {
 
 #[test]
 fn massive_activations_overflow_nothing() {
-    for (columns, power) in [(1, 17), (128, 14), (1, 40), (128, 60)] {
+    for (columns, power) in [(1, 17), (128, 14), (1, 40), (128, 25)] {
         let dir = with_text();
         edit(&dir, WEIGHTS, "layers.1.post_attention_layernorm.weight", |gains| {
             gains[..columns].iter_mut().for_each(|gain| gain[0] *= 2.0_f32.powi(power));
