@@ -18,7 +18,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("llmopt-quant", &["llmopt-linalg", "llmopt-scheme", "llmopt-tensor"]),
     ("llmopt-forward", &["llmopt-arch", "llmopt-linalg", "llmopt-scheme", "llmopt-tensor"]),
     ("llmopt-text", &[]),
-    ("llmopt-calib", &["llmopt-arch", "llmopt-forward", "llmopt-linalg"]),
+    (
+        "llmopt-calib",
+        &["llmopt-arch", "llmopt-forward", "llmopt-linalg", "llmopt-scheme", "llmopt-tensor"],
+    ),
     ("llmopt-eval", &["llmopt-tensor"]),
     (
         "llmopt-pipeline",

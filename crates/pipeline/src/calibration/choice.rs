@@ -106,7 +106,8 @@ impl Calibration {
         seen: &Observation,
         moments: &Moments<'_>,
     ) -> Result<Vec<Chosen>, Failed> {
-        let solver = Solver::prepare(self.engine.gemm(), moments, &settings.on(&matrices[0].scheme));
+        let solver =
+            Solver::prepare(self.engine.gemm(), moments, &settings.on(&matrices[0].scheme));
         let solver = solver.map_err(Failed::Moments)?;
         let quantized = |(number, matrix): (usize, &Matrix)| {
             let codes = solver.quantize(&matrix.weights, &matrix.scheme, matrix.scale_dtype);

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_report_has_no_folders() {
-        let source = file("/home/someone/a.txt", 0.5);
+        let source = file("/texts/someone/a.txt", 0.5);
         let json = serde_json::to_string(&source).expect("JSON");
         assert_eq!(json, r#"{"name":"a.txt","weight":0.5}"#);
     }

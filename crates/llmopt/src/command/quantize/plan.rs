@@ -67,7 +67,7 @@ fn observed(calibration: &CalibrationSummary) -> String {
                 units::bytes(memory.smallest)
             ),
         ),
-        ("hidden", format!("{hidden}, {} a block", units::counted(memory.passes, "pass"))),
+        ("hidden", format!("{hidden}; {} over a block", units::counted(memory.passes, "run"))),
     ])
 }
 

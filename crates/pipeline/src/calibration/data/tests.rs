@@ -1,3 +1,5 @@
+//! Mixes of sources, and what is refused.
+
 use super::*;
 use crate::{Cancel, Resources, Silent};
 use llmopt_checkpoint::write_file;

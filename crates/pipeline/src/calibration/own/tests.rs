@@ -1,3 +1,5 @@
+//! Drawn windows: the same everywhere, and likelier than chance.
+
 use super::*;
 use crate::Silent;
 use llmopt_linalg::{Gemm, KernelChoice, Precision};
