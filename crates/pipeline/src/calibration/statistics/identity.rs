@@ -11,7 +11,7 @@ pub struct ModelIdentity {
     /// The name of its folder or file. It may have others.
     pub name: String,
     /// The hash of its config and, for each tensor in the order of the names, of name, type, shape, and
-    /// the first, middle and last [`SAMPLE_BYTES`] of its data. How tensors are spread over files does
+    /// the first, middle and last 4096 bytes of its data. How tensors are spread over files does
     /// not show.
     pub sha256: String,
 }
