@@ -221,9 +221,8 @@ impl Context<'_> {
         let name = entry.name.as_str();
         let scheme = self.selection.scheme_of(name);
         let block_scale = self.model.block_scale_of(name).cloned();
-        let dense = matches!(self.recipe.format, Format::Dense(_));
         let action = match (scheme, &block_scale) {
-            (Some(scheme), _) if dense => Action::Dense(Some(scheme)),
+            (Some(scheme), _) if self.recipe.format.is_dense() => Action::Dense(Some(scheme)),
             (Some(scheme), _) => Action::Quantize(scheme),
             (None, Some(_)) => Action::Dense(None),
             (None, None) => match self.absorbed(name) {
