@@ -142,6 +142,7 @@ pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Rep
             chosen.publish(&names)?;
             Ok(report)
         }
+        Err(Error::Interrupted) => Err(Error::Paused),
         Err(error) if error.is_resumable() => Err(error),
         Err(error) => {
             staged.into_iter().try_for_each(Staged::discard)?;
