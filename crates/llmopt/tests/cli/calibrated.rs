@@ -33,11 +33,15 @@ fn fallbacks(report: &Value) -> Vec<(&str, &str)> {
     fallbacks.map(|one| (one["tensor"].as_str().unwrap(), one["why"].as_str().unwrap())).collect()
 }
 
-/// What a dry run says of the memory that calibration takes.
-fn memory(dir: &Dir, args: &str) -> Value {
+/// What a dry run says.
+fn plan(dir: &Dir, args: &str) -> Value {
     let plan = dir.done(&format!("{args} --dry-run --json")).stdout;
-    let plan: Value = serde_json::from_str(&plan).unwrap();
-    plan["calibration"]["memory"].clone()
+    serde_json::from_str(&plan).unwrap()
+}
+
+/// What it says of the memory that calibration takes.
+fn memory(dir: &Dir, args: &str) -> Value {
+    plan(dir, args)["calibration"]["memory"].clone()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::print::{self, Table};
 use crate::units;
-use llmopt_pipeline::{CalibrationSummary, Method, Summary};
+use llmopt_pipeline::{CalibrationSummary, Method, PlannedDecision, Summary};
 use std::fmt::Write;
 
 /// The whole plan; every tensor of it when `verbose`.
@@ -27,6 +27,9 @@ pub(super) fn told(summary: &Summary, verbose: bool) -> String {
     let _ = write!(text, "\n{actions}\n{files}");
     if let Some(calibration) = &summary.calibration {
         let _ = write!(text, "\n{}", observed(calibration));
+    }
+    if let Some(decision) = &summary.decision {
+        let _ = write!(text, "\n{}", decided(decision));
     }
     list(&mut text, "changes of config.json", &summary.config_changes);
     let fallbacks =
@@ -68,6 +71,33 @@ fn observed(calibration: &CalibrationSummary) -> String {
             ),
         ),
         ("hidden", format!("{hidden}; {} over a block", units::counted(memory.passes, "run"))),
+    ])
+}
+
+/// What happens when everything is written.
+fn decided(decision: &PlannedDecision) -> String {
+    let memory = &decision.memory;
+    let methods: Vec<String> = decision.methods.iter().map(Method::to_string).collect();
+    let held = if memory.spills { "in a scratch file" } else { "in memory" };
+    print::facts(&[
+        (
+            "decide",
+            format!(
+                "between {}, on {} held out",
+                methods.join(", "),
+                units::counted(decision.windows, "window")
+            ),
+        ),
+        (
+            "memory",
+            format!(
+                "at most {} of {}; {} would do",
+                units::bytes(memory.predicted_peak),
+                units::bytes(memory.budget),
+                units::bytes(memory.smallest)
+            ),
+        ),
+        ("hidden", format!("{} {held}", units::bytes(memory.hidden_bytes))),
     ])
 }
 
