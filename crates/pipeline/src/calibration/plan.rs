@@ -140,10 +140,9 @@ impl Calibration {
         };
         let memory = match &basis {
             Basis::Data(set) => {
-                if let Some(own) = set.own() {
-                    own.memory(&variant, &engine, resources)?;
-                }
-                demand.planned(&blocks, resources)?
+                let drawing = set.own().map(|own| own.memory(&variant, &engine, resources));
+                let drawing = drawing.transpose()?;
+                demand.planned(&blocks, resources)?.after(drawing)
             }
             Basis::Saved(saved) => demand.read_back(&blocks, saved.len(), resources)?,
         };

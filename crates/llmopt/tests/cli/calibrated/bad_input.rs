@@ -142,8 +142,12 @@ fn too_little_memory_is_refused_with_enough() {
     };
     check(&format!("--method gptq --calibrate text.txt {WINDOWS}"), "calibration");
     check(&format!("--method qep --calibrate self {WINDOWS} --whole-block"), "calibration");
-    // Four models side by side, and little to observe.
-    let few = "--window 1024 --samples 2 --include model.layers.0.self_attn.q_proj.weight";
+    // Logits of all windows, and little to observe.
+    let little = "--window 1024 --include model.layers.0.self_attn.q_proj.weight";
+    let draw = "--method search --calibrate self --samples 16 --runtime transformers";
+    check(&format!("{draw} {little}"), "calibration");
+    // Those of four models side by side.
+    let few = format!("--samples 2 {little}");
     check(&format!("--calibrate text.txt {few} --runtime transformers"), "decision");
     check(&format!("--calibrate self {few} --format dense"), "decision");
 }
