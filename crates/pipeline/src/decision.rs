@@ -43,6 +43,8 @@ pub struct PlannedDecision {
     pub methods: Vec<Method>,
     /// Windows that they are judged on.
     pub windows: usize,
+    /// Bytes of the artifacts beside the first. They are removed, but for the one that is better.
+    pub rival_bytes: u64,
     /// Memory that it will take.
     pub memory: ReadingMemory,
     /// Room for hidden states on the disk.
@@ -73,7 +75,9 @@ impl PlannedDecision {
         let scratch = calibration.room_for(memory.spills, memory.hidden_bytes);
         check_room(&scratch, &calibration.scratch)?;
         let methods = plans.iter().map(|plan| plan.recipe.method).collect();
-        Ok(Some(Self { methods, windows: batches.sequences().len(), memory, scratch }))
+        let windows = batches.sequences().len();
+        let rival_bytes = rivals.iter().map(|rival| rival.files().values().sum::<u64>()).sum();
+        Ok(Some(Self { methods, windows, rival_bytes, memory, scratch }))
     }
 
     /// Judges artifacts that lie in their staging folders, on the windows that none of them has seen.

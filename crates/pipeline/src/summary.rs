@@ -138,7 +138,7 @@ impl Plan {
                 .map(|(calibration, asked)| calibration.summary(asked)),
             decision: self.decision.clone(),
             memory: self.whole_memory(),
-            disk: Disk { needed: output_bytes, free: self.free_disk() },
+            disk: self.room(output_bytes),
         }
     }
 
@@ -212,6 +212,12 @@ impl Plan {
             }
         };
         self.places().map(tensor).collect()
+    }
+
+    /// Room for the output, and for its rivals until one of them all has the name.
+    fn room(&self, output_bytes: u64) -> Disk {
+        let rivals = self.decision.as_ref().map_or(0, |decision| decision.rival_bytes);
+        Disk { needed: output_bytes + rivals, free: self.free_disk() }
     }
 
     /// Free bytes where the output goes: on the disk of the nearest folder that exists.

@@ -133,8 +133,18 @@ fn facts(summary: &Summary) -> String {
                 units::bytes(memory.smallest)
             ),
         ),
-        ("disk", format!("{} needed, {free}", units::bytes(summary.disk.needed))),
+        (
+            "disk",
+            format!("{} needed{}, {free}", units::bytes(summary.disk.needed), rivals(summary)),
+        ),
     ])
+}
+
+/// What lies on the disk beside the artifact.
+fn rivals(summary: &Summary) -> String {
+    let Some(decision) = &summary.decision else { return String::new() };
+    let count = units::counted(decision.methods.len() - 1, "other artifact");
+    format!(" ({} by {count} until one is chosen)", units::bytes(decision.rival_bytes))
 }
 
 fn list(text: &mut String, heading: &str, lines: &[String]) {
