@@ -26,7 +26,7 @@ pub use config::{ConfigError, ConfigGroup, QuantizationConfig};
 pub use lint::{Fault, lint};
 pub use matching::{FusedConflict, PatternError};
 pub use packed::stored_shape;
-pub use rules::{Facts, Fused, Refusal, check, check_scheme, runtimes_for};
+pub use rules::{Facts, Fused, Refusal, check, check_dense, check_scheme, runtimes_for};
 pub use runtime::{Runtime, UnknownRuntime};
 
 use float::FloatQuantized;

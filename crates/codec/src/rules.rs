@@ -68,6 +68,18 @@ pub fn check_scheme(runtime: Runtime, scheme: &Scheme) -> Vec<Refusal> {
     broken.map(refusal).collect()
 }
 
+/// What keeps `runtime` from loading ordinary weights, whatever scheme their values are on.
+pub fn check_dense(runtime: Runtime) -> Option<Refusal> {
+    let readers = Runtime::ALL.into_iter().filter(|&runtime| unread(runtime).is_none());
+    let names: Vec<_> = readers.map(Runtime::name).collect();
+    unread(runtime).map(|rule| Refusal {
+        runtime,
+        what: "dense weights".to_owned(),
+        why: format!("{runtime} {rule}"),
+        hint: Some(format!("they load with `--runtime {}`", names.join(","))),
+    })
+}
+
 /// The runtimes that can run `scheme`; the shapes of a model may still rule one out.
 pub fn runtimes_for(scheme: &Scheme) -> Vec<Runtime> {
     let columns = match scheme.granularity {
@@ -93,8 +105,17 @@ fn scheme_rules(runtime: Runtime) -> &'static [SchemeRule] {
     match runtime {
         Runtime::Transformers => &[],
         Runtime::Vllm | Runtime::Sglang => &[widths, zero_points, group_sizes, block_sizes],
-        Runtime::LlamaCpp => &[|_| Some("loads GGUF files, and these are not written yet")],
-        Runtime::Mlx => &[|_| Some("loads MLX folders, and these are not written yet")],
+        Runtime::LlamaCpp => &[|_| unread(Runtime::LlamaCpp)],
+        Runtime::Mlx => &[|_| unread(Runtime::Mlx)],
+    }
+}
+
+/// Says of a runtime that cannot read what is written which files it reads.
+fn unread(runtime: Runtime) -> Option<&'static str> {
+    match runtime {
+        Runtime::Transformers | Runtime::Vllm | Runtime::Sglang => None,
+        Runtime::LlamaCpp => Some("loads GGUF files, and these are not written yet"),
+        Runtime::Mlx => Some("loads MLX folders, and these are not written yet"),
     }
 }
 
@@ -408,6 +429,22 @@ mod tests {
             &["fp8: llama.cpp loads GGUF files, and these are not written yet (it runs with \
                `--runtime transformers,vllm,sglang`)"],
         );
+    }
+
+    #[test]
+    fn dense_weights_are_refused_by_who_reads_other_files_alone() {
+        let check = |runtime, expected: Option<&str>| {
+            let refusal =
+                check_dense(runtime).map(|found| format!("{}: {}", found.what, found.why));
+            assert_eq!(refusal.as_deref(), expected, "{runtime}");
+        };
+        for runtime in [Runtime::Transformers, Runtime::Vllm, Runtime::Sglang] {
+            check(runtime, None);
+        }
+        let gguf = "dense weights: llama.cpp loads GGUF files, and these are not written yet";
+        check(Runtime::LlamaCpp, Some(gguf));
+        let mlx = "dense weights: mlx loads MLX folders, and these are not written yet";
+        check(Runtime::Mlx, Some(mlx));
     }
 
     #[test]

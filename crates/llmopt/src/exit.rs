@@ -20,7 +20,7 @@ pub(crate) fn code(result: &Result<(), Failure>) -> ExitCode {
 
 fn of_run(error: &Error) -> u8 {
     match (error, error.blame()) {
-        (Error::Interrupted, _) => INTERRUPTED,
+        (Error::Interrupted | Error::Paused, _) => INTERRUPTED,
         (_, Blame::Request) => REQUEST,
         (_, Blame::Input) => INPUT,
         (_, Blame::System) => SYSTEM,

@@ -1,10 +1,12 @@
 //! Which of several artifacts of a model is the best as a whole: one reading sweep decides.
 
-use crate::calibration::{Calibration, Data, held_out};
+use crate::calibration::{Calibration, Data, check_room, held_out};
 use crate::evaluation::{begun, by_sequence, on_threads};
-use crate::reading::{Batches, Judge, Reading, Sequence, planned};
+use crate::memory::known_bytes;
+use crate::reading::{Batches, Judge, Reading, ReadingMemory, Sequence, planned};
+use crate::recipe::Resources;
 use crate::variant::Variant;
-use crate::{Cancel, Error, Events, Method, Plan};
+use crate::{Cancel, Disk, Error, Events, Method, Plan};
 use llmopt_checkpoint::Output as Staged;
 use llmopt_eval::{Estimate, Pair, PairLoss, compare};
 use llmopt_forward::Matrix;
@@ -34,49 +36,108 @@ pub struct Candidate {
     pub kld: Estimate,
 }
 
-/// Judges artifacts that lie in their staging folders, on the windows that none of them has seen.
-///
-/// # Errors
-/// If one cannot be run.
-pub(crate) fn decided(
-    calibration: &Calibration,
-    plans: &[&Plan],
-    staged: &[Staged],
-    data: &Data,
-    (events, cancel): (&dyn Events, &Cancel),
-) -> Result<Decision, Error> {
-    let mut variants = vec![Variant::open(plans[0].source.path())?];
-    for staged in staged {
-        variants.push(Variant::open(staged.partial_path())?);
+/// How it will be decided, before there is anything to judge.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedDecision {
+    /// The methods whose artifacts are judged, the preferred one first where numbers are equal.
+    pub methods: Vec<Method>,
+    /// Windows that they are judged on.
+    pub windows: usize,
+    /// Bytes of the artifacts beside the first. They are removed, but for the one that is better.
+    pub rival_bytes: u64,
+    /// Memory that it will take.
+    pub memory: ReadingMemory,
+    /// Room for hidden states on the disk.
+    pub scratch: Disk,
+}
+
+impl PlannedDecision {
+    /// Plans the choice between the artifacts of `plan` and of its rivals; none, if it has none.
+    ///
+    /// # Errors
+    /// [`Error::Budget`] if the models cannot be read side by side, and a refusal if hidden states do
+    /// not fit on the disk.
+    pub(crate) fn new(
+        plan: &Plan,
+        rivals: &[Plan],
+        resources: Resources,
+    ) -> Result<Option<Self>, Error> {
+        let Some(calibration) = plan.calibration.as_ref().filter(|_| !rivals.is_empty()) else {
+            return Ok(None);
+        };
+        let plans: Vec<&Plan> = [plan].into_iter().chain(rivals).collect();
+        let windows = calibration.placeholders();
+        let batches = judging(&windows);
+        let held = Divergences::bytes(&batches, plans.len()) + beside(&plans, &windows);
+        // An artifact runs the program of the original, which stands in for it until it is there.
+        let variants = vec![&calibration.variant; 1 + plans.len()];
+        let memory = planned(&variants, &batches, &calibration.engine, held, resources)?;
+        let scratch = calibration.room_for(memory.spills, memory.hidden_bytes);
+        check_room(&scratch, &calibration.scratch)?;
+        let methods = plans.iter().map(|plan| plan.recipe.method).collect();
+        let windows = batches.sequences().len();
+        let rival_bytes = rivals.iter().map(|rival| rival.files().values().sum::<u64>()).sum();
+        Ok(Some(Self { methods, windows, rival_bytes, memory, scratch }))
     }
-    let first = data.windows.len() - held_out(data.windows.len());
-    let sequences = data.windows[first..]
-        .iter()
-        .map(|tokens| Sequence { tokens: tokens.clone(), targets: 1..tokens.len() });
-    let batches = Batches::new(sequences.collect(), false);
-    let mut losses = Divergences::new(&batches, plans.len());
-    let engine = &calibration.engine;
-    let memory = planned(&variants, &batches, engine, losses.bytes(), calibration.resources)?;
-    let scratch = calibration.scratch.as_path();
-    let reading = Reading {
-        variants: &variants,
-        batches: &batches,
-        engine,
-        memory: &memory,
-        scratch,
-        events,
-        cancel,
-    };
-    events.stage_started("decide", reading.bytes());
-    on_threads(calibration.resources.threads, || reading.sweep(&mut losses))??;
-    events.stage_finished("decide");
-    let klds = losses.finished();
-    let methods = plans.iter().map(|plan| plan.recipe.method);
-    let candidates: Vec<Candidate> =
-        methods.zip(klds).map(|(method, kld)| Candidate { method, kld }).collect();
-    let best = least(&candidates);
-    let chosen = candidates[best].method;
-    Ok(Decision { windows: data.windows.len() - first, candidates, best, chosen })
+
+    /// Judges artifacts that lie in their staging folders, on the windows that none of them has seen.
+    ///
+    /// # Errors
+    /// If one cannot be run.
+    pub(crate) fn decided(
+        &self,
+        calibration: &Calibration,
+        plans: &[&Plan],
+        staged: &[Staged],
+        data: &Data,
+        (events, cancel): (&dyn Events, &Cancel),
+    ) -> Result<Decision, Error> {
+        let mut variants = vec![Variant::open(plans[0].source.path())?];
+        for staged in staged {
+            variants.push(Variant::open(staged.partial_path())?);
+        }
+        let batches = judging(&data.windows);
+        let mut losses = Divergences::new(&batches, plans.len());
+        let reading = Reading {
+            variants: &variants,
+            batches: &batches,
+            engine: &calibration.engine,
+            memory: &self.memory,
+            scratch: &calibration.scratch,
+            events,
+            cancel,
+        };
+        events.stage_started("decide", reading.bytes());
+        on_threads(calibration.resources.threads, || reading.sweep(&mut losses))??;
+        events.stage_finished("decide");
+        let klds = losses.finished();
+        let methods = self.methods.iter().copied();
+        let candidates: Vec<Candidate> =
+            methods.zip(klds).map(|(method, kld)| Candidate { method, kld }).collect();
+        let best = least(&candidates);
+        let chosen = candidates[best].method;
+        Ok(Decision { windows: self.windows, candidates, best, chosen })
+    }
+}
+
+/// The windows held out, with every token but the first to be predicted.
+fn judging(windows: &[Vec<u32>]) -> Batches {
+    let held_out = windows[windows.len() - held_out(windows.len())..].iter();
+    let sequence =
+        |tokens: &Vec<u32>| Sequence { tokens: tokens.clone(), targets: 1..tokens.len() };
+    Batches::new(held_out.map(sequence).collect(), false)
+}
+
+/// Bytes beside what is counted for the original and for each artifact as if it were the original:
+/// these are the headers of the original and of each plan's source. There are those of the artifacts,
+/// too, and of what was calibrated, and all windows, which each calibration has besides.
+fn beside(plans: &[&Plan], windows: &[Vec<u32>]) -> u64 {
+    let calibrations = || plans.iter().filter_map(|plan| plan.calibration.as_ref());
+    let artifacts = plans.iter().map(|plan| plan.names());
+    let models = calibrations().map(|calibration| calibration.variant.names());
+    let known = artifacts.chain(models).map(|(tensors, names)| known_bytes(tensors, names));
+    let tokens: usize = windows.iter().map(Vec::len).sum();
+    known.sum::<u64>() + ((1 + calibrations().count()) * tokens * size_of::<u32>()) as u64
 }
 
 /// The candidate that diverges least; of equal ones the first.
@@ -99,9 +160,8 @@ impl<'a> Divergences<'a> {
     }
 
     /// Bytes that it holds to the end.
-    fn bytes(&self) -> u64 {
-        (self.sums.len() * self.batches.tokens() * (size_of::<Pair>() + size_of::<PairLoss>()))
-            as u64
+    fn bytes(batches: &Batches, candidates: usize) -> u64 {
+        (candidates * batches.tokens() * (size_of::<Pair>() + size_of::<PairLoss>())) as u64
     }
 
     /// The mean divergence of each candidate.

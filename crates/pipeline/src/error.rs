@@ -62,9 +62,12 @@ pub enum Error {
         /// The smallest bound that works.
         smallest: u64,
     },
-    /// The user asked to stop.
+    /// The user asked to stop. Nothing is kept.
     #[error("interrupted")]
     Interrupted,
+    /// The user asked to stop, and what was done is kept.
+    #[error("interrupted")]
+    Paused,
     /// The new artifact is not what it should be; it did not get its name.
     #[error("the artifact that was written is not sound:\n{}", lines(.0))]
     Unsound(Vec<Fault>),
@@ -81,7 +84,7 @@ impl Error {
             },
             Self::Input { .. } | Self::NotFinite { .. } => Blame::Input,
             Self::Refused(_) | Self::RefusedWithHint { .. } | Self::Budget { .. } => Blame::Request,
-            Self::Interrupted | Self::Unsound(_) => Blame::System,
+            Self::Interrupted | Self::Paused | Self::Unsound(_) => Blame::System,
         }
     }
 
@@ -98,7 +101,8 @@ impl Error {
                     .to_owned(),
             ),
             Self::Budget { smallest, .. } => Some(format!("`--memory {smallest}` works")),
-            Self::Interrupted => Some("the same command goes on where this one stopped".to_owned()),
+            Self::Interrupted => Some("the same command starts over".to_owned()),
+            Self::Paused => Some("the same command goes on where this one stopped".to_owned()),
             Self::Unsound(_) => {
                 Some("please report this: it is a bug, or a failing disk".to_owned())
             }
@@ -108,8 +112,7 @@ impl Error {
 
     /// Whether the work done so far is worth keeping for the next attempt.
     pub(crate) fn is_resumable(&self) -> bool {
-        !matches!(self, Self::Unsound(_))
-            && (matches!(self, Self::Interrupted) || self.blame() == Blame::System)
+        !matches!(self, Self::Unsound(_)) && self.blame() == Blame::System
     }
 }
 

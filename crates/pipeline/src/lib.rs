@@ -44,7 +44,7 @@ pub use calibration::{
     StatisticsPlan, StatisticsReport, StatisticsRequest, StatisticsSummary, TriedMethod,
     observe_statistics, plan_statistics,
 };
-pub use decision::{Candidate, Decision};
+pub use decision::{Candidate, Decision, PlannedDecision};
 pub use error::{Blame, Error};
 pub use evaluation::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,

@@ -50,7 +50,12 @@ impl Memory {
 
 /// What the program takes for itself, and to know so many tensors by name.
 pub(crate) fn base_bytes(tensors: usize, names_bytes: usize) -> u64 {
-    BASE_BYTES + (tensors * TENSOR_BYTES + names_bytes * COPIES_OF_A_NAME) as u64
+    BASE_BYTES + known_bytes(tensors, names_bytes)
+}
+
+/// What it takes to know so many tensors by name.
+pub(crate) fn known_bytes(tensors: usize, names_bytes: usize) -> u64 {
+    (tensors * TENSOR_BYTES + names_bytes * COPIES_OF_A_NAME) as u64
 }
 
 /// Memory that is free for a new program: what the system has left, or what its control group leaves.

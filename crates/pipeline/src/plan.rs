@@ -2,6 +2,7 @@
 
 use crate::calibration::Calibration;
 use crate::config::{QUANTIZATION_CONFIG, edited, quantization_config};
+use crate::decision::PlannedDecision;
 use crate::layout::{INDEX, index_bytes, lay_out};
 use crate::place::{Action, Place};
 use crate::recipe::{DenseDtype, Format, Recipe, Resources};
@@ -37,6 +38,8 @@ pub struct Plan {
     pub(crate) calibration: Option<Calibration>,
     /// Plainer artifacts that are made, too; the best of all gets the name.
     pub(crate) rivals: Vec<Plan>,
+    /// How the best is found, if there are any.
+    pub(crate) decision: Option<PlannedDecision>,
 }
 
 /// A file of weights to be written: the counterpart of the source's shard with the same number.
@@ -89,6 +92,7 @@ impl Plan {
             source,
             calibration: None,
             rivals: Vec::new(),
+            decision: None,
         })
     }
 
@@ -129,6 +133,12 @@ impl Plan {
     pub(crate) fn places(&self) -> impl Iterator<Item = (&HeaderEntry, &Place)> {
         let shards = self.source.shards().iter().zip(&self.shards);
         shards.flat_map(|(source, planned)| source.header.tensors().iter().zip(&planned.places))
+    }
+
+    /// How many tensors the artifact has, and the bytes of their names.
+    pub(crate) fn names(&self) -> (usize, usize) {
+        let placed = self.places().flat_map(|(entry, place)| place.placed(entry));
+        placed.fold((0, 0), |(count, bytes), placed| (count + 1, bytes + placed.name.len()))
     }
 
     /// The files of the artifact except its report, with their sizes.
@@ -221,9 +231,8 @@ impl Context<'_> {
         let name = entry.name.as_str();
         let scheme = self.selection.scheme_of(name);
         let block_scale = self.model.block_scale_of(name).cloned();
-        let dense = matches!(self.recipe.format, Format::Dense(_));
         let action = match (scheme, &block_scale) {
-            (Some(scheme), _) if dense => Action::Dense(Some(scheme)),
+            (Some(scheme), _) if self.recipe.format.is_dense() => Action::Dense(Some(scheme)),
             (Some(scheme), _) => Action::Quantize(scheme),
             (None, Some(_)) => Action::Dense(None),
             (None, None) => match self.absorbed(name) {

@@ -148,6 +148,13 @@ impl Recipe {
     }
 }
 
+impl Format {
+    /// Whether nothing of the scheme is left but the values.
+    pub(crate) fn is_dense(self) -> bool {
+        matches!(self, Self::Dense(_))
+    }
+}
+
 impl GroupSize {
     /// The sizes tried by [`GroupSize::Auto`], best first.
     pub const AUTO: [usize; 3] = [128, 64, 32];

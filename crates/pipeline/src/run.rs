@@ -1,7 +1,7 @@
 //! A run from start to end: read this first.
 
 use crate::calibration::{Data, calibrated, resolved};
-use crate::decision::decided;
+use crate::decision::PlannedDecision;
 use crate::layout::{INDEX, write_index};
 use crate::plan::Output;
 use crate::recipe::{Recipe, Resources};
@@ -59,7 +59,7 @@ fn sufficient(model: &Path, target: &Target, recipe: &Recipe, bound: Resources) 
     }
 }
 
-/// The plan of an artifact, and of those that it has to beat.
+/// The plan of an artifact, of those that it has to beat, and of the choice between them.
 fn with_rivals(
     model: &Path,
     target: &Target,
@@ -72,8 +72,9 @@ fn with_rivals(
         let target = Target { output: Some(path), force: true, scratch: target.scratch.clone() };
         planned(model, &target, &rival, resources)
     });
-    let rivals = rivals.collect::<Result<_, _>>()?;
-    Ok(Plan { rivals, ..plan })
+    let rivals = rivals.collect::<Result<Vec<_>, _>>()?;
+    let decision = PlannedDecision::new(&plan, &rivals, resources)?;
+    Ok(Plan { rivals, decision, ..plan })
 }
 
 /// The plan of one artifact.
@@ -142,6 +143,7 @@ pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Rep
             chosen.publish(&names)?;
             Ok(report)
         }
+        Err(Error::Interrupted) => Err(Error::Paused),
         Err(error) if error.is_resumable() => Err(error),
         Err(error) => {
             staged.into_iter().try_for_each(Staged::discard)?;
@@ -169,9 +171,9 @@ fn carried_out(
     for (plan, staged) in plans.iter().zip(staged) {
         written.push(swept(plan, staged, data.as_ref(), events, cancel)?);
     }
-    let decision = match (&plan.calibration, &data) {
-        (Some(calibration), Some(data)) if plans.len() > 1 => {
-            Some(decided(calibration, &plans, staged, data, (events, cancel))?)
+    let decision = match (&plan.decision, &plan.calibration, &data) {
+        (Some(planned), Some(calibration), Some(data)) => {
+            Some(planned.decided(calibration, &plans, staged, data, (events, cancel))?)
         }
         _ => None,
     };

@@ -4,7 +4,7 @@ use crate::recipe::{GroupSize, Recipe};
 use crate::{Error, Granularity, Scheme};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use llmopt_arch::{Model, Site};
-use llmopt_codec::{Facts, Fused, Refusal, Runtime, check};
+use llmopt_codec::{Facts, Fused, Refusal, Runtime, check, check_dense};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was selected, and which layers got something else than was asked for.
@@ -98,7 +98,9 @@ fn optional_sites<'a>(
         )));
     }
     let embedding = sites.iter().find(|site| site.role == llmopt_arch::Role::Embedding);
-    if let Some(site) = embedding.filter(|_| recipe.runtimes.contains(&Runtime::Transformers)) {
+    let loads_quantized =
+        !recipe.format.is_dense() && recipe.runtimes.contains(&Runtime::Transformers);
+    if let Some(site) = embedding.filter(|_| loads_quantized) {
         return Err(Error::RefusedWithHint {
             what: format!(
                 "tensor `{}`: transformers cannot load a quantized embedding",
@@ -183,6 +185,12 @@ fn undivided(members: &[&Site], size: GroupSize) -> Error {
 fn refusals(model: &Model, recipe: &Recipe, selection: &Selection) -> Refusals {
     let groups = Groups::of(model);
     let mut refusals = Refusals::default();
+    // Ordinary weights need no kernel and fuse with any others: only whose files are read matters.
+    if recipe.format.is_dense() {
+        let unread = recipe.runtimes.iter().filter_map(|&runtime| check_dense(runtime));
+        unread.for_each(|refusal| refusals.add(refusal));
+        return refusals;
+    }
     for &runtime in &recipe.runtimes {
         for (site, scheme) in selection.sites(model) {
             let facts = groups.facts(site, recipe.tensor_parallel);

@@ -1,6 +1,7 @@
 //! A plan in figures, for people and for programs.
 
 use crate::calibration::CalibrationSummary;
+use crate::decision::PlannedDecision;
 use crate::place::Action;
 use crate::select::Fallback;
 use crate::{Memory, Plan};
@@ -46,7 +47,10 @@ pub struct Summary {
     /// What is observed first; none, if weights alone decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationSummary>,
-    /// Memory of the rewriting sweep.
+    /// How one of several artifacts gets the name; none, if there is but one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<PlannedDecision>,
+    /// Memory of the whole run, and the workers of its rewriting sweep.
     pub memory: Memory,
     /// Room on the disk.
     pub disk: Disk,
@@ -132,9 +136,23 @@ impl Plan {
                 .as_ref()
                 .zip(self.recipe.calibrate.as_ref())
                 .map(|(calibration, asked)| calibration.summary(asked)),
-            memory: self.memory,
-            disk: Disk { needed: output_bytes, free: self.free_disk() },
+            decision: self.decision.clone(),
+            memory: self.whole_memory(),
+            disk: self.room(output_bytes),
         }
+    }
+
+    /// What the part of the run takes that takes most.
+    fn whole_memory(&self) -> Memory {
+        let plans = || std::iter::once(self).chain(&self.rivals);
+        let rewriting = plans().map(|plan| (plan.memory.predicted_peak, plan.memory.smallest));
+        let calibrations = plans().filter_map(|plan| plan.calibration.as_ref());
+        let observing = calibrations.map(|c| (c.memory.predicted_peak, c.memory.smallest));
+        let deciding = self.decision.iter().map(|d| (d.memory.predicted_peak, d.memory.smallest));
+        let parts = rewriting.chain(observing).chain(deciding);
+        let (predicted_peak, smallest) =
+            parts.fold((0, 0), |most, part| (most.0.max(part.0), most.1.max(part.1)));
+        Memory { predicted_peak, smallest, ..self.memory }
     }
 
     /// Bytes of the files that `files` replaces.
@@ -194,6 +212,12 @@ impl Plan {
             }
         };
         self.places().map(tensor).collect()
+    }
+
+    /// Room for the output, and for its rivals until one of them all has the name.
+    fn room(&self, output_bytes: u64) -> Disk {
+        let rivals = self.decision.as_ref().map_or(0, |decision| decision.rival_bytes);
+        Disk { needed: output_bytes + rivals, free: self.free_disk() }
     }
 
     /// Free bytes where the output goes: on the disk of the nearest folder that exists.

@@ -33,11 +33,15 @@ fn fallbacks(report: &Value) -> Vec<(&str, &str)> {
     fallbacks.map(|one| (one["tensor"].as_str().unwrap(), one["why"].as_str().unwrap())).collect()
 }
 
-/// What a dry run says of the memory that calibration takes.
-fn memory(dir: &Dir, args: &str) -> Value {
+/// What a dry run says.
+fn plan(dir: &Dir, args: &str) -> Value {
     let plan = dir.done(&format!("{args} --dry-run --json")).stdout;
-    let plan: Value = serde_json::from_str(&plan).unwrap();
-    plan["calibration"]["memory"].clone()
+    serde_json::from_str(&plan).unwrap()
+}
+
+/// What it says of the memory that calibration takes.
+fn memory(dir: &Dir, args: &str) -> Value {
+    plan(dir, args)["calibration"]["memory"].clone()
 }
 
 #[test]
@@ -115,6 +119,28 @@ fn every_family_is_quantized_and_verified() {
         folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     folders.sort();
     assert!(folders.iter().eq(FAMILIES.iter().map(|(family, _)| family)), "{folders:?}");
+}
+
+#[test]
+fn artifacts_that_are_judged_take_room_on_the_disk() {
+    let dir = with_text();
+    let data = "--calibrate text.txt --window 64 --samples 4";
+    let planned = |args: &str| plan(&dir, &format!("quantize tiny-llama --bits 4 {args}"));
+    let bytes = |args: &str| planned(args)["output_bytes"].as_u64().unwrap();
+    let (rivals, plan) =
+        (bytes(&format!("--method gptq {data}")) + bytes("--method rtn"), planned(data));
+    assert_eq!(plan["decision"]["rival_bytes"], rivals);
+    assert_eq!(plan["disk"]["needed"], plan["output_bytes"].as_u64().unwrap() + rivals);
+    let told = dir.done(&format!("quantize tiny-llama --bits 4 {data} --dry-run")).stdout;
+    let disk = "disk    3.08 MiB needed (2.05 MiB by 2 other artifacts until one is chosen), ";
+    assert!(told.lines().any(|line| line.starts_with(disk)), "{told}");
+    let decide = "decide  between auto, gptq, rtn, on 1 window held out";
+    assert!(told.lines().any(|line| line == decide), "{told}");
+    let alone = planned(&format!("--method gptq {data}"));
+    assert_eq!(
+        (&alone["decision"], &alone["disk"]["needed"]),
+        (&Value::Null, &alone["output_bytes"])
+    );
 }
 
 #[test]

@@ -28,6 +28,23 @@ fn the_resident_peak_stays_below_the_prediction_and_the_budget() {
 }
 
 #[test]
+fn the_choice_between_artifacts_keeps_to_a_budget_that_just_suffices() {
+    let dir = Dir::with_tiny_llama();
+    let args = "quantize tiny-llama --bits 4 --runtime transformers --threads 2 -o out --calibrate self \
+                --window 1024 --samples 64 --include model.layers.0.self_attn.q_proj.weight";
+    let plan = dir.done(&format!("{args} --dry-run --json")).stdout;
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let smallest = plan["memory"]["smallest"].as_u64().unwrap();
+    assert_eq!(plan["decision"]["memory"]["smallest"], smallest, "{plan}");
+    let mut command = dir.command(&format!("{args} -q --memory {smallest}"));
+    // What is held is planned; how much of what was freed the allocator keeps is up to it.
+    let mut child = command.env("MALLOC_MMAP_THRESHOLD_", "131072").spawn().unwrap();
+    let peak = resident_peak(&mut child);
+    assert!(child.wait().unwrap().success());
+    assert!(peak <= smallest, "{peak} bytes were resident, and {smallest} the bound");
+}
+
+#[test]
 fn a_budget_that_cannot_be_kept_is_refused_with_one_that_can() {
     let dir = Dir::with_tiny_llama();
     let ran = dir.run("quantize tiny-llama --memory 1MiB");

@@ -98,6 +98,27 @@ fn few_bits_are_for_transformers_alone() {
 }
 
 #[test]
+fn dense_twins_need_no_kernels() {
+    let dir = Dir::with_tiny_llama();
+    for flags in [
+        "--bits 3",
+        "--bits 2 --asymmetric --runtime vllm,sglang",
+        "--bits 4 --group-size 16 --exclude *.q_proj.weight",
+        "--bits 8 --embeddings --lm-head",
+    ] {
+        dir.done(&format!("quantize tiny-llama {flags} --format dense --force -q -o out"));
+        dir.done("verify out --against tiny-llama");
+    }
+    dir.refused(
+        "quantize tiny-llama --bits 3 --format dense --runtime llama.cpp",
+        2,
+        "error: dense weights: llama.cpp loads GGUF files, and these are not written yet\n\n\
+         hint: `--runtime` says whose rules hold, `--exclude` leaves tensors as they are\n      \
+         they load with `--runtime transformers,vllm,sglang`\n",
+    );
+}
+
+#[test]
 fn config_keeps_its_keys_in_their_order_and_gains_one() {
     let dir = Dir::with_tiny_llama();
     dir.done("quantize tiny-llama -q");

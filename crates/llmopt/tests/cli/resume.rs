@@ -63,6 +63,29 @@ fn an_interrupted_run_says_how_to_go_on_and_leaves_no_artifact() {
 }
 
 #[test]
+fn what_keeps_nothing_says_that_it_starts_over() {
+    let dir = Dir::with_tiny_llama();
+    let names = dir.names();
+    let check = |args: &str, stage: &str| {
+        let mut child = dir.command(&format!("{args} --threads 1 --json")).spawn().unwrap();
+        let mut events = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = events.next().unwrap().unwrap();
+        let started = format!(r#"{{"event":"stage-started","stage":"{stage}","#);
+        assert!(first.starts_with(&started), "{first}");
+        interrupt(&child);
+        let told: Vec<String> = events.map(Result::unwrap).collect();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{told:#?}");
+        assert!(told.contains(&r#"{"event":"note","text":"stopping"}"#.to_owned()), "{told:#?}");
+        let ended =
+            r#"{"event":"error","message":"interrupted","hint":"the same command starts over"}"#;
+        assert_eq!(told.last().unwrap(), ended);
+        assert_eq!(dir.names(), names);
+    };
+    check("eval tiny-llama --text tiny-llama/evaluation.txt", "evaluate");
+    check("calibrate tiny-llama --data tiny-llama/calibration.txt -o s.safetensors", "observe");
+}
+
+#[test]
 fn another_command_does_not_go_on_with_the_work_of_an_interrupted_one() {
     let dir = Dir::new();
     synthetic::bare(&dir, "model.safetensors", 4, 1500);

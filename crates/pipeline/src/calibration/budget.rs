@@ -3,7 +3,7 @@
 use super::observe::needs_of;
 use crate::memory::base_bytes;
 use crate::method::Method;
-use crate::reading::{Batches, carried_width, phase_bytes, widest_band};
+use crate::reading::{Batches, ReadingMemory, carried_width, phase_bytes, widest_band};
 use crate::recipe::Resources;
 use crate::variant::Variant;
 use crate::{Error, Scheme};
@@ -14,7 +14,7 @@ use llmopt_quant::output_error_bytes;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What a calibrated sweep will take, in bytes.
+/// What a calibrated sweep will take, and the drawing of windows before it, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CalibrationMemory {
     /// A bound on resident memory.
@@ -32,6 +32,18 @@ pub struct CalibrationMemory {
     /// Room for the sums of the sites that are observed together.
     #[serde(skip)]
     pub(super) room: u64,
+}
+
+impl CalibrationMemory {
+    /// With what is drawn before, if anything is.
+    pub(super) fn after(self, drawing: Option<ReadingMemory>) -> Self {
+        let Some(drawing) = drawing else { return self };
+        Self {
+            predicted_peak: self.predicted_peak.max(drawing.predicted_peak),
+            smallest: self.smallest.max(drawing.smallest),
+            ..self
+        }
+    }
 }
 
 /// What decides how much a sweep holds.

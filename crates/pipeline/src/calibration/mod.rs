@@ -20,7 +20,7 @@ pub use budget::CalibrationMemory;
 pub use data::{CalibrationFacts, CalibrationRequest, SourceFacts};
 pub use facts::{Calibrated, TriedMethod};
 pub use plan::CalibrationSummary;
-pub(crate) use plan::{Calibration, held_out};
+pub(crate) use plan::{Calibration, check_room, held_out};
 pub(crate) use run::{Data, calibrated};
 pub use source::{CalibrationSource, SourceError};
 pub(crate) use statistics::resolved;

@@ -60,7 +60,7 @@ impl Own {
         let bytes = self.bytes().filter(|&bytes| bytes <= resources.memory);
         let bytes = bytes.ok_or_else(|| self.too_many())?;
         let batches = self.batches(self.draft(variant.program().vocabulary));
-        planned(from_ref(variant), &batches, engine, bytes, resources)
+        planned(&[variant], &batches, engine, bytes, resources)
     }
 
     /// Draws them.

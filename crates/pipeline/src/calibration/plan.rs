@@ -82,6 +82,14 @@ impl Basis {
         }
     }
 
+    /// Windows of the length and number that there will be.
+    fn placeholders(&self) -> Vec<Vec<u32>> {
+        match self {
+            Self::Data(set) => set.placeholders(),
+            Self::Saved(_) => Vec::new(),
+        }
+    }
+
     /// What is known of the data before anything is drawn.
     fn facts(&self) -> CalibrationFacts {
         match self {
@@ -118,11 +126,7 @@ impl Calibration {
             sites.retain(|site| basis.holds(site));
             blocks.push(sites);
         }
-        let windows = match &basis {
-            Basis::Data(set) => set.placeholders(),
-            Basis::Saved(_) => Vec::new(),
-        };
-        let batches = in_batches(windows, asked.held_out);
+        let batches = in_batches(basis.placeholders(), asked.held_out);
         let demand = Demand {
             variant: &variant,
             batches: &batches,
@@ -136,10 +140,9 @@ impl Calibration {
         };
         let memory = match &basis {
             Basis::Data(set) => {
-                if let Some(own) = set.own() {
-                    own.memory(&variant, &engine, resources)?;
-                }
-                demand.planned(&blocks, resources)?
+                let drawing = set.own().map(|own| own.memory(&variant, &engine, resources));
+                let drawing = drawing.transpose()?;
+                demand.planned(&blocks, resources)?.after(drawing)
             }
             Basis::Saved(saved) => demand.read_back(&blocks, saved.len(), resources)?,
         };
@@ -187,8 +190,18 @@ impl Calibration {
     }
 
     fn scratch_room(&self) -> Disk {
-        let needed = if self.memory.spills { self.memory.hidden_bytes } else { 0 };
+        self.room_for(self.memory.spills, self.memory.hidden_bytes)
+    }
+
+    /// Room for so many bytes of hidden states, if they spill.
+    pub(crate) fn room_for(&self, spills: bool, hidden_bytes: u64) -> Disk {
+        let needed = if spills { hidden_bytes } else { 0 };
         Disk { needed, free: free_disk(&self.scratch).ok() }
+    }
+
+    /// Windows of the length and number that there will be.
+    pub(crate) fn placeholders(&self) -> Vec<Vec<u32>> {
+        self.basis.placeholders()
     }
 
     /// The windows in batches.
@@ -249,7 +262,7 @@ fn needs(methods: &[Method]) -> Needs {
 }
 
 /// Refuses a folder without room for hidden states.
-pub(super) fn check_room(room: &Disk, scratch: &Path) -> Result<(), Error> {
+pub(crate) fn check_room(room: &Disk, scratch: &Path) -> Result<(), Error> {
     let Disk { needed, free } = *room;
     match free.filter(|&free| free < needed) {
         None => Ok(()),

@@ -77,7 +77,8 @@ pub fn plan_evaluation(
         tasks: set.tasks.clone(),
     };
     let judged = Losses::bytes(&batches, request.against.is_some());
-    let memory = planned(&variants, &batches, &engine, judged, resources)?;
+    let read: Vec<&Variant> = variants.iter().collect();
+    let memory = planned(&read, &batches, &engine, judged, resources)?;
     let threads = resources.threads;
     let request = request.clone();
     let plan =

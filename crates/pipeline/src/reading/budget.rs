@@ -29,21 +29,20 @@ pub struct ReadingMemory {
     pub(crate) head_slices: usize,
 }
 
-/// Decides what is held. `judged` are the bytes that the judge holds to the end.
+/// Decides what is held. `judged` are the bytes that the judge, and whoever else, holds to the end.
 ///
 /// # Errors
 /// [`Error::Budget`] if the largest site group does not fit.
 pub(crate) fn planned(
-    variants: &[Variant],
+    variants: &[&Variant],
     batches: &Batches,
     engine: &Engine,
     judged: u64,
     resources: Resources,
 ) -> Result<ReadingMemory, Error> {
     let sizes = Sizes::of(variants, batches, engine, resources.threads)?;
-    let names = |variant: &Variant| variant.names();
-    let (tensors, bytes) =
-        variants.iter().map(names).fold((0, 0), |(n, b), (count, bytes)| (n + count, b + bytes));
+    let names = variants.iter().map(|variant| variant.names());
+    let (tensors, bytes) = names.fold((0, 0), |(n, b), (count, bytes)| (n + count, b + bytes));
     let base = base_bytes(tensors, bytes) + judged + sizes.tokens;
     let floor = base + sizes.spilled_floor();
     if floor > resources.memory {
@@ -85,20 +84,20 @@ struct Sizes {
 
 impl Sizes {
     fn of(
-        variants: &[Variant],
+        variants: &[&Variant],
         batches: &Batches,
         engine: &Engine,
         threads: usize,
     ) -> Result<Self, Error> {
         let rows = batches.rows_of(batches.largest());
-        let programs = || variants.iter().map(Variant::program);
+        let programs = || variants.iter().map(|variant| variant.program());
         let carried = |program: &Program| (carried_width(program) * size_of::<f32>()) as u64;
         let widest: u64 = programs().map(carried).sum();
         let gemm = engine.gemm();
         let slice = |program: &Program| gemm.packed_bytes(SLICE_ROWS, program.hidden) as u64;
         let reading = threads as u64 * programs().map(widest_band).max().unwrap_or(0);
         let head = |program: &Program| working_bytes(engine, program, rows, threads);
-        let largest = |variant| largest_phase(variant, batches, engine, threads);
+        let largest = |variant: &&Variant| largest_phase(variant, batches, engine, threads);
         let phases = variants.iter().map(largest).collect::<Result<Vec<u64>, _>>()?;
         let largest = phases.into_iter().max().unwrap_or(0);
         Ok(Self {

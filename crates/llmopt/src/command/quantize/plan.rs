@@ -2,7 +2,7 @@
 
 use crate::print::{self, Table};
 use crate::units;
-use llmopt_pipeline::{CalibrationSummary, Method, Summary};
+use llmopt_pipeline::{CalibrationSummary, Method, PlannedDecision, Summary};
 use std::fmt::Write;
 
 /// The whole plan; every tensor of it when `verbose`.
@@ -27,6 +27,9 @@ pub(super) fn told(summary: &Summary, verbose: bool) -> String {
     let _ = write!(text, "\n{actions}\n{files}");
     if let Some(calibration) = &summary.calibration {
         let _ = write!(text, "\n{}", observed(calibration));
+    }
+    if let Some(decision) = &summary.decision {
+        let _ = write!(text, "\n{}", decided(decision));
     }
     list(&mut text, "changes of config.json", &summary.config_changes);
     let fallbacks =
@@ -71,6 +74,33 @@ fn observed(calibration: &CalibrationSummary) -> String {
     ])
 }
 
+/// What happens when everything is written.
+fn decided(decision: &PlannedDecision) -> String {
+    let memory = &decision.memory;
+    let methods: Vec<String> = decision.methods.iter().map(Method::to_string).collect();
+    let held = if memory.spills { "in a scratch file" } else { "in memory" };
+    print::facts(&[
+        (
+            "decide",
+            format!(
+                "between {}, on {} held out",
+                methods.join(", "),
+                units::counted(decision.windows, "window")
+            ),
+        ),
+        (
+            "memory",
+            format!(
+                "at most {} of {}; {} would do",
+                units::bytes(memory.predicted_peak),
+                units::bytes(memory.budget),
+                units::bytes(memory.smallest)
+            ),
+        ),
+        ("hidden", format!("{} {held}", units::bytes(memory.hidden_bytes))),
+    ])
+}
+
 fn facts(summary: &Summary) -> String {
     let memory = &summary.memory;
     let family = summary.family.as_deref().unwrap_or("unknown family");
@@ -103,8 +133,18 @@ fn facts(summary: &Summary) -> String {
                 units::bytes(memory.smallest)
             ),
         ),
-        ("disk", format!("{} needed, {free}", units::bytes(summary.disk.needed))),
+        (
+            "disk",
+            format!("{} needed{}, {free}", units::bytes(summary.disk.needed), rivals(summary)),
+        ),
     ])
+}
+
+/// What lies on the disk beside the artifact.
+fn rivals(summary: &Summary) -> String {
+    let Some(decision) = &summary.decision else { return String::new() };
+    let count = units::counted(decision.methods.len() - 1, "other artifact");
+    format!(" ({} by {count} until one is chosen)", units::bytes(decision.rival_bytes))
 }
 
 fn list(text: &mut String, heading: &str, lines: &[String]) {

@@ -1,6 +1,6 @@
 //! What cannot be calibrated is refused with what is wrong, before anything is written.
 
-use super::{memory, with_text};
+use super::{plan, with_text};
 use crate::dir::Dir;
 use crate::synthetic::edit;
 
@@ -121,9 +121,11 @@ fn a_file_without_a_config_cannot_be_run() {
 #[test]
 fn too_little_memory_is_refused_with_enough() {
     let dir = with_text();
-    let check = |recipe: &str| {
+    let check = |recipe: &str, part: &str| {
         let args = format!("tiny-llama --bits 4 --threads 2 {recipe} -q -o out");
-        let smallest = memory(&dir, &format!("quantize {args}"))["smallest"].as_u64().unwrap();
+        let plan = plan(&dir, &format!("quantize {args}"));
+        let smallest = plan["memory"]["smallest"].as_u64().unwrap();
+        assert_eq!(plan[part]["memory"]["smallest"], smallest, "what takes most: {plan}");
         for memory in [1 << 20, smallest - 1] {
             refused(
                 &dir,
@@ -138,8 +140,16 @@ fn too_little_memory_is_refused_with_enough() {
         dir.done(&format!("quantize {args} --memory {smallest}"));
         dir.remove("out");
     };
-    check(&format!("--method gptq --calibrate text.txt {WINDOWS}"));
-    check(&format!("--method qep --calibrate self {WINDOWS} --whole-block"));
+    check(&format!("--method gptq --calibrate text.txt {WINDOWS}"), "calibration");
+    check(&format!("--method qep --calibrate self {WINDOWS} --whole-block"), "calibration");
+    // Logits of all windows, and little to observe.
+    let little = "--window 1024 --include model.layers.0.self_attn.q_proj.weight";
+    let draw = "--method search --calibrate self --samples 16 --runtime transformers";
+    check(&format!("{draw} {little}"), "calibration");
+    // Those of four models side by side.
+    let few = format!("--samples 2 {little}");
+    check(&format!("--calibrate text.txt {few} --runtime transformers"), "decision");
+    check(&format!("--calibrate self {few} --format dense"), "decision");
 }
 
 #[test]

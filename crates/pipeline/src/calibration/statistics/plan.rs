@@ -102,9 +102,7 @@ pub fn plan_statistics(
         return Err(statistics_as_data());
     }
     let set = CalibrationSet::read(&request.data, &variant)?;
-    if let Some(own) = set.own() {
-        own.memory(&variant, &engine, resources)?;
-    }
+    let drawing = set.own().map(|own| own.memory(&variant, &engine, resources)).transpose()?;
     let identity = ModelIdentity::of(&variant)?;
     let merged = Saved::of(&request.merge)?;
     merged.check_identity(&identity)?;
@@ -124,7 +122,7 @@ pub fn plan_statistics(
         threads: resources.threads,
         schemes: &BTreeMap::new(),
     };
-    let memory = demand.planned(&blocks, resources)?;
+    let memory = demand.planned(&blocks, resources)?.after(drawing);
     let request = request.clone();
     let plan = StatisticsPlan {
         request,
