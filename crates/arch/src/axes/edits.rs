@@ -49,8 +49,12 @@ impl Edit {
         let mut object = config;
         let mut key = self.key.as_str();
         while let Some((first, rest)) = key.split_once('.') {
-            let entry = object.entry(first).or_insert_with(|| Value::Object(Map::new()));
-            let Some(inner) = entry.as_object_mut() else { return };
+            let entry = object.entry(first).or_insert(Value::Null);
+            // Anything else was read as if it were absent.
+            if !entry.is_object() {
+                *entry = Value::Object(Map::new());
+            }
+            let Value::Object(inner) = entry else { return };
             (object, key) = (inner, rest);
         }
         match &self.value {
@@ -82,9 +86,7 @@ impl Editor<'_> {
     fn layers(&self) -> Result<Vec<Edit>, BindError> {
         let mut edits: Vec<Edit> = self.size(LAYERS).into_iter().collect();
         if let Some(layers) = &self.family.axes.layers {
-            for key in &layers.lists {
-                edits.extend(self.selected(key)?);
-            }
+            edits.extend(layers.lists.iter().filter_map(|key| self.selected(key)));
             if let Some(sliding) = &self.family.program.sliding {
                 edits.extend(self.sliding(sliding, layers)?);
             }
@@ -98,18 +100,10 @@ impl Editor<'_> {
     }
 
     /// The entries of a list that belong to layers that stay.
-    fn selected(&self, key: &str) -> Result<Option<Edit>, BindError> {
-        let Some(list) = self.config.get(key).and_then(Value::as_array) else { return Ok(None) };
-        if list.len() != self.model.layers {
-            return Err(BindError::Variant {
-                key: key.to_owned(),
-                found: self.config.shown(key),
-                family: self.family.name(),
-                expected: format!("an entry for each of {} layers", self.model.layers),
-            });
-        }
+    fn selected(&self, key: &str) -> Option<Edit> {
+        let list = self.config.get(key)?.as_array()?;
         let entries = self.shape.layers.iter().filter_map(|&layer| list.get(layer).cloned());
-        Ok(Some(Edit::set(key, entries.collect::<Vec<Value>>())))
+        Some(Edit::set(key, entries.collect::<Vec<Value>>()))
     }
 
     /// A list of layers' numbers, those of layers that stay.
