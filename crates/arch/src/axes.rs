@@ -11,6 +11,7 @@ mod data;
 mod edits;
 mod error;
 mod facts;
+mod refused;
 mod renamed;
 mod shape;
 mod slice;
