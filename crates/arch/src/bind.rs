@@ -34,6 +34,7 @@ struct Binder<'a> {
     tensors: &'a BTreeMap<String, TensorMeta>,
     scales: BTreeMap<String, BlockScale>,
     placed: BTreeMap<&'a str, BoundTensor>,
+    templates: BTreeMap<String, &'static Template>,
     sites: Vec<Site>,
     optional_sites: Vec<Site>,
 }
@@ -66,6 +67,7 @@ impl<'a> Binder<'a> {
             tensors,
             scales: block_scales(Some(config), tensors)?,
             placed: BTreeMap::new(),
+            templates: BTreeMap::new(),
             sites: Vec::new(),
             optional_sites: Vec::new(),
         })
@@ -140,6 +142,7 @@ impl<'a> Binder<'a> {
             _ => {}
         }
         self.placed.insert(name, tensor);
+        self.templates.insert(name.clone(), template);
         Ok(())
     }
 
@@ -224,6 +227,8 @@ impl<'a> Binder<'a> {
             naming: Some(self.naming),
             config: self.config.0.clone(),
             layers: self.sizes.get("layers"),
+            sizes: Some(self.sizes),
+            templates: self.templates,
             tensors,
             sites: self.sites,
             optional_sites: self.optional_sites,

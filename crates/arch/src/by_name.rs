@@ -33,6 +33,8 @@ pub(crate) fn bound(
     let mut model = Model {
         family: None,
         naming: None,
+        sizes: None,
+        templates: BTreeMap::new(),
         config: config.map(|config| config.0.clone()).unwrap_or_default(),
         layers: layers.len(),
         tied: tied(config, &bound)?,

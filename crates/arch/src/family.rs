@@ -1,5 +1,6 @@
 //! Families as they are written in `families/*.json`.
 
+use crate::axes::Axes;
 use crate::config::ConfigView;
 use crate::expression::Expression;
 use crate::resolve::Script;
@@ -30,6 +31,7 @@ pub struct Family {
     pub(crate) before: Vec<Template>,
     pub(crate) block: Block,
     pub(crate) after: Vec<Template>,
+    pub(crate) axes: Axes,
     pub(crate) program: Script,
 }
 
@@ -67,8 +69,8 @@ pub(crate) struct Tied {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sparse {
-    step: String,
-    dense: String,
+    pub(crate) step: String,
+    pub(crate) dense: String,
 }
 
 /// Which layers of a mixture of experts are sparse.

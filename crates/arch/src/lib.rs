@@ -3,11 +3,13 @@
 //! A family is a JSON file in `families/`: names, roles, shapes as expressions over sizes in the
 //! config, the groups that runtimes merge, the forward pass. [`Model::bind`] holds a config and a list
 //! of tensors against it; checkpoints of unknown families are read by names and shapes.
-//! [`Model::program`] says how tokens become logits. This crate never sees a byte of a tensor, never
+//! [`Model::program`] says how tokens become logits, [`Model::prunable`] along which axes a model can
+//! become smaller. This crate never sees a byte of a tensor, never
 //! opens a file, and knows no algorithm.
 
 #![forbid(unsafe_code)]
 
+pub mod axes;
 mod bind;
 mod by_name;
 mod config;

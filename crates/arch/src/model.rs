@@ -1,7 +1,8 @@
 //! Headers bound to an architecture.
 
 use crate::config::ConfigView;
-use crate::family::Naming;
+use crate::family::{Naming, Template};
+use crate::sizes::Sizes;
 use crate::{BindError, BlockScale, Family, Role, bind, by_name};
 use llmopt_tensor::{Dtype, TensorMeta, View};
 use serde_json::{Map, Value};
@@ -13,6 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Model {
     pub(crate) family: Option<&'static Family>,
     pub(crate) naming: Option<&'static Naming>,
+    /// The family's dimensions.
+    pub(crate) sizes: Option<Sizes>,
+    /// What names each tensor, of those that the family knows.
+    pub(crate) templates: BTreeMap<String, &'static Template>,
     pub(crate) config: Map<String, Value>,
     pub(crate) layers: usize,
     pub(crate) tensors: Vec<BoundTensor>,

@@ -2,8 +2,8 @@
 
 mod liveness;
 mod rope;
-mod script;
-mod sliding;
+pub(crate) mod script;
+pub(crate) mod sliding;
 mod steps;
 mod values;
 
@@ -28,13 +28,13 @@ impl Model {
     /// model may bind, and be quantized, without it.
     pub fn program(&self) -> Result<Program, BindError> {
         let config = ConfigView(&self.config);
-        let (Some(family), Some(naming)) = (self.family, self.naming) else {
+        let (Some(family), Some(naming), Some(sizes)) = (self.family, self.naming, &self.sizes)
+        else {
             let named = config.text("model_type").ok().flatten();
             let family = named.unwrap_or("a checkpoint without a known family").to_owned();
             return Err(BindError::Program { family });
         };
-        let sizes = Sizes::read(family, config)?;
-        Resolver::new(self, family, naming, &sizes)?.program()
+        Resolver::new(self, family, naming, sizes)?.program()
     }
 }
 

@@ -5,8 +5,10 @@ use crate::expression::Expression;
 use crate::{BindError, Family};
 
 /// Every dimension of a family with its value, none of them zero.
+#[derive(Debug)]
 pub(crate) struct Sizes(Vec<Size>);
 
+#[derive(Debug)]
 struct Size {
     name: &'static str,
     value: usize,
@@ -41,11 +43,16 @@ impl Sizes {
 
     /// The value of one dimension; 0 if the family has none of that name.
     pub(crate) fn get(&self, name: &str) -> usize {
-        self.size(name).map_or(0, |size| size.value)
+        self.find(name).unwrap_or(0)
+    }
+
+    /// The value of one dimension, if the family has it.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.size(name).map(|size| size.value)
     }
 
     pub(crate) fn value(&self, expression: &Expression) -> Option<usize> {
-        expression.evaluate(|name| self.size(name).map(|size| size.value))
+        expression.evaluate(|name| self.find(name))
     }
 
     /// The config key of one dimension.

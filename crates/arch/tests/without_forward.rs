@@ -4,7 +4,7 @@
 
 mod checkpoints;
 
-use checkpoints::{FOLDERS, checkpoint};
+use checkpoints::{checkpoint, hostile};
 use llmopt_arch::Model;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -194,82 +194,15 @@ fn a_bias_that_is_switched_off_is_not_used() {
     assert_eq!((biases(json!(true)), biases(json!(false))), (14, 6));
 }
 
-/// Every value of every config, nested or not, in turn replaced by every kind of value: no panic, and
-/// a program has the layers that the checkpoint has.
+/// Hostile configs give no panic, and a program has the layers that the checkpoint has.
 #[test]
 fn hostile_configs_are_refused_or_resolved() {
-    let hostile = [
-        json!(null),
-        json!(true),
-        json!(0),
-        json!(1),
-        json!(3),
-        json!(-7),
-        json!(0.3),
-        json!(1e300),
-        json!(1e-300),
-        json!(u64::MAX),
-        json!(""),
-        json!("yarn"),
-        json!("gelu"),
-        json!([]),
-        json!([0, -1.5, "x"]),
-        json!({}),
-        json!({ "rope_type": "longrope", "factor": 1e300, "original_max_position_embeddings": 1 }),
-        json!({ "rope_type": "yarn", "mscale": -1e300, "mscale_all_dim": 1e-300, "factor": 1e300 }),
-        json!({ "full_attention": [], "sliding_attention": 3 }),
-    ];
-    const KEYS: &[&str] = &[
-        "attn_logit_softcapping",
-        "layer_types",
-        "max_window_layers",
-        "mlp_only_layers",
-        "norm_topk_prob",
-        "original_max_position_embeddings",
-        "partial_rotary_factor",
-        "rope_local_base_freq",
-        "rope_parameters",
-        "rope_scaling",
-        "sliding_window",
-        "sliding_window_pattern",
-        "use_sliding_window",
-    ];
     let mut resolved = 0;
-    for name in FOLDERS {
-        let whole = checkpoint(name);
-        let mut places: Vec<Vec<String>> = paths(&Value::Object(whole.config.clone()));
-        places.extend(KEYS.iter().map(|key| vec![(*key).to_owned()]));
-        for place in places {
-            for value in &hostile {
-                let mut config = Value::Object(whole.config.clone());
-                put(&mut config, &place, value.clone());
-                let config = config.as_object().unwrap();
-                let Ok(model) = Model::bind(Some(config), &whole.tensors) else { continue };
-                let Ok(program) = model.program() else { continue };
-                assert!(program.blocks.len() <= 2, "{name} {place:?} {value}");
-                resolved += 1;
-            }
-        }
-    }
+    hostile(|name, config, tensors| {
+        let Ok(model) = Model::bind(Some(config), tensors) else { return };
+        let Ok(program) = model.program() else { return };
+        assert!(program.blocks.len() <= 2, "{name}");
+        resolved += 1;
+    });
     assert!(resolved > 1000, "{resolved}");
-}
-
-/// The paths to all values of an object.
-fn paths(value: &Value) -> Vec<Vec<String>> {
-    let Some(object) = value.as_object() else { return Vec::new() };
-    let mut found = Vec::new();
-    for (key, value) in object {
-        found.push(vec![key.clone()]);
-        let below = paths(value).into_iter();
-        found.extend(below.map(|path| [vec![key.clone()], path].concat()));
-    }
-    found
-}
-
-fn put(config: &mut Value, place: &[String], value: Value) {
-    let mut object = config;
-    for key in place {
-        object = &mut object[key.as_str()];
-    }
-    *object = value;
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use llmopt_tensor::{Dtype, TensorMeta};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// A config and the tensors beside it.
@@ -66,6 +66,109 @@ pub(crate) fn named(name: &str) -> Checkpoint {
 pub(crate) fn all() -> Vec<String> {
     let variants = VARIANTS.iter().map(|(folder, name, _)| format!("{folder}/{name}"));
     FOLDERS.iter().map(|folder| (*folder).to_owned()).chain(variants).collect()
+}
+
+/// The checkpoint with so many layers, the two that it has in turn.
+pub(crate) fn deepened(whole: &Checkpoint, layers: usize) -> Checkpoint {
+    let mut deep = whole.clone();
+    for (name, meta) in &whole.tensors {
+        let Some((path, rest)) = name.split_once("model.layers.") else { continue };
+        let (number, rest) = rest.split_once('.').unwrap();
+        let first: usize = number.parse().unwrap();
+        for layer in (first..layers).step_by(2) {
+            deep.tensors.insert(format!("{path}model.layers.{layer}.{rest}"), meta.clone());
+        }
+    }
+    let config = match deep.config.get_mut("text_config") {
+        Some(nested) => nested.as_object_mut().unwrap(),
+        None => &mut deep.config,
+    };
+    config.insert("num_hidden_layers".into(), layers.into());
+    if let Some(Value::Array(types)) = config.get_mut("layer_types") {
+        *types = (0..layers).map(|layer| types[layer % 2].clone()).collect();
+    }
+    if config.contains_key("mlp_only_layers") {
+        let dense: Vec<usize> = (0..layers).step_by(2).collect();
+        config.insert("mlp_only_layers".into(), dense.into());
+    }
+    if config.contains_key("max_window_layers") {
+        config.insert("max_window_layers".into(), 3.into());
+    }
+    deep
+}
+
+/// Every value of every config, nested or not, in turn replaced by every kind of value.
+pub(crate) fn hostile(
+    mut each: impl FnMut(&str, &Map<String, Value>, &BTreeMap<String, TensorMeta>),
+) {
+    let hostile = [
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(1),
+        json!(3),
+        json!(-7),
+        json!(0.3),
+        json!(1e300),
+        json!(1e-300),
+        json!(u64::MAX),
+        json!(""),
+        json!("yarn"),
+        json!("gelu"),
+        json!([]),
+        json!([0, -1.5, "x"]),
+        json!({}),
+        json!({ "rope_type": "longrope", "factor": 1e300, "original_max_position_embeddings": 1 }),
+        json!({ "rope_type": "yarn", "mscale": -1e300, "mscale_all_dim": 1e-300, "factor": 1e300 }),
+        json!({ "full_attention": [], "sliding_attention": 3 }),
+    ];
+    const KEYS: &[&str] = &[
+        "attn_logit_softcapping",
+        "layer_types",
+        "max_window_layers",
+        "mlp_only_layers",
+        "norm_topk_prob",
+        "original_max_position_embeddings",
+        "partial_rotary_factor",
+        "rope_local_base_freq",
+        "rope_parameters",
+        "rope_scaling",
+        "sliding_window",
+        "sliding_window_pattern",
+        "use_sliding_window",
+    ];
+    for name in FOLDERS {
+        let whole = checkpoint(name);
+        let mut places: Vec<Vec<String>> = paths(&Value::Object(whole.config.clone()));
+        places.extend(KEYS.iter().map(|key| vec![(*key).to_owned()]));
+        for place in places {
+            for value in &hostile {
+                let mut config = Value::Object(whole.config.clone());
+                put(&mut config, &place, value.clone());
+                each(name, config.as_object().unwrap(), &whole.tensors);
+            }
+        }
+    }
+}
+
+/// The paths to all values of an object.
+fn paths(value: &Value) -> Vec<Vec<String>> {
+    let Some(object) = value.as_object() else { return Vec::new() };
+    let mut found = Vec::new();
+    for (key, value) in object {
+        found.push(vec![key.clone()]);
+        let below = paths(value).into_iter();
+        found.extend(below.map(|path| [vec![key.clone()], path].concat()));
+    }
+    found
+}
+
+fn put(config: &mut Value, place: &[String], value: Value) {
+    let mut object = config;
+    for key in place {
+        object = &mut object[key.as_str()];
+    }
+    *object = value;
 }
 
 /// Enough of safetensors for files that we wrote.
