@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: our side of `docs/benchmarks.md`, as plain text tables.
 
+mod calibrated;
 mod checkpoints;
 mod gemm;
 mod gram;
@@ -17,8 +18,9 @@ use std::time::Duration;
 
 type Part = fn(&Bench) -> Result<()>;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("speed", speed),
+    ("calibrated", calibrated::calibrated),
     ("memory", memory),
     ("inspect", inspect),
     ("start", start),

@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::taps::Taps;
 use crate::weights::Weights;
 use llmopt_arch::program::{Attention, Phase, Program, Tap};
-use llmopt_linalg::Gemm;
+use llmopt_linalg::{Gemm, give_back_freed};
 use std::sync::Arc;
 
 /// Runs programs. It spreads work over the threads of the rayon pool in which it is called; results
@@ -43,6 +43,7 @@ impl Engine {
     /// Gives the memory of the last run back to the system: before much else is allocated.
     pub fn release(&self) {
         self.buffers.release();
+        give_back_freed();
     }
 
     /// Keeps the memory of a matrix that an engine made, for its next run.

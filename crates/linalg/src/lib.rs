@@ -3,7 +3,7 @@
 //!
 //! This crate owns GEMM in f32 and in bf16 with f32 accumulation, elementary functions on slices,
 //! and symmetric matrices in f64 with what their Cholesky factor solves. It is the only one that may
-//! hold `unsafe`. It never knows what a matrix means.
+//! hold `unsafe`; the one thing here that is no arithmetic is a call to the allocator. It never knows what a matrix means.
 
 mod buffer;
 mod choice;
@@ -12,6 +12,7 @@ mod dense;
 mod driver;
 mod factor;
 mod fill;
+mod freed;
 mod gemm;
 mod kernels;
 mod packed;
@@ -26,6 +27,7 @@ pub mod vector;
 pub use choice::{KernelChoice, Precision, Unavailable, Unknown};
 pub use cross::Cross;
 pub use factor::{Factor, Lower};
+pub use freed::give_back_freed;
 pub use gemm::Gemm;
 pub use packed::{Band, Packed};
 pub use small::{Strided, StridedMut, product, product_transposed};

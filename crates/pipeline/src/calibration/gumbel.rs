@@ -22,11 +22,17 @@ impl Best {
         self.token
     }
 
-    /// Looks at the logits of the tokens from `first` on. The noise of a token is its own output of
-    /// `random`.
-    pub(super) fn update(&mut self, random: SplitMix64, first: usize, logits: &[f32]) {
+    /// Looks at the logits of the tokens from `first` on, each divided by `temperature` first. The
+    /// noise of a token is its own output of `random`.
+    pub(super) fn update(
+        &mut self,
+        random: SplitMix64,
+        first: usize,
+        logits: &[f32],
+        temperature: f64,
+    ) {
         for (token, &logit) in (first as u32..).zip(logits) {
-            let (bits, logit) = (random.nth(token.into()), f64::from(logit));
+            let (bits, logit) = (random.nth(token.into()), f64::from(logit) / temperature);
             // Most tokens cannot win, and are spared two logarithms.
             if logit + at_most(bits) <= self.score {
                 continue;
@@ -55,16 +61,17 @@ mod tests {
     use super::*;
 
     /// The same draw with all noise computed.
-    fn slowly(random: SplitMix64, logits: &[f32]) -> u32 {
-        let score = |token: usize| f64::from(logits[token]) + gumbel(random.nth(token as u64));
+    fn slowly(random: SplitMix64, logits: &[f32], temperature: f64) -> u32 {
+        let noise = |token: usize| gumbel(random.nth(token as u64));
+        let score = |token: usize| f64::from(logits[token]) / temperature + noise(token);
         let best = (0..logits.len()).max_by(|&a, &b| score(a).total_cmp(&score(b)));
         best.expect("a token") as u32
     }
 
-    fn drawn(random: SplitMix64, pieces: &[&[f32]]) -> u32 {
+    fn drawn(random: SplitMix64, pieces: &[&[f32]], temperature: f64) -> u32 {
         let (mut best, mut first) = (Best::NONE, 0);
         for piece in pieces {
-            best.update(random, first, piece);
+            best.update(random, first, piece, temperature);
             first += piece.len();
         }
         best.token()
@@ -74,13 +81,18 @@ mod tests {
     fn draws_follow_the_softmax() {
         const DRAWS: u64 = 40_000;
         let logits = [0.5, -1.0, 2.0, 1.0, -3.0];
-        let mut counts = [0.0; 5];
-        let random = SplitMix64::new(11);
-        (0..DRAWS).for_each(|n| counts[drawn(random.forked(n), &[&logits]) as usize] += 1.0);
-        // exp of the logits over their sum, 12.17; three standard deviations are below .0075.
-        for (count, expected) in counts.iter().zip([0.13546, 0.03023, 0.60709, 0.22334, 0.00409]) {
-            assert!((count / DRAWS as f64 - expected).abs() < 0.0075, "{counts:?}");
-        }
+        let check = |temperature, expected: [f64; 5]| {
+            let (mut counts, random) = ([0.0; 5], SplitMix64::new(11));
+            let draw = |n| drawn(random.forked(n), &[&logits], temperature) as usize;
+            (0..DRAWS).for_each(|n| counts[draw(n)] += 1.0);
+            // Three standard deviations are below .0075.
+            for (count, expected) in counts.iter().zip(expected) {
+                assert!((count / DRAWS as f64 - expected).abs() < 0.0075, "{counts:?}");
+            }
+        };
+        // exp of the logits over their sum, 12.17; of half of them over theirs, 6.481.
+        check(1.0, [0.13546, 0.03023, 0.60709, 0.22334, 0.00409]);
+        check(2.0, [0.19812, 0.09359, 0.41941, 0.25439, 0.03443]);
     }
 
     #[test]
@@ -89,10 +101,11 @@ mod tests {
         let logits: Vec<f32> = (0..701).map(|_| (random.next() >> 50) as f32 / 1e3).collect();
         for number in 0..500 {
             let random = random.forked(number);
-            let expected = slowly(random, &logits);
-            assert_eq!(drawn(random, &[&logits]), expected);
+            let temperature = [1.0, 1.3][number as usize % 2];
+            let expected = slowly(random, &logits, temperature);
+            assert_eq!(drawn(random, &[&logits], temperature), expected);
             let (a, b) = logits.split_at(256);
-            assert_eq!(drawn(random, &[a, b, &[]]), expected);
+            assert_eq!(drawn(random, &[a, b, &[]], temperature), expected);
         }
     }
 

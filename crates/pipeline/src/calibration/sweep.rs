@@ -72,6 +72,8 @@ impl<'a> Sweep<'a> {
                 let observed = self.observed(block, &sites, &streams)?;
                 for (site, observed) in sites.iter().zip(observed) {
                     self.rewrite(site, observed)?;
+                    // What solvers worked in must not lie beside the next site's sums.
+                    self.calibration.engine.release();
                 }
             }
             if number < last {

@@ -46,7 +46,8 @@ impl Judge for Kept {
     }
 }
 
-/// What the model expects behind each token of the windows but the last, as log-probabilities.
+/// What the model expects behind each token of the windows but the last, as log-probabilities at the
+/// temperature of the draws.
 fn expected(windows: &[Vec<u32>]) -> Vec<Vec<f64>> {
     let (variant, engine, batches) = (tiny(), engine(), OWN.batches(windows.to_vec()));
     let nothing = |batch| vec![Vec::new(); batches.positions_of(batch).len()];
@@ -62,8 +63,9 @@ fn expected(windows: &[Vec<u32>]) -> Vec<Vec<f64>> {
     };
     reading.sweep(&mut kept).expect("a sweep");
     let normal = |logits: Vec<f32>| {
-        let sum: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
-        logits.into_iter().map(|logit| f64::from(logit) - sum.ln()).collect()
+        let logits = logits.into_iter().map(|logit| f64::from(logit) / TEMPERATURE);
+        let sum: f64 = logits.clone().map(f64::exp).sum();
+        logits.map(|logit| logit - sum.ln()).collect()
     };
     kept.0.into_iter().flatten().map(normal).collect()
 }

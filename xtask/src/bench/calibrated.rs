@@ -1,0 +1,79 @@
+//! Calibrated quantization: how time and memory grow with blocks, tokens and threads.
+
+use super::checkpoints::{self, Llama};
+use super::measure::{Samples, run as measured};
+use super::{Bench, total, weights};
+use crate::random::Generator;
+use anyhow::Result;
+use llmopt_checkpoint::Header;
+use llmopt_tensor::{Dtype, TensorMeta};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A checkpoint of so many layers, observed on so many windows, with so many threads.
+struct Case {
+    layers: usize,
+    windows: usize,
+    threads: usize,
+}
+
+/// The case that all others differ from in one thing: 0.5 billion parameters.
+const BASE: Case = Case { layers: 8, windows: 64, threads: 2 };
+const CASES: [Case; 4] =
+    [BASE, Case { layers: 4, ..BASE }, Case { windows: 32, ..BASE }, Case { threads: 1, ..BASE }];
+
+const WINDOW: usize = 512;
+const VOCABULARY: usize = 4096;
+
+/// `quantize --method gptq` under 1 GiB, the cases in turn.
+pub(super) fn calibrated(bench: &Bench) -> Result<()> {
+    let ids = random_ids(&bench.folder)?;
+    let mut samples: [Samples; CASES.len()] = Default::default();
+    for _ in 0..bench.runs {
+        for (case, samples) in CASES.iter().zip(&mut samples) {
+            samples.push(measured(&mut case.command(bench, &ids)?)?);
+        }
+    }
+    println!("  quantize --bits 4 --group-size 128 --method gptq --memory 1GiB");
+    for (case, samples) in CASES.iter().zip(&samples) {
+        let Case { layers, windows, threads } = case;
+        let name = format!("{layers} layers, {windows} x {WINDOW}, {threads} threads");
+        samples.print(&name, total(&weights(&case.model(bench)?)?)?);
+    }
+    Ok(())
+}
+
+impl Case {
+    fn model(&self, bench: &Bench) -> Result<PathBuf> {
+        let model = bench.folder.join(format!("calibrated-{}", self.layers));
+        let shape = Llama { hidden: 2048, inter: 8192, layers: self.layers, vocab: VOCABULARY };
+        checkpoints::random(&model, shape)?;
+        Ok(model)
+    }
+
+    fn command(&self, bench: &Bench, ids: &Path) -> Result<std::process::Command> {
+        let output = bench.folder.join("calibrated-quantized");
+        let options =
+            ["--bits", "4", "--group-size", "128", "--method", "gptq", "--memory", "1GiB"];
+        let mut command = bench.quantize(&self.model(bench)?, &output, &options);
+        command.arg("--calibrate").arg(ids).args(["--window", &WINDOW.to_string()]);
+        command.args(["--samples", &self.windows.to_string()]);
+        command.args(["--threads", &self.threads.to_string()]);
+        Ok(command)
+    }
+}
+
+/// A file of token ids, as many as the longest case takes.
+fn random_ids(folder: &Path) -> Result<PathBuf> {
+    let tokens = CASES.iter().map(|case| case.windows).max().unwrap_or(0) * WINDOW;
+    let tensor = ("input_ids".to_owned(), TensorMeta::new(Dtype::I32, [tokens])?);
+    let (mut bytes, _) = Header::encode(&BTreeMap::new(), &[tensor])?;
+    let mut random = Generator::new(2);
+    for _ in 0..tokens {
+        bytes.extend_from_slice(&(random.below(VOCABULARY) as i32).to_le_bytes());
+    }
+    let path = folder.join("ids.safetensors");
+    fs::write(&path, bytes)?;
+    Ok(path)
+}
