@@ -21,6 +21,36 @@ pub(crate) fn add_product_transposed(out: &mut [f64], factor: f64, a: &[f64], ti
     accumulate(out, factor, a, square(tile).transpose());
 }
 
+/// `tile[..m, ..n] += factor * a * b^T`, where a is `[m, width]` and b `[n, width]`, row-major.
+pub(crate) fn add_product_transposed_to_part(
+    tile: &mut [f64],
+    factor: f64,
+    a: &[f64],
+    b: &[f64],
+    width: usize,
+) {
+    let (m, n) = (a.len() / width, b.len() / width);
+    let out = transposed_mut(tile).transpose_mut().submatrix_mut(0, 0, m, n);
+    let a = MatRef::from_row_major_slice(a, m, width);
+    let b = MatRef::from_row_major_slice(b, n, width).transpose();
+    matmul(out, Accum::Add, a, b, factor, Par::Seq);
+}
+
+/// `out += factor * a * b^T`, where out is `[m, n]`, a `[m, inner]` and b `[n, inner]`, row-major.
+pub(crate) fn add_rows_transposed(
+    out: &mut [f64],
+    factor: f64,
+    a: &[f64],
+    b: &[f64],
+    inner: usize,
+) {
+    let (m, n) = (a.len() / inner, b.len() / inner);
+    let out = MatMut::from_column_major_slice_mut(out, n, m).transpose_mut();
+    let a = MatRef::from_row_major_slice(a, m, inner);
+    let b = MatRef::from_row_major_slice(b, n, inner).transpose();
+    matmul(out, Accum::Add, a, b, factor, Par::Seq);
+}
+
 /// `x = x * lower^-1`, where x is `[rows, TILE]`, row-major.
 pub(crate) fn solve(x: &mut [f64], lower: &[f64]) {
     solve_upper_triangular_in_place(square(lower).transpose(), transposed_mut(x), Par::Seq);

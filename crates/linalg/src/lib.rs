@@ -2,7 +2,7 @@
 //! slow twin.
 //!
 //! This crate owns GEMM in f32 and in bf16 with f32 accumulation, elementary functions on slices,
-//! and symmetric matrices in f64 with what their Cholesky factor solves. It is the only one that may
+//! and symmetric matrices in f64 with what their Cholesky factor solves, and products in f64. It is the only one that may
 //! hold `unsafe`. It never knows what a matrix means.
 
 mod buffer;
@@ -14,6 +14,7 @@ mod factor;
 mod fill;
 mod gemm;
 mod kernels;
+mod ordered;
 mod packed;
 mod piece;
 mod small;
@@ -22,6 +23,7 @@ mod symmetric;
 mod tests;
 mod tiles;
 pub mod vector;
+pub mod wide;
 
 pub use choice::{KernelChoice, Precision, Unavailable, Unknown};
 pub use cross::Cross;
@@ -29,4 +31,4 @@ pub use factor::{Factor, Lower};
 pub use gemm::Gemm;
 pub use packed::{Band, Packed};
 pub use small::{Strided, StridedMut, product, product_transposed};
-pub use symmetric::{NotPositiveDefinite, Symmetric};
+pub use symmetric::{Damping, NotPositiveDefinite, Symmetric, Undamped};
