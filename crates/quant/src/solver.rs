@@ -45,9 +45,7 @@ impl From<Undamped> for SolverError {
     fn from(undamped: Undamped) -> Self {
         match undamped {
             Undamped::NotFinite => Self::NotFinite,
-            Undamped::NotPositiveDefinite { share } => {
-                Self::NotPositiveDefinite { damping: share }
-            }
+            Undamped::NotPositiveDefinite { share } => Self::NotPositiveDefinite { damping: share },
         }
     }
 }
