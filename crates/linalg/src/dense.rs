@@ -45,10 +45,14 @@ pub(crate) fn add_rows_transposed(
     inner: usize,
 ) {
     let (m, n) = (a.len() / inner, b.len() / inner);
-    let out = MatMut::from_column_major_slice_mut(out, n, m).transpose_mut();
     let a = MatRef::from_row_major_slice(a, m, inner);
-    let b = MatRef::from_row_major_slice(b, n, inner).transpose();
-    matmul(out, Accum::Add, a, b, factor, Par::Seq);
+    // The library packs all of `b` for itself: a panel of it bounds what a thread takes.
+    for (panel, b) in b.chunks(PANEL * inner).enumerate() {
+        let out = MatMut::from_column_major_slice_mut(out, n, m).transpose_mut();
+        let b = MatRef::from_row_major_slice(b, b.len() / inner, inner).transpose();
+        let out = out.submatrix_mut(0, panel * PANEL, m, b.ncols());
+        matmul(out, Accum::Add, a, b, factor, Par::Seq);
+    }
 }
 
 /// `x = x * lower^-1`, where x is `[rows, TILE]`, row-major.
@@ -65,6 +69,9 @@ fn accumulate(out: &mut [f64], factor: f64, a: &[f64], tile: MatRef<'_, f64>) {
     let a = MatRef::from_row_major_slice(a, a.len() / TILE, TILE);
     matmul(transposed_mut(out).transpose_mut(), Accum::Add, a, tile, factor, Par::Seq);
 }
+
+/// Rows of a matrix that are multiplied at once.
+const PANEL: usize = 512;
 
 fn square(tile: &[f64]) -> MatRef<'_, f64> {
     MatRef::from_row_major_slice(&tile[..AREA], TILE, TILE)

@@ -47,7 +47,8 @@ impl Regression<'_> {
     /// The most memory that [`Regression::refit`] takes on so many threads.
     pub fn refit_bytes(rows: usize, columns: usize, kept: usize, threads: usize) -> u64 {
         let elements = rows * kept;
-        let asking = Self::asked_bytes(rows, columns, threads).max((elements * 4) as u64);
+        let asking =
+            Self::asked_bytes(rows, columns, threads) + (elements * size_of::<f32>()) as u64;
         let factoring = Symmetric::cholesky_bytes(kept, threads) as u64;
         let solving = Symmetric::bytes(kept)
             + factoring.max(Factor::solve_rows_bytes(kept, threads) as u64)

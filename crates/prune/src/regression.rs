@@ -76,10 +76,11 @@ impl<'a> Regression<'a> {
         let vectors = columns * (2 * size_of::<usize>() + 2 * size_of::<f64>());
         let factor = Symmetric::bytes(columns) + Symmetric::cholesky_bytes(columns, threads) as u64;
         let drift = (rows * columns * size_of::<f32>()) as u64
-            + gemm.ordered_products_bytes(columns, threads) as u64;
+            + (gemm.ordered_products_bytes(columns, threads) + columns * size_of::<usize>()) as u64;
         let centred = Symmetric::bytes(columns) + columns as u64;
         let adding = Symmetric::add_outer_bytes(columns, threads) as u64;
-        centred + vectors as u64 + adding.max(factor).max(drift)
+        // What multiplying in f64 takes, a thread keeps.
+        centred + vectors as u64 + factor.max(adding + drift)
     }
 
     /// The memory that a regression holds at most: a Gram matrix of its own where there is a constant,

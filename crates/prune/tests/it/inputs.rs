@@ -144,3 +144,14 @@ impl Sums {
 pub(crate) fn prepared<'a>(moments: &Moments<'a>, damping: f64) -> Regression<'a> {
     Regression::prepare(gemm(), moments, damping).expect("moments of finite inputs")
 }
+
+/// How close a loss comes to that of the twin: cross moments have the precision of f32.
+pub(crate) fn precision(moments: &Moments<'_>) -> f64 {
+    if moments.cross.is_some() { 1e-5 } else { 1e-9 }
+}
+
+#[track_caller]
+pub(crate) fn close(found: f64, expected: f64, share: f64) {
+    let error = (found - expected).abs();
+    assert!(error <= share * expected.abs().max(1e-12), "{found}, not {expected}");
+}
