@@ -28,3 +28,29 @@ pub fn add_product_transposed_bytes(threads: usize) -> usize {
 
 /// Rows that a thread multiplies at once: a constant, so that the grouping of a sum is one, too.
 const ROWS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::add_product_transposed;
+    use crate::tests::random;
+
+    #[test]
+    fn products_agree_with_a_triple_loop() {
+        for (m, n, inner) in
+            [(1, 1, 1), (5, 7, 3), (65, 600, 1), (130, 1030, 17), (3, 0, 4), (0, 3, 4)]
+        {
+            let wide = |length, seed| -> Vec<f64> {
+                random(length, seed).into_iter().map(f64::from).collect()
+            };
+            let (a, b, before) = (wide(m * inner, 1), wide(n * inner, 2), wide(m * n, 3));
+            let mut out = before.clone();
+            add_product_transposed(&mut out, -2.0, &a, &b, inner);
+            for (at, (found, before)) in out.iter().zip(before).enumerate() {
+                let (a, b) = (&a[at / n * inner..][..inner], &b[at % n * inner..][..inner]);
+                let product: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+                let error = found - (before - 2.0 * product);
+                assert!(error.abs() < 1e-12, "{m} x {n} x {inner}: {at} is off by {error}");
+            }
+        }
+    }
+}

@@ -112,3 +112,68 @@ fn removed_singly(
     }
     Ok(removed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::moments::Moments;
+    use llmopt_linalg::{Gemm, KernelChoice, Precision, Symmetric};
+
+    const COLUMNS: usize = 9;
+
+    /// A matrix with something beside its diagonal.
+    fn gram() -> Symmetric {
+        let mut gram = Symmetric::zeros(COLUMNS);
+        for (i, j) in (0..COLUMNS).flat_map(|i| (0..=i).map(move |j| (i, j))) {
+            gram.set(
+                i,
+                j,
+                if i == j { 9.0 + i as f64 } else { ((i * 5 + j * 3) % 7) as f64 / 4.0 },
+            );
+        }
+        gram
+    }
+
+    fn check(work: impl Fn(&mut Course<'_>)) {
+        let (gram, weights) = (gram(), [1.0, -2.0, 3.0, 0.5, 2.0, 1.5, -1.0, 0.25, 4.0].repeat(2));
+        let weights = &weights;
+        let moments = Moments { weights, gram: &gram, cross: None, residual: None, constant: None };
+        let gemm = Gemm::new(Precision::F32, KernelChoice::Portable).expect("plain Rust");
+        let regression = Regression::prepare(gemm, &moments, 0.01).expect("finite moments");
+        let mut course = Course::new(&regression, 1).expect("a tableau");
+        course.remove(&[1, 5]).expect("a pivot");
+        work(&mut course);
+        let afresh = regression.swept(&course.tableau.inside).expect("a tableau");
+        for (i, j) in (0..COLUMNS).flat_map(|i| (0..COLUMNS).map(move |j| (i, j))) {
+            let (found, expected) = (course.tableau.matrix.get(i, j), afresh.matrix.get(i, j));
+            assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+        }
+        for (found, expected) in course.tableau.rows.iter().zip(&afresh.rows) {
+            assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_tableau_that_went_is_that_computed_where_it_came_to() {
+        check(|_| ());
+        check(|course| {
+            let cost = course.remove(&[2, 8]).expect("a pivot");
+            let gain = course.add(&[5]).expect("a pivot");
+            assert!(cost > gain && gain > 0.0);
+        });
+        check(|course| {
+            let loss = course.loss;
+            let gain = course.add(&[1, 5]).expect("a pivot");
+            assert!((loss - gain).abs() < 1e-12 && course.loss.abs() < 1e-12);
+        });
+    }
+
+    #[test]
+    fn a_pivot_that_rounding_ate_is_computed_afresh() {
+        check(|course| {
+            let expected = course.cheapest(2).expect("a pivot");
+            course.tableau.matrix.set(3, 3, 1e-9);
+            assert_eq!(course.cheapest(2).expect("a tableau computed afresh"), expected);
+        });
+    }
+}
