@@ -69,11 +69,11 @@ fn steps_of_one_are_those_of_a_surgeon_that_solves_everything_anew() {
 
 #[test]
 fn steps_of_many_lose_little_against_steps_of_one() {
-    let sums = Tokens::new(5, 400, 20, 150).sums();
+    let sums = Tokens::new(5, 400, 20, 100).sums();
     for (moments, width) in sums.each().iter().zip([1, 1, 2]) {
         let regression = prepared(moments, 0.01);
         let twin = Equations::new(moments, 0.01);
-        let keep = 75 / width;
+        let keep = 50 / width;
         let singly = regression.select(width, keep, &SINGLY).expect("a set");
         let many = Search { step: 0.1, rounds: 0 };
         let many = regression.select(width, keep, &many).expect("a set");
