@@ -15,7 +15,7 @@ pub fn add_product_transposed(out: &mut [f64], factor: f64, a: &[f64], b: &[f64]
         return;
     }
     let n = b.len() / inner;
-    assert!(b.len() == n * inner && a.len() % inner == 0, "whole rows");
+    assert!(b.len() == n * inner && a.len().is_multiple_of(inner), "whole rows");
     assert_eq!(out.len(), a.len() / inner * n);
     let chunks = out.par_chunks_mut(ROWS * n).zip(a.par_chunks(ROWS * inner));
     chunks.for_each(|(out, a)| add_rows_transposed(out, factor, a, b, inner));
