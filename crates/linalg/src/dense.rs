@@ -21,6 +21,40 @@ pub(crate) fn add_product_transposed(out: &mut [f64], factor: f64, a: &[f64], ti
     accumulate(out, factor, a, square(tile).transpose());
 }
 
+/// `tile[..m, ..n] += factor * a * b^T`, where a is `[m, width]` and b `[n, width]`, row-major.
+pub(crate) fn add_product_transposed_to_part(
+    tile: &mut [f64],
+    factor: f64,
+    a: &[f64],
+    b: &[f64],
+    width: usize,
+) {
+    let (m, n) = (a.len() / width, b.len() / width);
+    let out = transposed_mut(tile).transpose_mut().submatrix_mut(0, 0, m, n);
+    let a = MatRef::from_row_major_slice(a, m, width);
+    let b = MatRef::from_row_major_slice(b, n, width).transpose();
+    matmul(out, Accum::Add, a, b, factor, Par::Seq);
+}
+
+/// `out += factor * a * b^T`, where out is `[m, n]`, a `[m, inner]` and b `[n, inner]`, row-major.
+pub(crate) fn add_rows_transposed(
+    out: &mut [f64],
+    factor: f64,
+    a: &[f64],
+    b: &[f64],
+    inner: usize,
+) {
+    let (m, n) = (a.len() / inner, b.len() / inner);
+    let a = MatRef::from_row_major_slice(a, m, inner);
+    // The library packs all of `b` for itself: a panel of it bounds what a thread takes.
+    for (panel, b) in b.chunks(PANEL * inner).enumerate() {
+        let out = MatMut::from_column_major_slice_mut(out, n, m).transpose_mut();
+        let b = MatRef::from_row_major_slice(b, b.len() / inner, inner).transpose();
+        let out = out.submatrix_mut(0, panel * PANEL, m, b.ncols());
+        matmul(out, Accum::Add, a, b, factor, Par::Seq);
+    }
+}
+
 /// `x = x * lower^-1`, where x is `[rows, TILE]`, row-major.
 pub(crate) fn solve(x: &mut [f64], lower: &[f64]) {
     solve_upper_triangular_in_place(square(lower).transpose(), transposed_mut(x), Par::Seq);
@@ -35,6 +69,9 @@ fn accumulate(out: &mut [f64], factor: f64, a: &[f64], tile: MatRef<'_, f64>) {
     let a = MatRef::from_row_major_slice(a, a.len() / TILE, TILE);
     matmul(transposed_mut(out).transpose_mut(), Accum::Add, a, tile, factor, Par::Seq);
 }
+
+/// Rows of a matrix that are multiplied at once.
+const PANEL: usize = 512;
 
 fn square(tile: &[f64]) -> MatRef<'_, f64> {
     MatRef::from_row_major_slice(&tile[..AREA], TILE, TILE)

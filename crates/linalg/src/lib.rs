@@ -2,8 +2,9 @@
 //! slow twin.
 //!
 //! This crate owns GEMM in f32 and in bf16 with f32 accumulation, elementary functions on slices,
-//! and symmetric matrices in f64 with what their Cholesky factor solves. It is the only one that may
-//! hold `unsafe`; the one thing here that is no arithmetic is a call to the allocator. It never knows what a matrix means.
+//! symmetric matrices in f64 with what their Cholesky factor solves, and products in f64. It is the
+//! only one that may hold `unsafe`; the one thing here that is no arithmetic is a call to the
+//! allocator. It never knows what a matrix means.
 
 mod buffer;
 mod choice;
@@ -15,6 +16,7 @@ mod fill;
 mod freed;
 mod gemm;
 mod kernels;
+mod ordered;
 mod packed;
 mod piece;
 mod small;
@@ -23,6 +25,7 @@ mod symmetric;
 mod tests;
 mod tiles;
 pub mod vector;
+pub mod wide;
 
 pub use choice::{KernelChoice, Precision, Unavailable, Unknown};
 pub use cross::Cross;
@@ -31,4 +34,4 @@ pub use freed::give_back_freed;
 pub use gemm::Gemm;
 pub use packed::{Band, Packed};
 pub use small::{Strided, StridedMut, product, product_transposed};
-pub use symmetric::{NotPositiveDefinite, Symmetric};
+pub use symmetric::{Damping, NotPositiveDefinite, Symmetric, Undamped};

@@ -1,12 +1,15 @@
 //! Symmetric matrices in f64: sums of products, and the Cholesky factor.
 
 mod cholesky;
+mod damped;
+mod exchange;
 mod products;
 #[cfg(test)]
 mod tests;
 mod times;
 
 pub use cholesky::NotPositiveDefinite;
+pub use damped::{Damping, Undamped};
 
 use crate::tiles::{AREA, TILE, Tiles};
 use rayon::prelude::*;
@@ -76,7 +79,7 @@ impl Symmetric {
         tiles.for_each(|tile| tile.iter_mut().for_each(|value| *value *= factor));
     }
 
-    /// The matrix whose element `[i, j]` is `self[order[i], order[j]]`. Allocates the result alone.
+    /// The matrix whose element `[i, j]` is `self[order[i], order[j]]`, of all rows or some. Allocates the result alone.
     pub fn permuted(&self, order: &[usize]) -> Self {
         let mut permuted = Self::zeros(order.len());
         let rows = permuted.tiles.rows_mut().into_par_iter().enumerate();

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
-use llmopt_linalg::{Cross, Factor, Gemm, Precision, Symmetric};
+use llmopt_linalg::{Cross, Factor, Gemm, Precision, Symmetric, wide};
 use rayon::ThreadPoolBuilder;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -113,5 +113,18 @@ fn factors_allocate_what_they_promise_at_most() {
         let promised = Factor::inverse_bytes(order, 1);
         check(&what, promised + Factor::bytes(order) as usize, || drop(factor.inverse()));
         check(&what, promised + 8 * order, || drop(factor.inverse_diagonal()));
+    }
+}
+
+#[test]
+fn updates_allocate_what_they_promise_at_most() {
+    for (order, width) in [(1, 1), (300, 1), (900, 130), (1500, 40)] {
+        let what = format!("{width} of {order}");
+        let (rows, mut matrix) = (vec![0.5; order * width], Symmetric::zeros(order));
+        let promised = Symmetric::add_outer_bytes(order, 1);
+        check(&what, promised, || matrix.add_outer(1.0, &rows, width));
+        let mut out = vec![0.0; order * order];
+        let promised = wide::add_product_transposed_bytes(1);
+        check(&what, promised, || wide::add_product_transposed(&mut out, 1.0, &rows, &rows, width));
     }
 }

@@ -5,7 +5,6 @@
 
 use crate::gptq::block_length;
 use crate::lanes::{Column, ROWS, add, gather, scatter};
-use crate::packing::packed;
 use crate::solver::Solver;
 use crate::stored::Stored;
 use crate::target::Target;
@@ -80,7 +79,7 @@ impl Solver<'_> {
 
     /// Rows of the damped Gram matrix for products.
     fn gram_rows(&self, rows: &Range<usize>) -> Packed {
-        packed(self.gemm, rows.len(), self.columns(), |band, out| {
+        self.gemm.filled(rows.len(), self.columns(), |band, out| {
             self.damped_rows(rows.start + band.start..rows.start + band.end, out);
         })
     }

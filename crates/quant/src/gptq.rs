@@ -9,7 +9,6 @@ use crate::QuantError;
 use crate::band::{Tile, fitted};
 use crate::extent::Extent;
 use crate::lanes::{Column, ROWS, add, gather, scatter};
-use crate::packing::{packed, packed_bytes};
 use crate::solver::Solver;
 use crate::target::{Affine, Target};
 use crate::weighted::WeightedFit;
@@ -53,7 +52,7 @@ impl Solver<'_> {
     ) -> u64 {
         let Ok(tiles) = Tiles::new(scheme.granularity, rows, columns) else { return 0 };
         let block = block_length(tiles).min(columns);
-        let panels = packed_bytes(gemm, block, columns, threads) + block * block * 4;
+        let panels = gemm.filled_bytes(block, columns, threads) + block * block * 4;
         let copies = ROWS * (columns + block) + columns;
         let scratch = gemm.scratch_bytes(ROWS, columns) + 4 * (copies + 6 * block * ROWS);
         let rounding = panels + threads * scratch;
@@ -114,7 +113,7 @@ impl Solver<'_> {
     /// `V[after, places]`, transposed, for the product with the errors of the places after.
     fn feedback(&self, places: &Range<usize>) -> Packed {
         let after = places.end..self.columns();
-        packed(self.gemm, places.len(), after.len(), |band, out| {
+        self.gemm.filled(places.len(), after.len(), |band, out| {
             let band = places.start + band.start..places.start + band.end;
             let mut panel = vec![0.0; out.len()];
             self.factor.panel_over_diagonal(after.clone(), band.clone(), &mut panel);

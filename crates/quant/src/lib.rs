@@ -16,7 +16,6 @@ mod moments;
 mod nearest;
 mod normalized;
 mod output_error;
-mod packing;
 mod quantizer;
 mod search;
 mod settings;

@@ -1,6 +1,5 @@
 //! How far the outputs of a quantized matrix are from those before.
 
-use crate::correction::{products, products_bytes};
 use crate::moments::Moments;
 use llmopt_linalg::{Gemm, Symmetric};
 
@@ -48,7 +47,7 @@ pub fn output_error(
     }
     if let Some(cross) = moments.cross {
         let order: Vec<usize> = (0..moments.columns()).collect();
-        let products = products(gemm, weights, cross.values(), 1.0, &order);
+        let products = gemm.ordered_products(weights, cross.values(), 1.0, &order);
         error -= 2.0 * inner(&products, &errors, moments.columns());
     }
     OutputError { error, signal }
@@ -66,7 +65,7 @@ fn inner(a: &[f32], b: &[f32], columns: usize) -> f64 {
 /// The most memory that [`output_error`] takes for matrices of this size.
 pub fn output_error_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usize) -> u64 {
     let quadratic = Symmetric::quadratic_bytes(columns, threads) + 2 * rows * size_of::<f64>();
-    let products = products_bytes(gemm, columns, threads) + 4 * rows * columns;
+    let products = gemm.ordered_products_bytes(columns, threads) + 4 * rows * columns;
     // Threads keep what the library of products in f64 took.
     (4 * rows * columns + quadratic + products) as u64
 }

@@ -2,7 +2,7 @@
 
 use crate::moments::Moments;
 use crate::settings::Settings;
-use llmopt_linalg::{Factor, Gemm, Symmetric};
+use llmopt_linalg::{Damping, Factor, Gemm, Symmetric, Undamped};
 use rayon::prelude::*;
 
 /// The order of columns and the factor of the Gram matrix that rounding goes by. Made once for the
@@ -41,6 +41,15 @@ pub enum SolverError {
     },
 }
 
+impl From<Undamped> for SolverError {
+    fn from(undamped: Undamped) -> Self {
+        match undamped {
+            Undamped::NotFinite => Self::NotFinite,
+            Undamped::NotPositiveDefinite { share } => Self::NotPositiveDefinite { damping: share },
+        }
+    }
+}
+
 impl<'a> Solver<'a> {
     /// Makes the moments ready for methods with these settings. `gemm` computes in f32.
     ///
@@ -54,17 +63,9 @@ impl<'a> Solver<'a> {
         settings: &Settings,
     ) -> Result<Self, SolverError> {
         let diagonal = moments.gram.diagonal();
-        let mean = diagonal.iter().sum::<f64>() / diagonal.len().max(1) as f64;
-        if !mean.is_finite() {
-            return Err(SolverError::NotFinite);
-        }
-        // Of inputs that were all zero, any multiple of the identity says as much.
-        let (unit, first) = match mean.recip() {
-            unit if unit.is_finite() => (unit, settings.damping),
-            _ => (1.0, settings.damping.max(1.0)),
-        };
         let order = order(&diagonal, settings);
-        let (factor, damping) = factored(moments.gram, &order, unit, first)?;
+        let (factor, damping) = moments.gram.damped_cholesky(&order, settings.damping)?;
+        let Damping { unit, share: damping } = damping;
         let importance = importance(&factor, &order);
         let dead_columns = diagonal.iter().filter(|&&value| value == 0.0).count();
         let (moments, settings) = (*moments, *settings);
@@ -137,29 +138,3 @@ fn importance(factor: &Factor, order: &[usize]) -> Vec<f32> {
     }
     importance
 }
-
-/// The factor of the Gram matrix with as much damping as it takes, and how much that is.
-fn factored(
-    gram: &Symmetric,
-    order: &[usize],
-    unit: f64,
-    damping: f64,
-) -> Result<(Factor, f64), SolverError> {
-    let mut damping = damping;
-    for _ in 0..ATTEMPTS {
-        let mut damped = gram.permuted(order);
-        damped.scale(unit);
-        damped.add_to_diagonal(damping);
-        if let Ok(factor) = damped.cholesky() {
-            return Ok((factor, damping));
-        }
-        damping = (damping * 10.0).max(LEAST_DAMPING);
-    }
-    Err(SolverError::NotPositiveDefinite { damping: damping / 10.0 })
-}
-
-/// Times that a factor is looked for.
-const ATTEMPTS: usize = 8;
-
-/// What no damping is raised to.
-const LEAST_DAMPING: f64 = 1e-6;

@@ -16,6 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("llmopt-scheme", &["llmopt-tensor"]),
     ("llmopt-codec", &["llmopt-scheme", "llmopt-tensor"]),
     ("llmopt-quant", &["llmopt-linalg", "llmopt-scheme", "llmopt-tensor"]),
+    ("llmopt-prune", &["llmopt-linalg"]),
     ("llmopt-forward", &["llmopt-arch", "llmopt-linalg", "llmopt-scheme", "llmopt-tensor"]),
     ("llmopt-text", &[]),
     (

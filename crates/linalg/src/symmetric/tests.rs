@@ -206,3 +206,63 @@ fn a_large_matrix_takes_little_more_than_a_full_one_in_f32() {
     assert_eq!(Symmetric::bytes(1), 8 * 128 * 128);
     assert_eq!(Symmetric::bytes(usize::MAX), u64::MAX);
 }
+
+#[test]
+fn blocks_and_columns_are_elements() {
+    for order in ORDERS {
+        let mut matrix = mixed(order);
+        let rows: Vec<usize> = (0..order).rev().step_by(2).collect();
+        let columns: Vec<usize> = (0..order).skip(order / 3).step_by(3).collect();
+        let block = matrix.block(&rows, &columns);
+        assert_eq!(block.len(), rows.len() * columns.len());
+        for (row, block) in rows.iter().zip(block.chunks(columns.len().max(1))) {
+            for (column, value) in columns.iter().zip(block) {
+                assert_eq!(*value, matrix.get(*row, *column));
+            }
+        }
+        let every: Vec<usize> = (0..order).collect();
+        let before = matrix.clone();
+        let doubled: Vec<f64> = matrix.block(&every, &columns).iter().map(|x| 2.0 * x).collect();
+        matrix.set_columns(&columns, &doubled);
+        for (i, j) in (0..order).flat_map(|i| (0..=i).map(move |j| (i, j))) {
+            let set = columns.contains(&i) || columns.contains(&j);
+            assert_eq!(matrix.get(i, j), before.get(i, j) * if set { 2.0 } else { 1.0 });
+        }
+    }
+}
+
+#[test]
+fn outer_products_add_up_as_by_the_definition() {
+    for (order, width) in [(1, 1), (5, 3), (129, 1), (129, 7), (300, 140)] {
+        let rows: Vec<f64> = random(order * width, 4).into_iter().map(f64::from).collect();
+        let (mut matrix, before) = (mixed(order), mixed(order));
+        matrix.add_outer(-0.5, &rows, width);
+        for (i, j) in (0..order).flat_map(|i| (0..=i).map(move |j| (i, j))) {
+            let (a, b) = (&rows[i * width..][..width], &rows[j * width..][..width]);
+            let product: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+            let error = matrix.get(i, j) - (before.get(i, j) - 0.5 * product);
+            assert!(error.abs() < 1e-12, "{order} x {width}: [{i}, {j}] is off by {error}");
+        }
+    }
+}
+
+#[test]
+fn damping_is_raised_until_there_is_a_factor() {
+    // Of rank one.
+    let matrix = symmetric(7, |i, j| ((i + 1) * (j + 1)) as f64);
+    let order = [6, 0, 3];
+    let (factor, damping) = matrix.damped_cholesky(&order, -1e-3).expect("a factor");
+    assert_eq!(damping.share, 1e-6);
+    assert!((damping.unit - 7.0 / 140.0).abs() < 1e-15);
+    for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
+        let product: f64 =
+            (0..3).map(|k| factor.lower().get(i, k) * factor.lower().get(j, k)).sum();
+        let expected = matrix.get(order[i], order[j]) * damping.unit
+            + if i == j { damping.share } else { 0.0 };
+        assert!((product - expected).abs() < 1e-12, "[{i}, {j}]: {product}, not {expected}");
+    }
+    let (_, damping) = Symmetric::zeros(4).damped_cholesky(&[0, 1, 2, 3], 0.01).expect("a factor");
+    assert_eq!((damping.unit, damping.share), (1.0, 1.0));
+    let refused = symmetric(2, |i, j| if i == j { 1.0 } else { 1e9 }).damped_cholesky(&[0, 1], 0.1);
+    assert!(refused.is_err_and(|refused| refused.to_string().contains("damping")));
+}

@@ -1,0 +1,179 @@
+//! A tableau that stays true to the sums that it came from.
+
+use crate::price::features;
+use crate::regression::{Regression, RegressionError};
+use crate::tableau::Tableau;
+use llmopt_linalg::NotPositiveDefinite;
+
+/// Units that come and go, and the loss meanwhile.
+pub(crate) struct Course<'r> {
+    pub(crate) regression: &'r Regression<'r>,
+    pub(crate) tableau: Tableau,
+    pub(crate) width: usize,
+    /// In the unit of the damping, above that of all units.
+    pub(crate) loss: f64,
+    /// Features that were inside when the tableau was last computed afresh.
+    afresh: usize,
+}
+
+impl<'r> Course<'r> {
+    /// Everything is kept.
+    pub(crate) fn new(
+        regression: &'r Regression<'r>,
+        width: usize,
+    ) -> Result<Self, RegressionError> {
+        let columns = regression.columns();
+        let tableau = regression.swept(&vec![true; columns])?;
+        Ok(Self { regression, tableau, width, loss: 0.0, afresh: columns })
+    }
+
+    /// The units on one side.
+    pub(crate) fn units(&self, inside: bool) -> Vec<usize> {
+        let units = 0..self.tableau.order() / self.width;
+        units.filter(|unit| self.tableau.inside[unit * self.width] == inside).collect()
+    }
+
+    /// Removes units. Returns by how much the loss rises.
+    pub(crate) fn remove(&mut self, units: &[usize]) -> Result<f64, RegressionError> {
+        let cost = self.exchange(units)?;
+        self.loss += cost;
+        let kept = self.tableau.inside.iter().filter(|&&inside| inside).count();
+        // Each step adds its rounding to an inverse that began with the worst conditioned features.
+        if 2 * kept < self.afresh {
+            self.compute_afresh()?;
+        }
+        Ok(cost)
+    }
+
+    /// Takes units back in. Returns by how much the loss falls.
+    pub(crate) fn add(&mut self, units: &[usize]) -> Result<f64, RegressionError> {
+        let gain = self.exchange(units)?;
+        self.loss -= gain;
+        Ok(gain)
+    }
+
+    /// The units whose removal costs least, so many of them, one after the other. Where there are
+    /// several, each is removed from the cheapest twice as many before the next is chosen: two that say
+    /// the same are each cheap, and together dear.
+    pub(crate) fn cheapest(&mut self, count: usize) -> Result<Vec<usize>, RegressionError> {
+        let width = self.width;
+        self.steadily(|tableau| {
+            let costs = tableau.costs(width)?;
+            let candidates = if count > 1 { 2 * count } else { 1 };
+            let mut units: Vec<usize> =
+                costs.iter().take(candidates).map(|priced| priced.unit).collect();
+            if count <= 1 {
+                return Ok(units);
+            }
+            units.sort_unstable();
+            let part = tableau.part(&features(&units, width));
+            Ok(removed_singly(part, width, count)?.into_iter().map(|place| units[place]).collect())
+        })
+    }
+
+    fn exchange(&mut self, units: &[usize]) -> Result<f64, RegressionError> {
+        let features = features(units, self.width);
+        self.steadily(|tableau| tableau.exchange(&features))
+    }
+
+    /// Does something, if need be with a tableau computed afresh.
+    fn steadily<T>(
+        &mut self,
+        work: impl Fn(&mut Tableau) -> Result<T, NotPositiveDefinite>,
+    ) -> Result<T, RegressionError> {
+        if let Ok(done) = work(&mut self.tableau) {
+            return Ok(done);
+        }
+        self.compute_afresh()?;
+        work(&mut self.tableau).map_err(|fault| self.regression.fault(fault))
+    }
+
+    fn compute_afresh(&mut self) -> Result<(), RegressionError> {
+        let inside = std::mem::take(&mut self.tableau.inside);
+        // There is memory for one.
+        self.tableau = Tableau::outside(llmopt_linalg::Symmetric::zeros(0), Vec::new());
+        self.tableau = self.regression.swept(&inside)?;
+        self.afresh = inside.into_iter().filter(|&inside| inside).count();
+        Ok(())
+    }
+}
+
+/// Removes the cheapest unit so many times.
+fn removed_singly(
+    mut tableau: Tableau,
+    width: usize,
+    count: usize,
+) -> Result<Vec<usize>, NotPositiveDefinite> {
+    let mut removed = Vec::new();
+    while removed.len() < count {
+        let Some(cheapest) = tableau.costs(width)?.first().copied() else { break };
+        tableau.exchange(&features(&[cheapest.unit], width))?;
+        removed.push(cheapest.unit);
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::moments::Moments;
+    use llmopt_linalg::{Gemm, KernelChoice, Precision, Symmetric};
+
+    const COLUMNS: usize = 9;
+
+    /// A matrix with something beside its diagonal.
+    fn gram() -> Symmetric {
+        let mut gram = Symmetric::zeros(COLUMNS);
+        for (i, j) in (0..COLUMNS).flat_map(|i| (0..=i).map(move |j| (i, j))) {
+            gram.set(
+                i,
+                j,
+                if i == j { 9.0 + i as f64 } else { ((i * 5 + j * 3) % 7) as f64 / 4.0 },
+            );
+        }
+        gram
+    }
+
+    fn check(work: impl Fn(&mut Course<'_>)) {
+        let (gram, weights) = (gram(), [1.0, -2.0, 3.0, 0.5, 2.0, 1.5, -1.0, 0.25, 4.0].repeat(2));
+        let weights = &weights;
+        let moments = Moments { weights, gram: &gram, cross: None, residual: None, constant: None };
+        let gemm = Gemm::new(Precision::F32, KernelChoice::Portable).expect("plain Rust");
+        let regression = Regression::prepare(gemm, &moments, 0.01).expect("finite moments");
+        let mut course = Course::new(&regression, 1).expect("a tableau");
+        course.remove(&[1, 5]).expect("a pivot");
+        work(&mut course);
+        let afresh = regression.swept(&course.tableau.inside).expect("a tableau");
+        for (i, j) in (0..COLUMNS).flat_map(|i| (0..COLUMNS).map(move |j| (i, j))) {
+            let (found, expected) = (course.tableau.matrix.get(i, j), afresh.matrix.get(i, j));
+            assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+        }
+        for (found, expected) in course.tableau.rows.iter().zip(&afresh.rows) {
+            assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_tableau_that_went_is_that_computed_where_it_came_to() {
+        check(|_| ());
+        check(|course| {
+            let cost = course.remove(&[2, 8]).expect("a pivot");
+            let gain = course.add(&[5]).expect("a pivot");
+            assert!(cost > gain && gain > 0.0);
+        });
+        check(|course| {
+            let loss = course.loss;
+            let gain = course.add(&[1, 5]).expect("a pivot");
+            assert!((loss - gain).abs() < 1e-12 && course.loss.abs() < 1e-12);
+        });
+    }
+
+    #[test]
+    fn a_pivot_that_rounding_ate_is_computed_afresh() {
+        check(|course| {
+            let expected = course.cheapest(2).expect("a pivot");
+            course.tableau.matrix.set(3, 3, 1e-9);
+            assert_eq!(course.cheapest(2).expect("a tableau computed afresh"), expected);
+        });
+    }
+}

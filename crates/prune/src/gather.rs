@@ -1,0 +1,72 @@
+//! Columns of row-major matrices.
+
+use rayon::prelude::*;
+
+/// Some columns of rows of `length`, `[rows, columns.len()]`.
+pub(crate) fn gathered<T: Copy + Into<f64> + Sync>(
+    rows: &[T],
+    length: usize,
+    columns: &[usize],
+) -> Vec<f64> {
+    let mut picked = vec![0.0; rows.len() / length.max(1) * columns.len()];
+    let chunks = picked
+        .par_chunks_mut((ROWS * columns.len()).max(1))
+        .zip(rows.par_chunks((ROWS * length).max(1)));
+    chunks.for_each(|(picked, rows)| {
+        let rows = rows.chunks_exact(length);
+        for (picked, row) in picked.chunks_exact_mut(columns.len()).zip(rows) {
+            for (value, &column) in picked.iter_mut().zip(columns) {
+                *value = row[column].into();
+            }
+        }
+    });
+    picked
+}
+
+/// `rows[r, columns[c]] = of(rows[r, columns[c]], values[r, c])`.
+pub(crate) fn scatter(
+    rows: &mut [f64],
+    length: usize,
+    columns: &[usize],
+    values: &[f64],
+    of: impl Fn(f64, f64) -> f64 + Sync,
+) {
+    if rows.is_empty() || columns.is_empty() {
+        return;
+    }
+    let chunks = rows.par_chunks_mut(ROWS * length).zip(values.par_chunks(ROWS * columns.len()));
+    chunks.for_each(|(rows, values)| {
+        let values = values.chunks_exact(columns.len());
+        for (row, values) in rows.chunks_exact_mut(length).zip(values) {
+            for (&column, &value) in columns.iter().zip(values) {
+                row[column] = of(row[column], value);
+            }
+        }
+    });
+}
+
+/// Sums of squares of the columns of rows of `length`, in groups of a constant number of rows.
+/// Allocates [`squares_bytes`].
+pub(crate) fn squares(rows: &[f64], length: usize) -> Vec<f64> {
+    let part = |rows: &[f64]| {
+        let mut sums = vec![0.0; length];
+        for row in rows.chunks_exact(length) {
+            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value * value);
+        }
+        sums
+    };
+    let parts: Vec<Vec<f64>> = rows.par_chunks((ROWS * length).max(1)).map(part).collect();
+    let mut sums = vec![0.0; length];
+    for part in parts {
+        sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
+    }
+    sums
+}
+
+/// The memory of [`squares`].
+pub(crate) fn squares_bytes(rows: usize, length: usize) -> usize {
+    (rows.div_ceil(ROWS) + 1) * (length * size_of::<f64>() + size_of::<Vec<f64>>())
+}
+
+/// Rows that a thread takes at once.
+const ROWS: usize = 64;

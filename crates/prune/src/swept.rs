@@ -1,0 +1,41 @@
+//! The tableau of a regression, from its sums.
+
+use crate::gather::scatter;
+use crate::regression::{CHUNK, Regression, RegressionError};
+use crate::tableau::Tableau;
+
+impl Regression<'_> {
+    /// The tableau with these features inside, computed afresh.
+    ///
+    /// Their original weights solve their own part of the equations as they are, so that nothing is
+    /// rounded where nothing has changed: what is swept is what is asked beyond.
+    ///
+    /// Allocates the result and [`Regression::swept_bytes`].
+    pub(crate) fn swept(&self, inside: &[bool]) -> Result<Tableau, RegressionError> {
+        let every: Vec<usize> = (0..self.columns()).collect();
+        let (kept, removed): (Vec<usize>, Vec<usize>) =
+            every.iter().partition(|&&feature| inside[feature]);
+        let unchanged = removed.is_empty() && self.drift.is_none();
+        let rows = if unchanged { Vec::new() } else { self.asked(&removed, &every) };
+        let mut tableau = Tableau::outside(self.gram.damped(&every, self.damping), rows);
+        for chunk in kept.chunks(CHUNK) {
+            tableau.exchange(chunk).map_err(|fault| self.fault(fault))?;
+        }
+        if unchanged {
+            tableau.rows = vec![0.0; self.weights.len()];
+        }
+        for chunk in kept.chunks(CHUNK) {
+            let weights = self.live_weights(chunk);
+            scatter(&mut tableau.rows, every.len(), chunk, &weights, |sum, weight| sum + weight);
+        }
+        Ok(tableau)
+    }
+
+    /// The most memory that making a tableau takes beside it.
+    pub(crate) fn swept_bytes(rows: usize, columns: usize, threads: usize) -> u64 {
+        let chunk = CHUNK.min(columns);
+        let exchanging = Tableau::exchange_bytes(rows, columns, chunk, threads);
+        let lists = 3 * columns * size_of::<usize>();
+        lists as u64 + exchanging.max(Self::asked_bytes(rows, columns, threads))
+    }
+}

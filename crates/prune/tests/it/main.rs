@@ -1,0 +1,9 @@
+//! What regressions promise, asked through their interface alone.
+
+mod baselines;
+mod inputs;
+mod numerics;
+mod refit;
+mod selection;
+mod traps;
+mod twin;
