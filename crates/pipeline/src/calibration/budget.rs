@@ -181,14 +181,20 @@ impl Demand<'_> {
             // Two streams may have weights of their own.
             let second = if self.needs.cross && self.sequential { running } else { 0 };
             let extents = || numbers.iter().map(|&site| sites[site].extent);
-            let columns: usize = extents().map(|extent| extent.columns).sum();
-            let seen = (columns * batch.tokens() * size_of::<f32>()) as u64;
-            let hidden = (self.variant.program().hidden * batch.tokens() * size_of::<f32>()) as u64;
-            let beside = if self.needs.cross { seen + 2 * hidden } else { 0 };
+            let bytes = |columns: usize| (columns * batch.tokens() * size_of::<f32>()) as u64;
+            let program = self.variant.program();
+            // A tap that is watched is handed over, and counted where it was made. One that a later
+            // phase takes, too, is copied.
+            let carried = taps.iter().filter(|tap| phase.carried.contains(tap));
+            let copied = bytes(carried.map(|&tap| program.width(tap)).sum());
+            // What one stream showed lies beside the run of the other.
+            let seen = bytes(extents().map(|extent| extent.columns).sum());
+            let beside =
+                if self.needs.cross { seen + copied + 2 * bytes(program.hidden) } else { 0 };
             let (gemm, tokens) = (engine.gemm(), batch.tokens());
             let adding = extents()
                 .map(|extent| Observation::adding_bytes(gemm, extent, tokens, self.threads));
-            most = most.max(running + second + seen + beside + adding.max().unwrap_or(0));
+            most = most.max(running + second + copied + beside + adding.max().unwrap_or(0));
         }
         Ok(most)
     }
