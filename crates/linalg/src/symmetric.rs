@@ -3,6 +3,7 @@
 mod cholesky;
 mod damped;
 mod exchange;
+mod forms;
 mod products;
 #[cfg(test)]
 mod tests;

@@ -89,6 +89,8 @@ fn sums_of_products_allocate_what_they_promise_at_most() {
             check(&what, promised, || sums.add_products(gemm, &rows));
             let promised = Symmetric::times_bytes(gemm, order, 1);
             check(&what, promised, || sums.times(gemm, &rows, &mut out));
+            let promised = Symmetric::quadratic_in_f32_bytes(gemm, order, 1) + 8 * count;
+            check(&what, promised, || drop(sums.quadratic_in_f32(gemm, &rows)));
             let promised = Cross::add_products_bytes(gemm, order, order, 1);
             check(&what, promised, || cross.add_products(gemm, &rows, &rows));
         }

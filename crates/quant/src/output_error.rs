@@ -40,8 +40,8 @@ pub fn output_error(
 ) -> OutputError {
     assert_eq!(weights.len(), quantized.len());
     let errors: Vec<f32> = quantized.iter().zip(weights).map(|(q, w)| q - w).collect();
-    let signal = moments.gram.quadratic(weights).iter().sum();
-    let mut error = moments.gram.quadratic(&errors).iter().sum();
+    let signal = moments.gram.quadratic_in_f32(gemm, weights).iter().sum();
+    let mut error = moments.gram.quadratic_in_f32(gemm, &errors).iter().sum();
     if let Some(residual) = moments.residual {
         error -= 2.0 * inner(residual, &errors, moments.columns());
     }
@@ -64,7 +64,8 @@ fn inner(a: &[f32], b: &[f32], columns: usize) -> f64 {
 
 /// The most memory that [`output_error`] takes for matrices of this size.
 pub fn output_error_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usize) -> u64 {
-    let quadratic = Symmetric::quadratic_bytes(columns, threads) + 2 * rows * size_of::<f64>();
+    let quadratic =
+        Symmetric::quadratic_in_f32_bytes(gemm, columns, threads) + 2 * rows * size_of::<f64>();
     let products = gemm.ordered_products_bytes(columns, threads) + 4 * rows * columns;
     // Threads keep what the library of products in f64 took.
     (4 * rows * columns + quadratic + products) as u64

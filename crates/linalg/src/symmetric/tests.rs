@@ -1,7 +1,7 @@
 //! Symmetric matrices against loops written from the definitions.
 
 use crate::tests::{kernels, random, rounded};
-use crate::{Gemm, NotPositiveDefinite, Symmetric};
+use crate::{Gemm, NotPositiveDefinite, Precision, Symmetric};
 
 const ORDERS: [usize; 5] = [1, 5, 127, 129, 300];
 
@@ -160,6 +160,28 @@ fn quadratic_forms_agree_with_a_double_loop() {
                 |(i, j): (usize, usize)| f64::from(row[i]) * matrix.get(i, j) * f64::from(row[j]);
             let expected: f64 = each.map(term).sum();
             assert!((form - expected).abs() <= 1e-12 * (order * order) as f64);
+        }
+    }
+}
+
+#[test]
+fn quadratic_forms_in_f32_agree_with_those_in_f64_whatever_the_features_hold() {
+    for (order, count) in [(1, 2), (5, 70), (129, 3), (515, 65)] {
+        let size = |i: usize| [1.0, 1e-12, 1e12, 0.0][i % 4];
+        let mixed = mixed(order);
+        let matrix = symmetric(order, |i, j| mixed.get(i, j) * size(i) * size(j));
+        let mut rows = random(count * order, 5);
+        for row in rows.chunks_mut(order) {
+            row.iter_mut().enumerate().for_each(|(i, r)| *r /= size(i).max(1e-12) as f32);
+        }
+        let expected = matrix.quadratic(&rows);
+        for gemm in Gemm::available(Precision::F32) {
+            let forms = matrix.quadratic_in_f32(gemm, &rows);
+            assert_eq!(forms.len(), count);
+            for (form, expected) in forms.iter().zip(&expected) {
+                let error = (form - expected).abs();
+                assert!(error <= 1e-6 * (order * order) as f64, "{order}: {form}, {expected}");
+            }
         }
     }
 }
