@@ -1,7 +1,7 @@
 //! Nanoseconds per logit of each accumulator, on one thread: the best of several runs over a
 //! vocabulary of 128,000 in slices of 2048.
 //!
-//! `cargo run --release -p llmopt-eval --example speed`
+//! `cargo run --release -p llmopt-eval --example logits`
 
 #![expect(clippy::print_stdout, reason = "the table is what it is run for")]
 

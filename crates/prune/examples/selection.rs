@@ -1,7 +1,7 @@
 //! Seconds that half of the columns take to choose, and the others to refit, with the bytes that each
 //! may allocate. The options are columns, rows, and columns of a unit.
 //!
-//! `cargo run --release -p llmopt-prune --example speed -- 2048 768 1`
+//! `cargo run --release -p llmopt-prune --example selection -- 2048 768 1`
 
 #![expect(clippy::print_stdout, reason = "the table is what it is run for")]
 
