@@ -172,7 +172,7 @@ fn statistics_of_the_model_itself_need_no_data() {
     assert!(dir.read("s.safetensors") != first);
     let json: Value = serde_json::from_str(&dir.done(&format!("{args} --json")).stdout).unwrap();
     assert_eq!((&json["sites"], &json["gram"]), (&16.into(), &false.into()));
-    assert_eq!(json["runs"][0]["data"]["sources"][0]["sweeps"], 2);
+    assert_eq!(json["runs"][0]["data"]["sources"][0]["sweeps"], 4);
     assert!(dir.read("s.safetensors") == first);
 }
 
