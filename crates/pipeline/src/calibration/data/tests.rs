@@ -95,7 +95,7 @@ fn facts_name_the_windows_of_each_source() {
     // `self` at 1/4 and 3/4, the file in the middle.
     assert_eq!(windows[1], [0, 1, 2, 3, 4, 5, 6, 7]);
     let json = serde_json::to_value(&facts).expect("JSON");
-    assert_eq!(json["sources"][1]["sweeps"], 2);
+    assert_eq!(json["sources"][1]["sweeps"], 4);
     assert_eq!(json["sources"][0].get("seed"), None);
 }
 
