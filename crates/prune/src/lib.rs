@@ -2,7 +2,7 @@
 //!
 //! A [`Regression`] asks for the outputs that a matrix should have. It says which of the matrix's
 //! inputs to keep, by optimal brain surgeon ([`Regression::select`]), and what weights they should
-//! have then ([`Regression::refit`]). [`magnitude`] and [`Fluctuation`] are the baselines. This crate
+//! have then ([`Regression::refit`]). [`magnitude()`] and [`Fluctuation`] are the baselines. This crate
 //! never knows quantization, formats, files, or the name of a tensor.
 
 #![forbid(unsafe_code)]
