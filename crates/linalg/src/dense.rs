@@ -11,6 +11,11 @@ use faer::{Accum, MatMut, MatRef, Par};
 /// 0.24.4.
 pub(crate) const WORKSPACE: usize = 5 << 20;
 
+/// What so many threads keep that have multiplied or solved in f64, until they end.
+pub fn kept_bytes(threads: usize) -> usize {
+    threads * WORKSPACE
+}
+
 /// `out += factor * a * tile`, of `[rows, TILE]`, row-major.
 pub(crate) fn add_product(out: &mut [f64], factor: f64, a: &[f64], tile: &[f64]) {
     accumulate(out, factor, a, square(tile));

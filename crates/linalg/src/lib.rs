@@ -29,6 +29,7 @@ pub mod wide;
 
 pub use choice::{KernelChoice, Precision, Unavailable, Unknown};
 pub use cross::Cross;
+pub use dense::kept_bytes;
 pub use factor::{Factor, Lower};
 pub use freed::give_back_freed;
 pub use gemm::Gemm;

@@ -3,47 +3,8 @@
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
 use llmopt_linalg::{Cross, Factor, Gemm, Precision, Symmetric, wide};
-use rayon::ThreadPoolBuilder;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    /// Bytes held, and the most that were.
-    static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
-}
-
-fn count(bytes: isize) {
-    HELD.with(|held| {
-        let (now, most) = held.get();
-        held.set((now + bytes, most.max(now + bytes)));
-    });
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+mod counting;
 
 #[test]
 fn a_product_allocates_what_it_promises_at_most() {
@@ -51,30 +12,16 @@ fn a_product_allocates_what_it_promises_at_most() {
         for (m, rows, columns) in [(1, 40, 70), (256, 64, 300), (700, 130, 520), (40, 900, 2100)] {
             let (inputs, weights) = (vec![1.0; m * columns], gemm.pack(rows, columns));
             let mut out = vec![0.0; m * rows];
-            let before = HELD.get().0;
-            HELD.set((before, before));
-            gemm.multiply(&inputs, &weights, 0..rows, &mut out);
-            let most = (HELD.get().1 - before) as usize;
+            let (most, ()) = counting::most(|| gemm.multiply(&inputs, &weights, 0..rows, &mut out));
             let promised = gemm.scratch_bytes(m, columns);
             assert!(most <= promised, "{}, {m} x {rows} x {columns}: {most}", gemm.name());
         }
     }
 }
 
-/// The most that `work` allocates at once on a thread that has done nothing yet.
-fn most(work: impl FnOnce() + Send) -> usize {
-    let pool = ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
-    pool.install(|| {
-        let before = HELD.get().0;
-        HELD.set((before, before));
-        work();
-        (HELD.get().1 - before) as usize
-    })
-}
-
 #[track_caller]
 fn check(what: &str, promised: usize, work: impl FnOnce() + Send) {
-    let most = most(work);
+    let (most, ()) = counting::most(work);
     assert!(most <= promised, "{what}: {most}, not {promised}");
 }
 

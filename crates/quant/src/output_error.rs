@@ -67,6 +67,5 @@ pub fn output_error_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usiz
     let quadratic =
         Symmetric::quadratic_in_f32_bytes(gemm, columns, threads) + 2 * rows * size_of::<f64>();
     let products = gemm.ordered_products_bytes(columns, threads) + 4 * rows * columns;
-    // Threads keep what the library of products in f64 took.
     (4 * rows * columns + quadratic + products) as u64
 }

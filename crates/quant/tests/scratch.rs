@@ -6,59 +6,17 @@ use llmopt_linalg::{Cross, Gemm, KernelChoice, Precision, Symmetric};
 use llmopt_quant::{Moments, Settings, Solver, output_error, output_error_bytes};
 use llmopt_scheme::{Activations, Granularity, Numeric, Scheme};
 use llmopt_tensor::Dtype;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    /// Bytes held, and the most that were.
-    static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
-}
-
-fn count(bytes: isize) {
-    HELD.with(|held| {
-        let (now, most) = held.get();
-        held.set((now + bytes, most.max(now + bytes)));
-    });
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+#[path = "../../linalg/tests/counting/mod.rs"]
+mod counting;
 
 /// Checks what `work` allocates on a pool of one thread, its result included.
 fn check<T: Send>(what: &str, promised: u64, work: impl FnOnce() -> T + Send) -> T {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
-    pool.install(|| {
-        let before = HELD.get().0;
-        HELD.set((before, before));
-        let result = work();
-        let most = (HELD.get().1 - before) as u64;
-        assert!(most <= promised, "{what}: {most} of {promised}");
-        assert!(most * 4 >= promised, "{what}: {most} of {promised}");
-        result
-    })
+    let (most, result) = counting::most(work);
+    let most = most as u64;
+    assert!(most <= promised, "{what}: {most} of {promised}");
+    assert!(most * 4 >= promised, "{what}: {most} of {promised}");
+    result
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::{Error, Scheme};
 use llmopt_arch::program::{Block, Phase};
 use llmopt_calib::{InputSite, Needs, Observation, Watch, watches, whole};
 use llmopt_forward::{Batch, Engine};
+use llmopt_linalg::kept_bytes;
 use llmopt_quant::output_error_bytes;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -218,7 +219,9 @@ impl Demand<'_> {
             .methods
             .iter()
             .map(|method| method.working_bytes(gemm, tallest, columns, scheme, self.threads));
-        let judging = output_error_bytes(gemm, tallest, columns, self.threads);
+        // Threads still keep what solving took.
+        let judging = output_error_bytes(gemm, tallest, columns, self.threads)
+            + kept_bytes(self.threads) as u64;
         // Weights, codes, and the values of one of them.
         elements * 6
             + (tallest * site.extent.columns * size_of::<f32>()) as u64

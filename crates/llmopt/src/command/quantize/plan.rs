@@ -61,17 +61,15 @@ fn observed(calibration: &CalibrationSummary) -> String {
             ),
         ),
         ("methods", methods.join(", ")),
-        (
-            "memory",
-            format!(
-                "at most {} of {}; {} would do",
-                units::bytes(memory.predicted_peak),
-                units::bytes(memory.budget),
-                units::bytes(memory.smallest)
-            ),
-        ),
+        ("memory", bounded([memory.predicted_peak, memory.budget, memory.smallest])),
         ("hidden", format!("{hidden}; {} over a block", units::counted(memory.passes, "run"))),
     ])
+}
+
+/// A stage's memory: what it takes, what it may take, and the least that it needs.
+fn bounded(memory: [u64; 3]) -> String {
+    let [peak, budget, smallest] = memory.map(units::bytes);
+    format!("at most {peak} of {budget}; {smallest} would do")
 }
 
 /// What happens when everything is written.
@@ -88,15 +86,7 @@ fn decided(decision: &PlannedDecision) -> String {
                 units::counted(decision.windows, "window")
             ),
         ),
-        (
-            "memory",
-            format!(
-                "at most {} of {}; {} would do",
-                units::bytes(memory.predicted_peak),
-                units::bytes(memory.budget),
-                units::bytes(memory.smallest)
-            ),
-        ),
+        ("memory", bounded([memory.predicted_peak, memory.budget, memory.smallest])),
         ("hidden", format!("{} {held}", units::bytes(memory.hidden_bytes))),
     ])
 }
