@@ -12,6 +12,6 @@ mod statistics;
 mod watch;
 
 pub use observation::{Before, Extent, Needs, Observation};
-pub use site::{InputSite, Overwritten, input_sites};
+pub use site::{InputSite, Overwritten, adds_to_hidden, input_sites};
 pub use statistics::{StatisticsError, Sum};
 pub use watch::{Watch, watches, whole};

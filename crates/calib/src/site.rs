@@ -72,6 +72,15 @@ pub fn input_sites(
     Ok(sites)
 }
 
+/// Whether what `weight` gives in `phase` is added to the hidden state with which the phase begins, as
+/// it is: no norm stands between, and no factor.
+pub fn adds_to_hidden(phase: &Phase, weight: &str) -> bool {
+    let steps = phase.operations.iter().enumerate();
+    let mut linears = steps.filter_map(|(step, operation)| Some((step, operation.linear()?)));
+    let found = linears.find(|(_, linear)| linear.weight == weight);
+    found.is_some_and(|(step, linear)| adds(&phase.operations[step..], linear))
+}
+
 /// Whether outputs are added to the hidden state with which the phase begins, as they are.
 fn adds(later: &[Operation], linear: &Linear) -> bool {
     let output = linear.output;

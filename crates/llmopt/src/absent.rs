@@ -68,13 +68,17 @@ pub(crate) const METHODS: &[Planned] = &[Planned {
 pub(crate) const FORMATS: &[Planned] =
     &[Planned { names: &["gptq", "awq", "gguf", "mlx"], why: "it is not implemented" }];
 
-const COMMANDS: &[(&str, &str)] = &[("prune", THERE_ARE), ("run", THERE_ARE)];
+/// Names of `--axes`.
+pub(crate) const AXES: &[Planned] =
+    &[Planned { names: &["layers", "experts", "vocab"], why: "it is not implemented" }];
+
+const COMMANDS: &[(&str, &str)] = &[("run", THERE_ARE)];
 
 const OPTIONS: &[(&str, &str)] =
     &[("--target-size", CHOOSE), ("--target-bpw", CHOOSE), ("--max-kld", CHOOSE)];
 
-const THERE_ARE: &str =
-    "there are `inspect`, `quantize`, `calibrate`, `eval`, `generate`, `verify` and `completions`";
+const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `calibrate`, `eval`, `generate`, `verify` and \
+     `completions`";
 const CHOOSE: &str = "`llmopt inspect MODEL` says what each scheme would weigh";
 
 #[cfg(test)]

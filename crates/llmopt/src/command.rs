@@ -5,6 +5,7 @@ mod completions;
 mod eval;
 mod generate;
 mod inspect;
+mod prune;
 mod quantize;
 mod verify;
 
@@ -16,6 +17,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Quantize(flags) => quantize::run(&flags),
+        Command::Prune(flags) => prune::run(&flags),
         Command::Calibrate(flags) => calibrate::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
         Command::Generate(flags) => generate::run(&flags),

@@ -3,8 +3,10 @@
 //! What the values mean together is [`crate::request`]'s concern.
 
 mod calibrate;
+mod prune;
 
 pub(crate) use calibrate::{Calibrate, DataFlags};
+pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
 
 use crate::exit;
 use crate::print::Voice;
@@ -29,6 +31,7 @@ pub(crate) struct Flags {
 pub(crate) enum Command {
     Inspect(Inspect),
     Quantize(Box<Quantize>),
+    Prune(Box<Prune>),
     Calibrate(Box<Calibrate>),
     Eval(Box<Eval>),
     Generate(Generate),
@@ -353,6 +356,7 @@ impl Command {
         match self {
             Self::Inspect(flags) => flags.voice.voice(false),
             Self::Quantize(flags) => flags.voice.voice(flags.quiet.quiet),
+            Self::Prune(flags) => flags.voice.voice(flags.quiet.quiet),
             Self::Calibrate(flags) => flags.voice.voice(flags.quiet.quiet),
             Self::Eval(flags) => flags.voice.voice(flags.quiet.quiet),
             Self::Generate(flags) => flags.voice.voice(flags.quiet.quiet),

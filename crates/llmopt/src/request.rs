@@ -2,10 +2,11 @@
 
 use crate::absent;
 use crate::failure::Refusal;
-use crate::flags::{self, DataFlags, Group, Quantize};
+use crate::flags::{self, DataFlags, Group, Prune, Quantize};
 use llmopt_pipeline::{
-    Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, Format, GroupSize, KernelChoice,
-    Method, Precision, Recipe, Resources, Runtime, Scheme, SourceError, Target, available_memory,
+    Axis, Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, Format, GroupSize,
+    KernelChoice, Method, Precision, PruneRecipe, PruneRequest, Recipe, Resources, Runtime, Scheme,
+    SourceError, Target, available_memory,
 };
 use std::path::Path;
 
@@ -52,6 +53,51 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
     })
 }
 
+/// What `prune` was asked to do.
+pub(crate) fn pruned(flags: &Prune) -> Result<PruneRequest, Refusal> {
+    report(flags.report.as_deref())?;
+    let method = flags.method.parse();
+    let method =
+        method.map_err(|_| absent::value("--method", &flags.method, flags::PRUNE_METHODS, &[]))?;
+    let calibrate = Calibrate {
+        data: data("--calibrate", &flags.calibrate, flags.data)?,
+        sequential: true,
+        held_out: false,
+        precision: flags.dtype.map_or(Precision::F32, flags::EvalDtype::precision),
+        kernel: flags.kernel.as_deref().map_or(Ok(KernelChoice::Auto), kernel)?,
+    };
+    Ok(PruneRequest {
+        model: flags.model.clone(),
+        output: flags.output.clone(),
+        force: flags.force,
+        scratch: flags.scratch.clone(),
+        recipe: PruneRecipe {
+            sparsity: flags.sparsity,
+            axes: axes(&flags.axes)?,
+            method,
+            refit: !flags.no_refit,
+            bias: flags.bias,
+            align: flags.align,
+            strict: flags.strict,
+            calibrate,
+            runtimes: runtimes(&flags.runtime)?,
+        },
+    })
+}
+
+/// The axes of `--axes`, each once.
+fn axes(names: &[String]) -> Result<Vec<Axis>, Refusal> {
+    let named = |name: &String| match name.as_str() {
+        "ffn" => Ok(Axis::Ffn),
+        "heads" => Ok(Axis::Heads),
+        _ => Err(absent::value("--axes", name, flags::AXES, absent::AXES)),
+    };
+    let mut axes = names.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+    axes.sort();
+    axes.dedup();
+    Ok(if axes.is_empty() { vec![Axis::Ffn] } else { axes })
+}
+
 /// Where the artifact goes.
 pub(crate) fn target(flags: &Quantize) -> Target {
     let (output, scratch) = (flags.output.clone(), flags.scratch.clone());
@@ -80,8 +126,8 @@ pub(crate) fn runtimes(names: &[String]) -> Result<Vec<Runtime>, Refusal> {
 }
 
 /// Refuses a report that could not be written when the work is done.
-pub(crate) fn report(flags: &Quantize) -> Result<(), Refusal> {
-    let Some(path) = &flags.report else { return Ok(()) };
+pub(crate) fn report(path: Option<&Path>) -> Result<(), Refusal> {
+    let Some(path) = path else { return Ok(()) };
     if path.extension().is_none_or(|ending| ending != "json") {
         return Err(Refusal::new(
             format!("`--report {}` does not end in `.json`", path.display()),

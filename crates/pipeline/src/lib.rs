@@ -23,6 +23,7 @@ mod nonfinite;
 mod place;
 mod plan;
 mod pool;
+mod pruning;
 mod random;
 mod reading;
 mod recipe;
@@ -53,6 +54,7 @@ pub use evaluation::{
 pub use events::{Cancel, Events, Silent};
 pub use generation::{Generated, GenerationRequest, generate};
 pub use inspect::{Amount, Inspection, SchemeWeight, ShardFacts, inspect};
+pub use llmopt_arch::axes::Axis;
 pub use llmopt_checkpoint::{Source, write_file};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
 pub use llmopt_eval::{
@@ -65,6 +67,10 @@ pub use llmopt_text::{Date, WindowFacts};
 pub use memory::{Memory, available_memory};
 pub use method::{Method, UnknownMethod};
 pub use plan::Plan;
+pub use pruning::{
+    PruneMemory, PruneMethod, PrunePlan, PruneRecipe, PruneReport, PruneRequest, PruneSummary,
+    PrunedTensor, PrunedUnits, StepFacts, UnknownPruneMethod, plan_prune, prune,
+};
 pub use reading::ReadingMemory;
 pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe, Resources};
 pub use report::{CalibrationReport, FileFacts, Loss, Report, TensorReport};

@@ -168,7 +168,7 @@ impl Plan {
 }
 
 /// The folder that is there in which `path` will be.
-fn nearest_folder(path: &std::path::Path) -> PathBuf {
+pub(crate) fn nearest_folder(path: &std::path::Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let there = absolute.ancestors().skip(1).find(|folder| folder.is_dir());
     there.map_or_else(|| PathBuf::from("."), PathBuf::from)

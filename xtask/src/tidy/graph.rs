@@ -34,6 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "llmopt-eval",
             "llmopt-forward",
             "llmopt-linalg",
+            "llmopt-prune",
             "llmopt-quant",
             "llmopt-scheme",
             "llmopt-tensor",

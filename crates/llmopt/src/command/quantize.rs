@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
     let recipe = request::recipe(flags)?;
-    request::report(flags)?;
+    request::report(flags.report.as_deref())?;
     let target = request::target(flags);
     let resources = request::resources(flags.memory, flags.threads);
     let plan = llmopt_pipeline::plan(&flags.model, &target, &recipe, resources)?;

@@ -102,7 +102,7 @@ impl CalibrationSet {
     }
 
     /// Windows of the length and number that there will be.
-    pub(super) fn placeholders(&self) -> Vec<Vec<u32>> {
+    pub(crate) fn placeholders(&self) -> Vec<Vec<u32>> {
         vec![vec![0; self.window]; self.windows()]
     }
 
@@ -128,7 +128,7 @@ impl CalibrationSet {
 
     /// All windows as the mix orders them, with those that were `drawn`; without these, what is known
     /// before.
-    pub(super) fn mixed(self, drawn: Vec<Vec<u32>>) -> (Vec<Vec<u32>>, CalibrationFacts) {
+    pub(crate) fn mixed(self, drawn: Vec<Vec<u32>>) -> (Vec<Vec<u32>>, CalibrationFacts) {
         let shares: Vec<usize> = self.parts.iter().map(|part| part.share).collect();
         let (mut drawn, mut sources, mut windows) = (Some(drawn), Vec::new(), Vec::new());
         for part in self.parts {

@@ -17,10 +17,12 @@ mod sweep;
 mod written;
 
 pub use budget::CalibrationMemory;
+pub(crate) use data::CalibrationSet;
 pub use data::{CalibrationFacts, CalibrationRequest, SourceFacts};
 pub use facts::{Calibrated, TriedMethod};
+pub(crate) use own::{Drawing, SWEEPS};
 pub use plan::CalibrationSummary;
-pub(crate) use plan::{Calibration, check_room, held_out};
+pub(crate) use plan::{Calibration, check_room, held_out, in_batches};
 pub(crate) use run::{Data, calibrated};
 pub use source::{CalibrationSource, SourceError};
 pub(crate) use statistics::resolved;
@@ -28,3 +30,4 @@ pub use statistics::{
     ModelIdentity, ObservedRun, StatisticsFacts, StatisticsPlan, StatisticsReport,
     StatisticsRequest, StatisticsSummary, observe_statistics, plan_statistics,
 };
+pub(crate) use streams::embedded;

@@ -279,7 +279,7 @@ pub(crate) fn check_room(room: &Disk, scratch: &Path) -> Result<(), Error> {
 }
 
 /// Batches of windows. Where some are held out, they come last.
-pub(super) fn in_batches(windows: Vec<Vec<u32>>, holds_out: bool) -> Batches {
+pub(crate) fn in_batches(windows: Vec<Vec<u32>>, holds_out: bool) -> Batches {
     let held_out = if holds_out { held_out(windows.len()) } else { 0 };
     let sequences = windows.into_iter().map(|tokens| Sequence { tokens, targets: 0..0 }).collect();
     Batches::with_held_out(sequences, held_out)

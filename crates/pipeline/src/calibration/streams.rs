@@ -60,7 +60,7 @@ impl Sweep<'_> {
 }
 
 /// What the embedding makes of every batch; in `folder`, if it is to spill.
-pub(super) fn embedded(
+pub(crate) fn embedded(
     variant: &Variant,
     batches: &Batches,
     folder: Option<&Path>,

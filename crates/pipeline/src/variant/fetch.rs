@@ -191,7 +191,7 @@ impl Variant {
     }
 
     /// A whole tensor of one axis.
-    fn vector(&self, tensor: &str) -> Result<Vec<f32>, Error> {
+    pub(crate) fn vector(&self, tensor: &str) -> Result<Vec<f32>, Error> {
         let (shard, entry) =
             self.source.entry(tensor).ok_or_else(|| self.wrong(tensor, "it is missing"))?;
         let mut bytes = vec![0; entry.meta.bytes() as usize];

@@ -78,6 +78,9 @@ impl<'a> Comparison<'a> {
             Some(found) if self.is_rewritten(tensor, found) => {
                 self.dequantized(tensor, found, request)
             }
+            Some(found) if self.record.is_some_and(|record| record.is_pruned(name)) => {
+                Ok(cut_wrongly(tensor, found))
+            }
             Some(found) => {
                 let differs = || {
                     let message = format!(
@@ -193,11 +196,23 @@ impl<'a> Comparison<'a> {
             self.source.tensors().filter_map(|(name, _)| Some(part_of(name)?.0)).collect();
         for (name, _) in self.artifact.source.tensors() {
             let is_part = part_of(name).is_some_and(|(module, _)| modules.contains(module));
-            if !is_part && self.source.meta(name).is_none() {
+            let is_recorded = self.record.is_some_and(|record| record.is_pruned(name));
+            if !is_part && !is_recorded && self.source.meta(name).is_none() {
                 findings.fault("added", name, "it is in the artifact, but not in the model");
             }
         }
     }
+}
+
+/// What is wrong with the type or shape of what pruning left of a tensor, if anything is.
+fn cut_wrongly((_, before): Tensor<'_>, (_, after): Tensor<'_>) -> Option<Found> {
+    let (old, new) = (before.meta.shape(), after.meta.shape());
+    let is_part = old.len() == new.len() && old.iter().zip(new).all(|(old, new)| new <= old);
+    let is_sound = is_part && before.meta.dtype() == after.meta.dtype();
+    (!is_sound).then(|| {
+        let message = format!("it is {}, which is no part of {}", after.meta, before.meta);
+        ("shape", message)
+    })
 }
 
 /// Rows of a dense matrix as f32.

@@ -85,6 +85,44 @@ pub(crate) fn before_publishing(plan: &Plan, folder: &Path, cancel: &Cancel) -> 
     }
 }
 
+/// Verifies a pruned model before it gets its name: it binds as the same family, and the runtimes' rules
+/// hold. The sweep has read the data back already.
+///
+/// # Errors
+/// [`Error::Unsound`] with everything that is wrong.
+pub(crate) fn pruned(
+    folder: &Path,
+    before: &Model,
+    runtimes: &[Runtime],
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let rules = Rules { runtimes, tensor_parallel: 1 };
+    let found = examined(folder, |source, findings| {
+        if cancel.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
+        let artifact = Artifact::new(source, findings);
+        files::check(&artifact, findings)?;
+        let record = Record::read(&artifact, findings)?;
+        let matrices = modules::check(&artifact, findings)?;
+        let model = binding::check(&artifact, &matrices, record.as_ref(), findings);
+        if let Some(record) = &record {
+            record.check_tensors(&artifact, findings);
+        }
+        let Some(model) = model else { return Ok(()) };
+        let family = |model: &Model| model.family().map(|family| family.name());
+        if family(&model) != family(before) {
+            let message = "it is of another family than the model it was made from";
+            findings.fault("family", "config.json", message);
+        }
+        check_loading(&artifact, &model, &matrices, rules, true, findings)
+    });
+    match found?.faults {
+        faults if faults.is_empty() => Ok(()),
+        faults => Err(Error::Unsound(faults)),
+    }
+}
+
 /// An artifact that a loader can decode.
 pub(crate) struct Opened {
     pub(crate) source: Source,

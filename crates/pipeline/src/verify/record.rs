@@ -38,6 +38,8 @@ struct RecordedTensor {
     name: String,
     what: String,
     source: String,
+    /// What it is in the artifact, where that is not what the source had.
+    artifact: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,6 +54,8 @@ enum Done<'a> {
     Kept,
     Dequantized,
     MergedInto,
+    /// Some of its rows or columns are gone, as they were or refitted; or it is new.
+    Pruned,
     Quantized(&'a str),
 }
 
@@ -89,13 +93,21 @@ impl Record {
     /// Whether a tensor of the artifact is one of the source, kept dense.
     pub(super) fn keeps(&self, tensor: &str) -> bool {
         let recorded = self.tensors.get(tensor);
-        recorded.is_some_and(|recorded| matches!(recorded.done(), Done::Kept | Done::Dequantized))
+        recorded.is_some_and(|recorded| {
+            matches!(recorded.done(), Done::Kept | Done::Dequantized | Done::Pruned)
+        })
     }
 
     /// Whether a tensor of the artifact is dense, but not as it was in the source.
     pub(super) fn is_dequantized(&self, tensor: &str) -> bool {
         let recorded = self.tensors.get(tensor);
         recorded.is_some_and(|recorded| matches!(recorded.done(), Done::Dequantized))
+    }
+
+    /// Whether a tensor of the artifact is what pruning left of one, or made.
+    pub(super) fn is_pruned(&self, tensor: &str) -> bool {
+        let recorded = self.tensors.get(tensor);
+        recorded.is_some_and(|recorded| matches!(recorded.done(), Done::Pruned))
     }
 
     /// Whether the run was allowed to keep NaN and infinity.
@@ -146,6 +158,7 @@ impl RecordedTensor {
             "kept" => Done::Kept,
             what if what.ends_with("dequantized") => Done::Dequantized,
             what if what.starts_with("merged into ") => Done::MergedInto,
+            "sliced" | "refitted" | "added" => Done::Pruned,
             what => Done::Quantized(what),
         }
     }
@@ -161,6 +174,11 @@ impl RecordedTensor {
                 Some(format!("the report says `{what}`, but it is there"))
             }
             (_, None) => Some(format!("the report says `{what}`, but it is not there")),
+            (Done::Pruned, Some(found)) => {
+                let said = self.artifact.as_deref().unwrap_or("nothing");
+                (found.to_string() != said)
+                    .then(|| format!("the report says that it became {said}, but it is {found}"))
+            }
             (Done::Kept, Some(found)) => (found.to_string() != *source)
                 .then(|| format!("it was kept as {source}, but is {found} now")),
             (Done::Dequantized, Some(found)) => (!found.dtype().is_plain_float()

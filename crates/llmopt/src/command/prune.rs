@@ -1,0 +1,137 @@
+//! `llmopt prune`: the plan, or the plan carried out.
+
+use crate::failure::Failure;
+use crate::flags::Prune;
+use crate::print::{self, Table};
+use crate::progress::Progress;
+use crate::units;
+use crate::{request, signal};
+use llmopt_pipeline::{PruneReport, PruneSummary, PrunedUnits, write_file};
+use std::fmt::Write;
+use std::sync::Arc;
+
+pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
+    let voice = flags.voice.voice(flags.quiet.quiet);
+    let request = request::pruned(flags)?;
+    let resources = request::resources(flags.memory, flags.threads);
+    let plan = llmopt_pipeline::plan_prune(&request, resources)?;
+    if flags.dry_run {
+        let summary = plan.summary();
+        return if voice.json { print::json(&summary) } else { print::data(&planned(&summary)) };
+    }
+    let progress = Arc::new(Progress::new(voice));
+    signal::watch(&progress, STOPPING);
+    let report = llmopt_pipeline::prune(&plan, &*progress, &signal::CANCEL)?;
+    if let Some(path) = &flags.report {
+        let text = print::document(&report)?;
+        write_file(path, text.as_bytes()).map_err(llmopt_pipeline::Error::from)?;
+    }
+    if voice.json {
+        return print::json(&report);
+    }
+    if !voice.quiet {
+        print::say(told(&plan.summary(), &report).trim_end());
+    }
+    Ok(())
+}
+
+/// The whole plan.
+fn planned(summary: &PruneSummary) -> String {
+    let memory = &summary.memory;
+    let mut facts = vec![
+        (
+            "from",
+            format!(
+                "`{}`, {}, {}",
+                summary.model,
+                summary.family,
+                units::bytes(summary.input_bytes)
+            ),
+        ),
+        ("to", format!("folder `{}`, {}", summary.output, units::bytes(summary.output_bytes))),
+        ("remove", removed(summary)),
+        ("how", format!("{}, widths in steps of {}", summary.method, summary.align)),
+    ];
+    if summary.windows > 0 {
+        let windows = units::counted(summary.windows, "window");
+        let drawn = match summary.sweeps {
+            0 => String::new(),
+            sweeps => format!(", drawn in {sweeps} reading sweeps"),
+        };
+        let sources = summary.sources.join(", ");
+        let (window, kernel) = (summary.window, summary.kernel);
+        facts.push((
+            "observe",
+            format!("{windows} of {window} tokens of {sources}{drawn}, {kernel}"),
+        ));
+        let held = if memory.spills { "in scratch files" } else { "in memory" };
+        facts.push(("hidden", format!("{} {held}", units::bytes(memory.hidden_bytes))));
+    }
+    let [peak, budget, smallest] =
+        [memory.predicted_peak, memory.budget, memory.smallest].map(units::bytes);
+    facts.push(("memory", format!("at most {peak} of {budget}; {smallest} would do")));
+    let free = summary.disk.free.map_or_else(|| "unknown".to_owned(), units::bytes);
+    facts.push(("disk", format!("{} needed, {free} free", units::bytes(summary.disk.needed))));
+    let mut text = print::facts(&facts);
+    let mut files = Table::new(&["file", ">bytes"]);
+    for file in &summary.files {
+        files.row([file.name.clone(), units::count(file.bytes)]);
+    }
+    let _ = write!(text, "\n{files}\nchanges of config.json\n");
+    for change in &summary.config_changes {
+        let _ = writeln!(text, "  {change}");
+    }
+    text
+}
+
+fn removed(summary: &PruneSummary) -> String {
+    format!(
+        "{} of the blocks' {} parameters along {}, in {}",
+        units::percent(summary.sparsity),
+        units::count(summary.block_parameters),
+        summary.axes.join(" and "),
+        units::counted(summary.places, "place")
+    )
+}
+
+/// Where the artifact is, what it weighs, what it lost, and what to do next.
+fn told(summary: &PruneSummary, report: &PruneReport) -> String {
+    let mut facts = vec![
+        ("wrote", format!("folder `{}`", summary.output)),
+        (
+            "size",
+            format!(
+                "{} to {}",
+                units::bytes(summary.input_bytes),
+                units::bytes(summary.output_bytes)
+            ),
+        ),
+        ("removed", removed(summary)),
+    ];
+    facts.extend(damage(&report.pruned).map(|damage| ("damage", damage)));
+    for units in &report.pruned {
+        if let Some(why) = &units.fallback {
+            facts.push(("fallback", format!("`{}`: {why}", units.reader)));
+        }
+    }
+    facts.push((
+        "next",
+        format!(
+            "llmopt eval {} --against {} --text FILE",
+            print::shell_word(&summary.output),
+            print::shell_word(&summary.model)
+        ),
+    ));
+    print::facts(&facts)
+}
+
+/// The estimated loss of the readers' outputs: its mean, and the largest with its name.
+fn damage(pruned: &[PrunedUnits]) -> Option<String> {
+    let losses = || pruned.iter().filter_map(|units| Some((units.loss?, units.reader.as_str())));
+    let (worst, name) = losses().max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let mean = losses().map(|(loss, _)| loss).sum::<f64>() / losses().count() as f64;
+    let (mean, worst) = (units::percent(mean), units::percent(worst));
+    Some(format!("of the outputs' energy: {mean} on average, at most {worst} in `{name}`"))
+}
+
+const STOPPING: &str = "stopping after the current place; run the same command again to go on";

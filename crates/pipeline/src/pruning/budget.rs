@@ -1,0 +1,158 @@
+//! What a pruning sweep holds in memory, and what it puts aside.
+
+use super::observe::Observed;
+use super::recipe::{PruneMethod, PruneRecipe};
+use super::target::Target;
+use super::write::COPY_BYTES;
+use crate::Error;
+use crate::memory::{base_bytes, known_bytes};
+use crate::reading::{Batches, ReadingMemory, carried_width, phase_bytes, widest_band};
+use crate::recipe::Resources;
+use crate::variant::Variant;
+use llmopt_arch::program::{Phase, Tap};
+use llmopt_forward::Engine;
+use llmopt_linalg::kept_bytes;
+use llmopt_prune::{Regression, Search};
+use serde::Serialize;
+
+/// What pruning will take, and the drawing of windows before it, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PruneMemory {
+    /// A bound on resident memory.
+    pub predicted_peak: u64,
+    /// The bound asked for.
+    pub budget: u64,
+    /// The smallest bound that works.
+    pub smallest: u64,
+    /// Whether hidden states go to scratch files.
+    pub spills: bool,
+    /// Bytes of hidden states, in memory or in scratch files.
+    pub hidden_bytes: u64,
+}
+
+/// What decides how much is held.
+pub(super) struct Demand<'a> {
+    pub(super) variant: &'a Variant,
+    pub(super) engine: &'a Engine,
+    pub(super) recipe: &'a PruneRecipe,
+    pub(super) targets: &'a [Target],
+    /// Tensors of the artifact, and the bytes of their names.
+    pub(super) names: (usize, usize),
+    pub(super) resources: Resources,
+}
+
+impl Demand<'_> {
+    /// Decides what is held; `batches` are those that will be observed, none if nothing is.
+    ///
+    /// # Errors
+    /// [`Error::Budget`] if one place does not fit.
+    pub(super) fn planned(
+        &self,
+        batches: Option<&Batches>,
+        drawing: Option<ReadingMemory>,
+    ) -> Result<PruneMemory, Error> {
+        let (tensors, names) = self.variant.names();
+        let (new, new_names) = self.names;
+        // Headers of the source, of what is laid out, and of the artifact that is run.
+        let known = base_bytes(tensors, names) + known_bytes(2 * new, 2 * new_names);
+        let copying = self.resources.threads as u64 * (COPY_BYTES as u64 + PER_THREAD);
+        let rewriting = self.targets.iter().map(|target| self.rewriting(target)).max().unwrap_or(0);
+        let (tokens, streams, slots, running) = match batches {
+            Some(batches) => self.running(batches)?,
+            None => (0, 0, 0, 0),
+        };
+        let work = copying.max(rewriting).max(running);
+        let floor = known + tokens + slots + work;
+        let drawn = drawing.as_ref().map_or(0, |drawing| drawing.smallest);
+        let smallest = floor.max(drawn);
+        let budget = self.resources.memory;
+        if smallest > budget {
+            return Err(Error::Budget { given: budget, smallest });
+        }
+        let whole = known + tokens + streams + work;
+        let spills = whole > budget;
+        let peak = if spills { floor } else { whole };
+        Ok(PruneMemory {
+            predicted_peak: peak.max(drawing.map_or(0, |drawing| drawing.predicted_peak)),
+            budget,
+            smallest,
+            spills,
+            hidden_bytes: streams,
+        })
+    }
+
+    /// Token ids, hidden states of all streams, those of one batch, and the most that is at work while
+    /// a phase runs.
+    fn running(&self, batches: &Batches) -> Result<(u64, u64, u64, u64), Error> {
+        let program = self.variant.program();
+        let width = (carried_width(program) * size_of::<f32>()) as u64;
+        let tokens = batches.tokens() as u64;
+        let largest = batches.rows_of(batches.largest()) as u64;
+        let mut most = 0;
+        for phase in program.blocks.iter().flat_map(|block| &block.phases) {
+            most = most.max(self.phase(phase, batches)?);
+        }
+        let reading = self.resources.threads as u64 * widest_band(program);
+        let ids = tokens * size_of::<u32>() as u64;
+        Ok((ids, STREAMS * width * tokens, STREAMS * width * largest, reading + most))
+    }
+
+    /// A phase with what is summed of its inputs.
+    fn phase(&self, phase: &Phase, batches: &Batches) -> Result<u64, Error> {
+        let batch = batches.shape_of(batches.largest());
+        let (engine, threads) = (self.engine, self.resources.threads);
+        let target = self.targets.iter().find(|target| reads(phase, target).is_some());
+        let tap = target.and_then(|target| reads(phase, target));
+        let watched: Vec<Tap> = tap.into_iter().collect();
+        let running = phase_bytes(self.variant, phase, &batch, engine, &watched, threads)?;
+        let Some(target) = target else { return Ok(running) };
+        let hidden = (self.variant.program().hidden * batch.tokens() * size_of::<f32>()) as u64;
+        let seen = (target.columns * batch.tokens() * size_of::<f32>()) as u64;
+        let adding = Observed::adding_bytes(engine.gemm(), target, batch.tokens(), threads);
+        let sums = Observed::bytes(target, self.recipe.needs_gram());
+        Ok(sums + running.max(seen + 3 * hidden + adding))
+    }
+
+    /// The sums of a place, its matrices, and what choosing and refitting take.
+    fn rewriting(&self, target: &Target) -> u64 {
+        let (rows, columns) = (target.rows, target.columns);
+        let tensors = target.coupling.parts.iter().map(|part| {
+            let tensor = self.variant.model().get(&part.tensor);
+            tensor.map_or(0, |tensor| tensor.meta.elements())
+        });
+        // Of a matrix that is cut: its bytes, its values, and what is left of both.
+        let cutting = tensors.clone().max().unwrap_or(0) * 16;
+        let weighing = tensors.sum::<u64>() * size_of::<f32>() as u64;
+        let reader = (rows * columns * size_of::<f32>()) as u64;
+        if !self.recipe.observes() {
+            return weighing.max(reader + cutting);
+        }
+        let (gemm, threads) = (self.engine.gemm(), self.resources.threads);
+        let sums = Observed::bytes(target, self.recipe.needs_gram());
+        let mut solving = 0;
+        if self.recipe.needs_gram() {
+            let kept = Regression::bytes(rows, columns);
+            let prepared = Regression::prepare_bytes(gemm, rows, columns, threads);
+            let refit = Regression::refit_bytes(rows, columns, target.kept_columns(), threads);
+            solving = prepared.max(kept + refit) + kept_bytes(threads) as u64;
+            if self.recipe.method == PruneMethod::Obs {
+                let search = Search::default();
+                let select =
+                    Regression::select_bytes(rows, columns, target.width(), &search, threads);
+                solving = solving.max(kept + select + kept_bytes(threads) as u64);
+            }
+        }
+        reader + sums + weighing.max(solving).max(cutting + reader)
+    }
+}
+
+/// The tap that holds the units of `target`, if `phase` multiplies them.
+pub(super) fn reads(phase: &Phase, target: &Target) -> Option<Tap> {
+    let mut linears = phase.operations.iter().filter_map(|operation| operation.linear());
+    linears.find(|linear| linear.weight == target.reader).map(|linear| linear.input)
+}
+
+/// Streams of hidden states: the original's, that of the pruned model, and one that is tried on.
+const STREAMS: u64 = 3;
+/// A thread's stack and its part of the allocator.
+const PER_THREAD: u64 = 4 << 20;

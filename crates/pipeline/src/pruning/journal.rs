@@ -1,0 +1,109 @@
+//! What is known to be written, and the journal from which an interrupted run goes on.
+
+use super::plan::PrunePlan;
+use super::target::PrunedUnits;
+use crate::Error;
+use llmopt_checkpoint::{Journal, sha256};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What the journal keeps.
+#[derive(Debug, Serialize, Deserialize)]
+enum Line {
+    /// Tensors of a file that are copied, by name, with their fingerprints.
+    Copied { shard: usize, prints: BTreeMap<String, u64> },
+    /// A place that is pruned.
+    Pruned { target: usize, facts: PrunedUnits, prints: BTreeMap<String, u64> },
+}
+
+/// What is done.
+pub(super) struct Records {
+    journal: Journal,
+    copied: BTreeMap<usize, BTreeMap<String, u64>>,
+    pruned: BTreeMap<usize, (PrunedUnits, BTreeMap<String, u64>)>,
+}
+
+impl Records {
+    /// What the lines of a journal tell; one that cannot be understood is passed over.
+    pub(super) fn new(lines: &[String], journal: Journal) -> Self {
+        let mut records = Self { journal, copied: BTreeMap::new(), pruned: BTreeMap::new() };
+        for line in lines.iter().filter_map(|line| serde_json::from_str(line).ok()) {
+            records.keep(line);
+        }
+        records
+    }
+
+    pub(super) fn is_copied(&self, shard: usize) -> bool {
+        self.copied.contains_key(&shard)
+    }
+
+    pub(super) fn is_pruned(&self, target: usize) -> bool {
+        self.pruned.contains_key(&target)
+    }
+
+    /// Has the journal keep what is on the disk.
+    pub(super) fn add_copied(
+        &mut self,
+        shard: usize,
+        prints: BTreeMap<String, u64>,
+    ) -> Result<(), Error> {
+        self.add(Line::Copied { shard, prints })
+    }
+
+    /// Has the journal keep what is on the disk.
+    pub(super) fn add_pruned(
+        &mut self,
+        target: usize,
+        facts: PrunedUnits,
+        prints: BTreeMap<String, u64>,
+    ) -> Result<(), Error> {
+        self.add(Line::Pruned { target, facts, prints })
+    }
+
+    /// What became of every place, in their order.
+    pub(super) fn units(&self) -> impl Iterator<Item = &PrunedUnits> {
+        self.pruned.values().map(|(facts, _)| facts)
+    }
+
+    /// The fingerprint of every tensor that was written.
+    pub(super) fn prints(&self) -> BTreeMap<&str, u64> {
+        let pruned = self.pruned.values().map(|(_, prints)| prints);
+        let prints = self.copied.values().chain(pruned).flatten();
+        prints.map(|(name, &print)| (name.as_str(), print)).collect()
+    }
+
+    fn add(&mut self, line: Line) -> Result<(), Error> {
+        let text =
+            serde_json::to_string(&line).map_err(|error| Error::Refused(error.to_string()))?;
+        self.journal.append(&[text])?;
+        self.keep(line);
+        Ok(())
+    }
+
+    fn keep(&mut self, line: Line) {
+        match line {
+            Line::Copied { shard, prints } => {
+                self.copied.insert(shard, prints);
+            }
+            Line::Pruned { target, facts, prints } => {
+                self.pruned.insert(target, (facts, prints));
+            }
+        }
+    }
+}
+
+/// What must be equal for a run to go on from a journal: version, recipe, data, kernel, and the input's
+/// names, sizes, headers and times of change.
+pub(super) fn identity(plan: &PrunePlan) -> Result<String, Error> {
+    let told = |error: serde_json::Error| Error::Refused(error.to_string());
+    let mut text = format!("llmopt {} prune\n", env!("CARGO_PKG_VERSION"));
+    text += &serde_json::to_string(&plan.recipe).map_err(told)?;
+    text += &serde_json::to_string(&plan.facts()).map_err(told)?;
+    text += plan.engine.gemm().name();
+    for (source, planned) in plan.variant.source().shards().iter().zip(&plan.layout.shards) {
+        let head = sha256(&planned.header()?);
+        text += &format!("\n{} {} {} {head}", source.name, source.bytes, source.modified()?);
+    }
+    text += &format!("\nconfig {}", sha256(&plan.config));
+    Ok(sha256(text.as_bytes()))
+}

@@ -1,0 +1,26 @@
+//! Structured pruning: which units go, where, and what the matrices that read them become.
+//!
+//! The artifact is laid out before a weight is read: its shape decides every name, type and offset. So
+//! it is a model of its own from the start, and what was pruned is run as a loader will find it.
+
+mod budget;
+mod choice;
+mod journal;
+mod layout;
+mod observe;
+mod plan;
+mod read_back;
+mod recipe;
+mod report;
+mod run;
+mod shape;
+mod sweep;
+mod target;
+mod write;
+
+pub use budget::PruneMemory;
+pub use plan::{PrunePlan, PruneSummary, plan_prune};
+pub use recipe::{PruneMethod, PruneRecipe, PruneRequest, UnknownPruneMethod};
+pub use report::{PruneReport, PrunedTensor};
+pub use run::prune;
+pub use target::{PrunedUnits, StepFacts};

@@ -1,0 +1,147 @@
+//! A pruned model from start to end.
+
+use super::journal::{Records, identity};
+use super::layout::Layout;
+use super::plan::PrunePlan;
+use super::read_back::read_back;
+use super::report::PruneReport;
+use super::sweep::Sweep;
+use super::write::Files;
+use crate::calibration::{Data, Drawing, in_batches};
+use crate::evaluation::on_threads;
+use crate::variant::Variant;
+use crate::{Cancel, Error, Events, pool, verify};
+use llmopt_checkpoint::{Output as Staged, OutputOptions, sha256};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Carries out a plan. The artifact gets its name last, after it was read back and verified.
+///
+/// # Errors
+/// Nothing is left behind when the input or the request is at fault; after an interruption or a
+/// failure of the system, the same plan goes on where it stopped.
+pub fn prune(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<PruneReport, Error> {
+    let source = plan.variant.source().path();
+    let options = OutputOptions { force: plan.force, file: false, source };
+    let staged = Staged::begin(&plan.output, options)?;
+    match carried_out(plan, &staged, events, cancel) {
+        Ok(report) => {
+            let mut names: Vec<String> = plan.files().into_keys().collect();
+            names.push(REPORT.to_owned());
+            staged.publish(&names)?;
+            Ok(report)
+        }
+        Err(Error::Interrupted) => Err(Error::Paused),
+        Err(error) if error.is_resumable() => Err(error),
+        Err(error) => {
+            staged.discard()?;
+            Err(error)
+        }
+    }
+}
+
+fn carried_out(
+    plan: &PrunePlan,
+    staged: &Staged,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<PruneReport, Error> {
+    let (lines, journal) = staged.journal(&identity(plan)?)?;
+    let mut records = Records::new(&lines, journal);
+    let files = Files::create(&plan.layout, staged)?;
+    let beside = beside(plan, staged)?;
+    copied(plan, &files, &mut records, events, cancel)?;
+    let data = data(plan, events, cancel)?;
+    let written = Variant::open(staged.partial_path())?;
+    let sweep = Sweep { plan, written: &written, files: &files, events, cancel };
+    let of_target = |target: &super::target::Target| {
+        let tensors =
+            target.coupling.parts.iter().filter_map(|p| plan.variant.model().get(&p.tensor));
+        tensors.map(|tensor| tensor.meta.bytes()).sum::<u64>()
+    };
+    events.stage_started("prune", plan.targets.iter().map(of_target).sum());
+    on_threads(plan.resources.threads, || match &data {
+        Some(data) => sweep.observed(&in_batches(data.windows.clone(), false), &mut records),
+        None => sweep.unobserved(&mut records),
+    })??;
+    events.stage_finished("prune");
+    let threads = plan.resources.threads;
+    events.stage_started("read back", plan.layout.shards.iter().map(|shard| shard.bytes).sum());
+    let written = read_back(&plan.layout, &files, &records, threads, events, cancel)?;
+    events.stage_finished("read back");
+    let read = hashed(plan, events, cancel)?;
+    let facts = data.map(|data| data.facts);
+    let report = PruneReport::new(plan, &records, facts, &read, &written, beside);
+    staged.write_with(REPORT, |out| report.write(out))?;
+    verify::pruned(staged.partial_path(), plan.variant.model(), &plan.recipe.runtimes, cancel)?;
+    Ok(report)
+}
+
+/// The windows, after those are drawn that come from the model itself.
+fn data(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<Option<Data>, Error> {
+    let Some(set) = &plan.set else { return Ok(None) };
+    let with = Drawing {
+        variant: &plan.variant,
+        engine: &plan.engine,
+        resources: plan.resources,
+        scratch: &plan.scratch,
+        events,
+        cancel,
+    };
+    let (windows, facts) = set.clone().taken(&with)?;
+    Ok(Some(Data { windows, facts }))
+}
+
+/// What stays as it is: the artifact is run while it is written, and needs all of it.
+fn copied(
+    plan: &PrunePlan,
+    files: &Files<'_>,
+    records: &mut Records,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let plain = plan.layout.tensors().filter(|(_, tensor)| tensor.fate.is_plain());
+    events.stage_started("copy", plain.map(|(_, tensor)| tensor.meta.bytes()).sum());
+    for shard in 0..plan.layout.shards.len() {
+        if !records.is_copied(shard) {
+            let prints = files.copy(shard, plan, events, cancel)?;
+            records.add_copied(shard, prints)?;
+        }
+    }
+    events.stage_finished("copy");
+    Ok(())
+}
+
+/// Writes the files beside the weights and returns their hashes.
+fn beside(plan: &PrunePlan, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
+    let mut hashes = BTreeMap::new();
+    staged.write("config.json", &plan.config)?;
+    hashes.insert("config.json".to_owned(), sha256(&plan.config));
+    if let Some(index) = plan.layout.index(plan.variant.source()) {
+        staged.write(Layout::INDEX, &index)?;
+        hashes.insert(Layout::INDEX.to_owned(), sha256(&index));
+    }
+    let source = plan.variant.source();
+    for side in source.side_files() {
+        let hash = staged.copy(&source.path_of(&side.name), &side.name)?;
+        hashes.insert(side.name.clone(), hash);
+    }
+    Ok(hashes)
+}
+
+/// The hash of each file of the source's weights.
+fn hashed(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<Vec<String>, Error> {
+    let shards = plan.variant.source().shards();
+    let hashes = Mutex::new(vec![String::new(); shards.len()]);
+    events.stage_started("hash", shards.iter().map(|shard| shard.bytes).sum());
+    pool::for_each(plan.resources.threads, shards.iter().enumerate(), cancel, |(n, shard), _| {
+        let hash = shard.sha256()?;
+        hashes.lock().unwrap_or_else(PoisonError::into_inner)[n] = hash;
+        events.advanced(shard.bytes, &shard.name);
+        Ok(())
+    })?;
+    events.stage_finished("hash");
+    Ok(hashes.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+const REPORT: &str = "llmopt.json";

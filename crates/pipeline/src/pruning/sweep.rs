@@ -1,0 +1,225 @@
+//! The pruning sweep: phase after phase is observed as it was found, pruned, and passed.
+//!
+//! Two streams go through the model: the original's, and that of what is written, which runs the
+//! artifact from the files that it is written to.
+
+use super::budget::reads;
+use super::choice::{Chosen, chosen};
+use super::journal::Records;
+use super::observe::Observed;
+use super::plan::PrunePlan;
+use super::target::Target;
+use super::write::{Files, sliced};
+use crate::calibration::embedded;
+use crate::reading::{Batches, Runner, Store};
+use crate::variant::Variant;
+use crate::{Cancel, Error, Events};
+use llmopt_arch::program::Phase;
+use llmopt_linalg::give_back_freed;
+use llmopt_prune::{Side, magnitude};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A sweep under way.
+pub(super) struct Sweep<'a> {
+    pub(super) plan: &'a PrunePlan,
+    /// The artifact, as far as it is written.
+    pub(super) written: &'a Variant,
+    pub(super) files: &'a Files<'a>,
+    pub(super) events: &'a dyn Events,
+    pub(super) cancel: &'a Cancel,
+}
+
+/// Hidden states of all batches, between two phases.
+struct Streams {
+    /// Through the artifact.
+    own: Store,
+    original: Store,
+}
+
+impl Sweep<'_> {
+    /// Prunes every place. What `records` already knows is passed through as it was written.
+    ///
+    /// # Errors
+    /// If the model cannot be read, computes NaN or infinity, or a fallback is forbidden.
+    pub(super) fn observed(&self, batches: &Batches, records: &mut Records) -> Result<(), Error> {
+        let mut open = (0..self.plan.targets.len()).filter(|&t| !records.is_pruned(t)).count();
+        if open == 0 {
+            return Ok(());
+        }
+        let own = embedded(&self.plan.variant, batches, self.folder())?;
+        let original = own.copied(|| self.store(batches))?;
+        let mut streams = Streams { own, original };
+        let blocks = &self.plan.variant.program().blocks;
+        for (block, after) in blocks.iter().zip(&self.written.program().blocks) {
+            for (phase, after) in block.phases.iter().zip(&after.phases) {
+                self.run(&self.plan.variant, phase, batches, &mut streams.original)?;
+                if let Some(number) = self.target_of(phase).filter(|&t| !records.is_pruned(t)) {
+                    let observed = self.observe(phase, number, batches, &streams)?;
+                    self.prune(number, Some(&observed), records)?;
+                    open -= 1;
+                }
+                if open == 0 {
+                    return Ok(());
+                }
+                self.run(self.written, after, batches, &mut streams.own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prunes every place by its weights alone.
+    pub(super) fn unobserved(&self, records: &mut Records) -> Result<(), Error> {
+        for number in 0..self.plan.targets.len() {
+            if self.cancel.is_cancelled() {
+                return Err(Error::Interrupted);
+            }
+            if !records.is_pruned(number) {
+                self.prune(number, None, records)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The place whose units `phase` multiplies.
+    fn target_of(&self, phase: &Phase) -> Option<usize> {
+        self.plan.targets.iter().position(|target| reads(phase, target).is_some())
+    }
+
+    fn run(
+        &self,
+        variant: &Variant,
+        phase: &Phase,
+        batches: &Batches,
+        store: &mut Store,
+    ) -> Result<(), Error> {
+        let weights = variant.weights(phase, self.plan.engine.gemm())?;
+        self.runner(variant, batches).run(phase, &weights, store)
+    }
+
+    /// Runs the phase as it was found on a copy of the artifact's stream, and sums up what it shows.
+    fn observe(
+        &self,
+        phase: &Phase,
+        number: usize,
+        batches: &Batches,
+        streams: &Streams,
+    ) -> Result<Observed, Error> {
+        let (plan, target) = (self.plan, &self.plan.targets[number]);
+        let gemm = plan.engine.gemm();
+        let tap = reads(phase, target).expect("the phase was found by it");
+        let follows = follows(phase, target);
+        let mut observed = Observed::new(target, plan.recipe.needs_gram(), follows);
+        let weights = plan.variant.weights(phase, gemm)?;
+        let mut tried = streams.own.copied(|| self.store(batches))?;
+        let runner = self.runner(&plan.variant, batches);
+        for batch in 0..batches.len() {
+            let seen = runner.observe(phase, &weights, &mut tried, batch, &[tap])?;
+            let (original, own) = (streams.original.hidden(batch)?, tried.hidden(batch)?);
+            let behind = follows.then_some((&*original, &*own));
+            observed.add(gemm, &seen[0], behind);
+        }
+        plan.engine.release();
+        Ok(observed)
+    }
+
+    /// Chooses what stays of a place, and writes it.
+    fn prune(
+        &self,
+        number: usize,
+        observed: Option<&Observed>,
+        records: &mut Records,
+    ) -> Result<(), Error> {
+        let (plan, target) = (self.plan, &self.plan.targets[number]);
+        let reader = plan.variant.rows(&target.reader, 0..target.rows, target.columns)?;
+        let magnitudes = || self.magnitudes(target);
+        let gemm = plan.engine.gemm();
+        let made = chosen(target, &plan.recipe, gemm, &reader, magnitudes, observed)?;
+        let prints = self.write(target, &reader, &made)?;
+        self.files.sync(prints.keys())?;
+        records.add_pruned(number, made.facts, prints)?;
+        let bytes =
+            target.coupling.parts.iter().filter_map(|part| plan.variant.model().get(&part.tensor));
+        self.events.advanced(bytes.map(|tensor| tensor.meta.bytes()).sum(), &target.reader);
+        give_back_freed();
+        Ok(())
+    }
+
+    /// Writes every tensor that ranges over the units of a place. Returns their fingerprints.
+    fn write(
+        &self,
+        target: &Target,
+        reader: &[f32],
+        made: &Chosen,
+    ) -> Result<BTreeMap<String, u64>, Error> {
+        let (model, source) = (self.plan.variant.model(), self.plan.variant.source());
+        let mut prints = BTreeMap::new();
+        for part in &target.coupling.parts {
+            let slice = model.slices(&part.tensor, target.kept(&made.facts.kept));
+            let slice = slice.expect("the plan has cut it");
+            let print = match &made.weights {
+                Some(weights) if part.tensor == target.reader => {
+                    self.files.write_values(&part.tensor, weights)?
+                }
+                _ => self.files.write(&part.tensor, &sliced(source, &part.tensor, &slice)?)?,
+            };
+            prints.insert(part.tensor.clone(), print);
+        }
+        if let Some(name) = &target.bias {
+            let mut bias = match model.get(name) {
+                Some(_) => self.plan.variant.vector(name)?,
+                None => vec![0.0; reader.len() / target.columns.max(1)],
+            };
+            let added = made.bias.iter().flatten();
+            bias.iter_mut().zip(added).for_each(|(value, added)| *value += added);
+            prints.insert(name.clone(), self.files.write_values(name, &bias)?);
+        }
+        Ok(prints)
+    }
+
+    /// The norm of everything that a unit consists of.
+    fn magnitudes(&self, target: &Target) -> Result<Vec<f64>, Error> {
+        let model = self.plan.variant.model();
+        let mut squares = vec![0.0; target.coupling.units];
+        for part in &target.coupling.parts {
+            let Some(&[rows, columns]) = model.get(&part.tensor).map(|t| t.meta.shape()) else {
+                continue;
+            };
+            let weights = self.plan.variant.rows(&part.tensor, 0..rows, columns)?;
+            let units: Vec<usize> = (0..target.coupling.units).collect();
+            // The units' places, copy after copy of what is fused, each the units in their order.
+            let copies = part.places(0).len();
+            for copy in 0..copies {
+                let first = part.places(0)[copy].start;
+                let end = part.places(units.len() - 1)[copy].end;
+                let norms = match part.dimension {
+                    0 => {
+                        let rows = &weights[first * columns..end * columns];
+                        magnitude(&[Side::Rows(rows)], units.len())
+                    }
+                    _ => magnitude(&[Side::Columns { weights: &weights, columns }], units.len()),
+                };
+                squares.iter_mut().zip(norms).for_each(|(sum, norm)| *sum += norm * norm);
+            }
+        }
+        Ok(squares.into_iter().map(f64::sqrt).collect())
+    }
+
+    fn runner<'r>(&'r self, variant: &'r Variant, batches: &'r Batches) -> Runner<'r> {
+        Runner { variant, batches, engine: &self.plan.engine, cancel: self.cancel }
+    }
+
+    fn store(&self, batches: &Batches) -> Result<Store, Error> {
+        Store::new(self.plan.variant.program(), batches, self.folder())
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.plan.memory.spills.then_some(self.plan.scratch.as_path())
+    }
+}
+
+/// Whether what the reader gives is added to the hidden state as it is, so that the original's stream
+/// behind the phase says what it should give. Tokens of experts are others in the two streams.
+fn follows(phase: &Phase, target: &Target) -> bool {
+    target.coupling.expert.is_none() && llmopt_calib::adds_to_hidden(phase, &target.reader)
+}

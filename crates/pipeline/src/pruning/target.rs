@@ -1,0 +1,77 @@
+//! A place that loses units, and what became of it.
+
+use llmopt_arch::axes::{Axis, Coupling};
+use serde::{Deserialize, Serialize};
+
+/// Units of one place, of which some go.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(super) axis: Axis,
+    pub(super) coupling: Coupling,
+    /// Units that stay.
+    pub(super) keep: usize,
+    /// The matrix that reads the units.
+    pub(super) reader: String,
+    /// Its rows, and columns.
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// The bias that is fitted with it.
+    pub(super) bias: Option<String>,
+}
+
+impl Target {
+    /// Columns of the reader that belong to a unit.
+    pub(super) fn width(&self) -> usize {
+        self.columns / self.coupling.units
+    }
+
+    /// Columns of the reader that stay.
+    pub(super) fn kept_columns(&self) -> usize {
+        self.keep * self.width()
+    }
+}
+
+/// What became of the units of one place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrunedUnits {
+    /// The layer.
+    pub layer: usize,
+    /// The expert, where the units are one's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expert: Option<usize>,
+    /// The axis.
+    pub axis: String,
+    /// The matrix that reads the units.
+    pub reader: String,
+    /// How many there were.
+    pub units: usize,
+    /// Those that stay, by their numbers.
+    pub kept: Vec<usize>,
+    /// Tokens that were seen.
+    pub tokens: u64,
+    /// The share of the outputs' energy that is lost, by the sums on which it was fitted; none where
+    /// nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// That share as units were removed one batch after the other, where they were.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub curve: Vec<StepFacts>,
+    /// Units that were swapped afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swaps: Option<usize>,
+    /// What was added to the diagonal of the Gram matrix, relative to its mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damping: Option<f64>,
+    /// Why it was not pruned as asked for, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+}
+
+/// A point of the curve of estimated damage.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepFacts {
+    /// Units left.
+    pub kept: usize,
+    /// The share of the outputs' energy that is lost.
+    pub loss: f64,
+}

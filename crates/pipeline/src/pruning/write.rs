@@ -1,0 +1,133 @@
+//! Tensors into the files of the artifact.
+
+use super::layout::{Fate, Layout, OutTensor};
+use super::plan::PrunePlan;
+use crate::fingerprint::fingerprint;
+use crate::pool::for_each_with;
+use crate::{Cancel, Error, Events};
+use llmopt_arch::axes::Slice;
+use llmopt_checkpoint::{OutFile, Output as Staged, Source};
+use llmopt_tensor::{TensorMeta, encode};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+/// The files of weights, each at its full length, with what lies where.
+pub(super) struct Files<'a> {
+    layout: &'a Layout,
+    files: Vec<OutFile>,
+    places: BTreeMap<&'a str, (usize, &'a OutTensor)>,
+}
+
+impl<'a> Files<'a> {
+    /// Makes the files, and writes their headers.
+    pub(super) fn create(layout: &'a Layout, staged: &Staged) -> Result<Self, Error> {
+        let mut files = Vec::with_capacity(layout.shards.len());
+        for shard in &layout.shards {
+            let file = staged.create(&shard.name, shard.bytes)?;
+            file.write_at(0, &shard.header()?)?;
+            files.push(file);
+        }
+        let places = layout.tensors().map(|(shard, tensor)| (&*tensor.name, (shard, tensor)));
+        Ok(Self { layout, files, places: places.collect() })
+    }
+
+    /// Copies what stays of a file of the source as it is. Returns the fingerprints.
+    pub(super) fn copy(
+        &self,
+        shard: usize,
+        plan: &PrunePlan,
+        events: &dyn Events,
+        cancel: &Cancel,
+    ) -> Result<BTreeMap<String, u64>, Error> {
+        let source = &plan.variant.source().shards()[shard];
+        let prints = Mutex::new(BTreeMap::new());
+        let tensors = self.layout.shards[shard].tensors.iter().filter(|t| t.fate.is_plain());
+        let threads = plan.resources.threads;
+        for_each_with(threads, tensors, cancel, |piece: &mut Vec<u8>, tensor, _| {
+            let entry = source.header.tensors().iter().find(|entry| entry.name == tensor.name);
+            let mut print = 0u64;
+            for range in pieces(tensor.meta.bytes()) {
+                piece.clear();
+                piece.resize((range.end - range.start) as usize, 0);
+                if let (Some(entry), Fate::Kept) = (entry, tensor.fate) {
+                    source.read_tensor(entry, range.clone(), piece)?;
+                }
+                self.files[shard].write_at(tensor.begin + range.start, piece)?;
+                print = print.wrapping_add(fingerprint(range.start, piece));
+            }
+            events.advanced(tensor.meta.bytes(), &tensor.name);
+            let mut prints = prints.lock().unwrap_or_else(PoisonError::into_inner);
+            prints.insert(tensor.name.clone(), print);
+            Ok(())
+        })?;
+        self.files[shard].sync()?;
+        Ok(prints.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes a whole tensor. Returns its fingerprint.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<u64, Error> {
+        let (shard, tensor) = self.places[name];
+        assert_eq!(bytes.len() as u64, tensor.meta.bytes(), "the plan fixed the size of {name}");
+        self.files[shard].write_at(tensor.begin, bytes)?;
+        let piece = |range: Range<u64>| {
+            fingerprint(range.start, &bytes[range.start as usize..range.end as usize])
+        };
+        Ok(pieces(bytes.len() as u64).map(piece).fold(0, u64::wrapping_add))
+    }
+
+    /// Writes values in the tensor's own type.
+    pub(super) fn write_values(&self, name: &str, values: &[f32]) -> Result<u64, Error> {
+        let meta = &self.places[name].1.meta;
+        let mut bytes = vec![0; meta.bytes() as usize];
+        encode(meta.dtype(), values, &mut bytes)
+            .map_err(|error| Error::Refused(format!("tensor `{name}`: {error}")))?;
+        self.write(name, &bytes)
+    }
+
+    /// Waits until the files of some tensors are on the disk.
+    pub(super) fn sync<'n>(&self, names: impl Iterator<Item = &'n String>) -> Result<(), Error> {
+        let shards: std::collections::BTreeSet<usize> =
+            names.map(|name| self.places[name.as_str()].0).collect();
+        shards.into_iter().try_for_each(|shard| Ok(self.files[shard].sync()?))
+    }
+
+    /// Fills `bytes` with a piece of a file.
+    pub(super) fn read(&self, shard: usize, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
+        Ok(self.files[shard].read_at(offset, bytes)?)
+    }
+}
+
+/// What of a tensor's bytes stays.
+pub(super) fn sliced(source: &Source, name: &str, slice: &Slice) -> Result<Vec<u8>, Error> {
+    let (shard, entry) = source.entry(name).expect("a tensor of the model");
+    let mut bytes = vec![0; entry.meta.bytes() as usize];
+    shard.read_tensor(entry, 0..entry.meta.bytes(), &mut bytes)?;
+    let row_bytes = row_bytes(&entry.meta);
+    let element = (entry.meta.dtype().bits() / 8) as usize;
+    let mut kept = Vec::new();
+    for row in slice.rows().iter().cloned().flatten() {
+        let row = &bytes[row * row_bytes..][..row_bytes];
+        match slice.columns() {
+            [] => kept.extend_from_slice(row),
+            columns => columns.iter().for_each(|range| {
+                kept.extend_from_slice(&row[range.start * element..range.end * element]);
+            }),
+        }
+    }
+    Ok(kept)
+}
+
+fn row_bytes(meta: &TensorMeta) -> usize {
+    let rows = meta.shape().first().copied().unwrap_or(1).max(1);
+    (meta.bytes() / rows as u64) as usize
+}
+
+/// Ranges of a tensor's bytes, of constant size.
+pub(super) fn pieces(bytes: u64) -> impl Iterator<Item = Range<u64>> {
+    let begins = (0..bytes).step_by(COPY_BYTES);
+    begins.map(move |begin| begin..(begin + COPY_BYTES as u64).min(bytes))
+}
+
+/// Bytes that are copied at a time.
+pub(super) const COPY_BYTES: usize = 1 << 20;
