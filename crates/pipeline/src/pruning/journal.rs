@@ -13,14 +13,14 @@ enum Line {
     /// Tensors of a file that are copied, by name, with their fingerprints.
     Copied { shard: usize, prints: BTreeMap<String, u64> },
     /// A place that is pruned.
-    Pruned { target: usize, facts: PrunedUnits, prints: BTreeMap<String, u64> },
+    Pruned { target: usize, facts: Box<PrunedUnits>, prints: BTreeMap<String, u64> },
 }
 
 /// What is done.
 pub(super) struct Records {
     journal: Journal,
     copied: BTreeMap<usize, BTreeMap<String, u64>>,
-    pruned: BTreeMap<usize, (PrunedUnits, BTreeMap<String, u64>)>,
+    pruned: BTreeMap<usize, (Box<PrunedUnits>, BTreeMap<String, u64>)>,
 }
 
 impl Records {
@@ -57,12 +57,12 @@ impl Records {
         facts: PrunedUnits,
         prints: BTreeMap<String, u64>,
     ) -> Result<(), Error> {
-        self.add(Line::Pruned { target, facts, prints })
+        self.add(Line::Pruned { target, facts: Box::new(facts), prints })
     }
 
     /// What became of every place, in their order.
     pub(super) fn units(&self) -> impl Iterator<Item = &PrunedUnits> {
-        self.pruned.values().map(|(facts, _)| facts)
+        self.pruned.values().map(|(facts, _)| &**facts)
     }
 
     /// The fingerprint of every tensor that was written.

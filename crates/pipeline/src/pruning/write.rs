@@ -104,7 +104,7 @@ pub(super) fn sliced(source: &Source, name: &str, slice: &Slice) -> Result<Vec<u
     let mut bytes = vec![0; entry.meta.bytes() as usize];
     shard.read_tensor(entry, 0..entry.meta.bytes(), &mut bytes)?;
     let row_bytes = row_bytes(&entry.meta);
-    let element = (entry.meta.dtype().bits() / 8) as usize;
+    let element = entry.meta.dtype().bits() / 8;
     let mut kept = Vec::new();
     for row in slice.rows().iter().cloned().flatten() {
         let row = &bytes[row * row_bytes..][..row_bytes];
