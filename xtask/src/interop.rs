@@ -7,6 +7,7 @@
 mod cases;
 mod environment;
 mod logits;
+mod pruned;
 mod speech;
 mod templates;
 
@@ -35,10 +36,13 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
         templates::run(&python, &place, &mut tally)?;
     }
     let cases: Vec<Case> = cases::all()?.into_iter().filter(|case| wanted(&case.name())).collect();
-    if wanted(logits::NAME) || wanted(speech::NAME) || !cases.is_empty() {
+    if [logits::NAME, pruned::NAME, speech::NAME].into_iter().any(wanted) || !cases.is_empty() {
         let program = release_binary()?;
         if wanted(logits::NAME) {
             logits::run(&python, &program, &place, &mut tally)?;
+        }
+        if wanted(pruned::NAME) {
+            pruned::run(&python, &program, &place, &mut tally)?;
         }
         if wanted(speech::NAME) {
             speech::run(&python, &program, &place, &mut tally)?;

@@ -5,6 +5,7 @@
 mod calibrate;
 mod prune;
 
+use calibrate::DATA;
 pub(crate) use calibrate::{Calibrate, DataFlags};
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
 
@@ -12,7 +13,7 @@ use crate::exit;
 use crate::print::Voice;
 use crate::units;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use llmopt_pipeline::{Date, Gate, GateError, Precision};
 use std::ffi::OsStr;
@@ -50,6 +51,7 @@ pub(crate) struct Inspect {
 
 /// Write a smaller artifact that the runtimes asked for load unmodified
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("data").args(DATA).multiple(true).requires("calibrate")))]
 pub(crate) struct Quantize {
     /// Hugging Face folder, or a single `.safetensors` file
     pub(crate) model: PathBuf,

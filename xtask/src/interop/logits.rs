@@ -30,15 +30,23 @@ pub(super) fn run(python: &Path, program: &Path, place: &Path, tally: &mut Tally
             let folder = place.join(format!("{name}-{window}"));
             fs::create_dir_all(&folder)?;
             let case = format!("{name} {window}");
-            match evaluated(program, &model, &folder, window, windows) {
-                Ok((ids, logits)) => cases.push(json!({
-                    "name": format!("logits {case}"), "model": model, "ids": ids, "logits": logits,
-                    "window": window,
-                })),
-                Err(error) => tally.fail(&format!("logits {case}"), &error),
+            let name = format!("logits {case}");
+            match evaluated(program, &name, &model, &folder, (window, windows)) {
+                Ok(case) => cases.push(case),
+                Err(error) => tally.fail(&name, &error),
             }
         }
     }
+    hold(python, &place, cases, tally)
+}
+
+/// Has Transformers compute what the cases name, and compare.
+pub(super) fn hold(
+    python: &Path,
+    place: &Path,
+    cases: Vec<Value>,
+    tally: &mut Tally,
+) -> Result<()> {
     let [list, results, errors] =
         ["cases.json", "results.json", "stderr.txt"].map(|name| place.join(name));
     fs::write(&list, Value::from(cases).to_string())?;
@@ -81,26 +89,26 @@ fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Random token ids, and our logits after each of them.
-fn evaluated(
+/// A case: random token ids in so many windows of so many tokens, and our logits after each of them.
+pub(super) fn evaluated(
     program: &Path,
+    name: &str,
     model: &Path,
     folder: &Path,
-    window: usize,
-    windows: usize,
-) -> Result<(PathBuf, PathBuf)> {
+    (window, windows): (usize, usize),
+) -> Result<Value> {
     let (ids, logits) = (folder.join("ids.safetensors"), folder.join("logits.safetensors"));
     fs::write(&ids, token_file(vocabulary(model)?, window * windows)?)?;
     let text = |path: &Path| path.display().to_string();
-    let window = window.to_string();
-    let arguments = ["eval", &text(model), "--text", &text(&ids), "--window", &window];
+    let long = window.to_string();
+    let arguments = ["eval", &text(model), "--text", &text(&ids), "--window", &long];
     let mut eval = command(&text(program), &arguments);
     output(eval.args(["--logits", &text(&logits), "--json"]))?;
-    Ok((ids, logits))
+    Ok(json!({ "name": name, "model": model, "ids": ids, "logits": logits, "window": window }))
 }
 
 /// The vocabulary that a config states.
-fn vocabulary(model: &Path) -> Result<usize> {
+pub(super) fn vocabulary(model: &Path) -> Result<usize> {
     let config: Value = serde_json::from_slice(&fs::read(model.join("config.json"))?)?;
     let size = |config: &Value| config.get("vocab_size").and_then(Value::as_u64);
     let size = size(&config).or_else(|| size(config.get("text_config")?));
@@ -108,7 +116,7 @@ fn vocabulary(model: &Path) -> Result<usize> {
 }
 
 /// A file of random ids that mean nothing special.
-fn token_file(vocabulary: usize, count: usize) -> Result<Vec<u8>> {
+pub(super) fn token_file(vocabulary: usize, count: usize) -> Result<Vec<u8>> {
     const SPECIAL: usize = 3;
     const SEED: u64 = 3;
     let entries = [("input_ids".to_owned(), TensorMeta::new(Dtype::I64, [count])?)];

@@ -55,18 +55,21 @@ pub(crate) struct Calibrate {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct DataFlags {
     /// Windows of the data [default: 128]
-    #[arg(long, value_name = "N", value_parser = tokens, requires = "calibrate", help_heading = CALIBRATION)]
+    #[arg(long, value_name = "N", value_parser = tokens, help_heading = CALIBRATION)]
     pub(crate) samples: Option<usize>,
     /// Tokens of a window [default: 2048, or the model's context where that is shorter]
-    #[arg(long, value_name = "N", value_parser = tokens, requires = "calibrate", help_heading = CALIBRATION)]
+    #[arg(long, value_name = "N", value_parser = tokens, help_heading = CALIBRATION)]
     pub(crate) window: Option<usize>,
     /// Whether each window begins with the token that begins a text [default: none]
-    #[arg(long, value_name = "WHERE", requires = "calibrate", help_heading = CALIBRATION)]
+    #[arg(long, value_name = "WHERE", help_heading = CALIBRATION)]
     pub(crate) bos: Option<Bos>,
     /// What decides the draws of `self` [default: 0]
-    #[arg(long, value_name = "N", requires = "calibrate", help_heading = CALIBRATION)]
+    #[arg(long, value_name = "N", help_heading = CALIBRATION)]
     pub(crate) seed: Option<u64>,
     /// The day that a chat template may ask for, such as 2026-01-31
-    #[arg(long, value_name = "DAY", requires = "calibrate", help_heading = CALIBRATION)]
+    #[arg(long, value_name = "DAY", help_heading = CALIBRATION)]
     pub(crate) date: Option<Date>,
 }
+
+/// All of [`DataFlags`].
+pub(super) const DATA: [&str; 5] = ["samples", "window", "bos", "seed", "date"];

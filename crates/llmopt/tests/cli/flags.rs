@@ -5,14 +5,11 @@ use crate::dir::Dir;
 #[test]
 fn what_is_not_in_this_version_is_refused_by_name() {
     let dir = Dir::new();
-    let commands = "there are `inspect`, `quantize`, `calibrate`, `eval`, `generate`, `verify` and `completions`";
+    let commands = "there are `inspect`, `quantize`, `prune`, `calibrate`, `eval`, `generate`, `verify` and `completions`";
     let check = |args: &str, message: &str, hint: &str| {
         dir.refused(args, 2, &format!("error: {message}\n\nhint: {hint}\n"));
     };
-    for command in ["prune", "run"] {
-        let message = format!("`{command}` is not in this version");
-        check(&format!("{command} model --anything"), &message, commands);
-    }
+    check("run model --anything", "`run` is not in this version", commands);
     let weights = "`llmopt inspect MODEL` says what each scheme would weigh";
     for option in ["--target-size", "--target-bpw", "--max-kld"] {
         let message = format!("`{option}` is not in this version");
@@ -158,7 +155,7 @@ fn help_shows_what_works() {
         .collect();
     assert_eq!(
         commands,
-        ["inspect", "quantize", "calibrate", "eval", "generate", "verify", "completions"]
+        ["inspect", "quantize", "prune", "calibrate", "eval", "generate", "verify", "completions"]
     );
     assert!(help.contains("  130  interrupted"), "{help}");
 }

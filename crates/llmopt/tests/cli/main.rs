@@ -14,6 +14,7 @@ mod flags;
 mod generate;
 mod inspect;
 mod memory;
+mod prune;
 mod quantize;
 mod resume;
 mod statistics;

@@ -55,7 +55,7 @@ fn a_budget_that_cannot_be_kept_is_refused_with_one_that_can() {
 }
 
 /// The highest resident size that Linux recorded while the process ran.
-fn resident_peak(child: &mut Child) -> u64 {
+pub(crate) fn resident_peak(child: &mut Child) -> u64 {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {

@@ -13,6 +13,7 @@ mod read_back;
 mod recipe;
 mod report;
 mod run;
+mod runs;
 mod shape;
 mod sweep;
 mod target;

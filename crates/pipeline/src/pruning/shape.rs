@@ -51,12 +51,14 @@ pub(super) fn nearest(
             }
         })
         .collect();
-    let off = |shape: &Shape| (model.sparsity(shape) - sparsity).abs();
-    let best = candidates.into_iter().min_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(whole);
-    let reached = model.sparsity(&best);
-    if (reached - sparsity).abs() > TOLERANCE || reached <= 0.0 {
-        return Err(unreachable(axes, sparsity, reached, align));
-    }
+    let mut reachable: Vec<(f64, Shape)> =
+        candidates.into_iter().map(|shape| (model.sparsity(&shape), shape)).collect();
+    reachable.retain(|(reached, _)| *reached > 0.0);
+    reachable.sort_by(|a, b| (a.0 - sparsity).abs().total_cmp(&(b.0 - sparsity).abs()));
+    let near = reachable.first().filter(|(reached, _)| (reached - sparsity).abs() <= TOLERANCE);
+    let Some((reached, best)) = near.cloned() else {
+        return Err(unreachable(axes, sparsity, &reachable, align));
+    };
     model.narrowed(&best).map_err(refused)?;
     Ok(Reached { shape: best, sparsity: reached, align })
 }
@@ -112,16 +114,27 @@ fn usual_align(model: &Model, units: &[Units]) -> usize {
     [32, 16].into_iter().find(|&align| per_step(align) <= COARSEST_STEP).unwrap_or(8)
 }
 
-fn unreachable(axes: &[Axis], asked: f64, reached: f64, align: usize) -> Error {
+fn unreachable(axes: &[Axis], asked: f64, reachable: &[(f64, Shape)], align: usize) -> Error {
     let names: Vec<&str> = axes.iter().map(|axis| axis.name()).collect();
+    let mut near: Vec<f64> = reachable.iter().map(|(reached, _)| *reached).take(SHOWN).collect();
+    near.sort_by(f64::total_cmp);
+    near.dedup();
+    let near: Vec<String> = near.into_iter().map(|reached| format!("{reached:.4}")).collect();
+    let steps = match axes.contains(&Axis::Ffn) {
+        true => format!(" in steps of {align}"),
+        false => String::new(),
+    };
+    let nearest = match near.as_slice() {
+        [] => "nothing is".to_owned(),
+        near => format!("within reach: {}", near.join(", ")),
+    };
+    let what = format!(
+        "`--sparsity {asked}` cannot be reached along {}{steps}; {nearest}",
+        names.join(" and ")
+    );
     Error::RefusedWithHint {
-        what: format!(
-            "`--sparsity {asked}` cannot be reached along {} in steps of {align}: the nearest is {reached:.4}",
-            names.join(" and ")
-        ),
-        hint: format!(
-            "`--sparsity {reached:.4}`, a smaller `--align`, or other `--axes` reach more"
-        ),
+        what,
+        hint: "ask for one of these, or for a smaller `--align` or other `--axes`".to_owned(),
     }
 }
 
@@ -135,6 +148,8 @@ pub(super) fn refused(error: AxisError) -> Error {
 
 /// Beyond it, nothing that is left is worth a model.
 const MOST: f64 = 0.9;
+/// As many that can be reached are named.
+const SHOWN: usize = 4;
 /// How far what is reached may be from what was asked for.
 const TOLERANCE: f64 = 0.02;
 /// A step of width is at most this share of a block's parameters, where alignment allows.

@@ -45,7 +45,8 @@ pub struct PrunedUnits {
     pub reader: String,
     /// How many there were.
     pub units: usize,
-    /// Those that stay, by their numbers.
+    /// Those that stay, ascending; written as runs, such as `0-11 13-21`.
+    #[serde(serialize_with = "super::runs::write", deserialize_with = "super::runs::read")]
     pub kept: Vec<usize>,
     /// Tokens that were seen.
     pub tokens: u64,
