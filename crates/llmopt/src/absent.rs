@@ -70,7 +70,7 @@ pub(crate) const FORMATS: &[Planned] =
 
 /// Names of `--axes`.
 pub(crate) const AXES: &[Planned] =
-    &[Planned { names: &["layers", "experts", "vocab"], why: "it is not implemented" }];
+    &[Planned { names: &["experts", "vocab"], why: "it is not implemented" }];
 
 const COMMANDS: &[(&str, &str)] = &[("run", THERE_ARE)];
 

@@ -90,6 +90,7 @@ fn axes(names: &[String]) -> Result<Vec<Axis>, Refusal> {
     let named = |name: &String| match name.as_str() {
         "ffn" => Ok(Axis::Ffn),
         "heads" => Ok(Axis::Heads),
+        "layers" => Ok(Axis::Layers),
         _ => Err(absent::value("--axes", name, flags::AXES, absent::AXES)),
     };
     let mut axes = names.iter().map(named).collect::<Result<Vec<_>, _>>()?;

@@ -67,7 +67,7 @@ impl PlannedDecision {
         };
         let plans: Vec<&Plan> = [plan].into_iter().chain(rivals).collect();
         let windows = calibration.placeholders();
-        let batches = judging(&windows);
+        let batches = judging(judges(&windows));
         let held = Divergences::bytes(&batches, plans.len()) + beside(&plans, &windows);
         // An artifact runs the program of the original, which stands in for it until it is there.
         let variants = vec![&calibration.variant; 1 + plans.len()];
@@ -96,7 +96,7 @@ impl PlannedDecision {
         for staged in staged {
             variants.push(Variant::open(staged.partial_path())?);
         }
-        let batches = judging(&data.windows);
+        let batches = judging(judges(&data.windows));
         let mut losses = Divergences::new(&batches, plans.len());
         let reading = Reading {
             variants: &variants,
@@ -120,12 +120,16 @@ impl PlannedDecision {
     }
 }
 
-/// The windows held out, with every token but the first to be predicted.
-fn judging(windows: &[Vec<u32>]) -> Batches {
-    let held_out = windows[windows.len() - held_out(windows.len())..].iter();
+/// Windows with every token but the first to be predicted.
+pub(crate) fn judging(windows: &[Vec<u32>]) -> Batches {
     let sequence =
         |tokens: &Vec<u32>| Sequence { tokens: tokens.clone(), targets: 1..tokens.len() };
-    Batches::new(held_out.map(sequence).collect(), false)
+    Batches::new(windows.iter().map(sequence).collect(), false)
+}
+
+/// The windows that are held out.
+pub(crate) fn judges(windows: &[Vec<u32>]) -> &[Vec<u32>] {
+    &windows[windows.len() - held_out(windows.len())..]
 }
 
 /// Bytes beside what is counted for the original and for each artifact as if it were the original:
@@ -147,25 +151,25 @@ fn least(candidates: &[Candidate]) -> usize {
 }
 
 /// Divergences of several models from the first, token by token.
-struct Divergences<'a> {
+pub(crate) struct Divergences<'a> {
     batches: &'a Batches,
     /// By candidate, batch and position.
     sums: Vec<Vec<Vec<Pair>>>,
 }
 
 impl<'a> Divergences<'a> {
-    fn new(batches: &'a Batches, candidates: usize) -> Self {
+    pub(crate) fn new(batches: &'a Batches, candidates: usize) -> Self {
         let sums = (0..candidates).map(|_| begun(batches, Pair::new)).collect();
         Self { batches, sums }
     }
 
     /// Bytes that it holds to the end.
-    fn bytes(batches: &Batches, candidates: usize) -> u64 {
+    pub(crate) fn bytes(batches: &Batches, candidates: usize) -> u64 {
         (candidates * batches.tokens() * (size_of::<Pair>() + size_of::<PairLoss>())) as u64
     }
 
     /// The mean divergence of each candidate.
-    fn finished(self) -> Vec<Estimate> {
+    pub(crate) fn finished(self) -> Vec<Estimate> {
         let batches = self.batches;
         let losses = |sums| by_sequence(batches, sums, Pair::finish);
         self.sums.into_iter().map(|sums| compare(&losses(sums)).kld.mean).collect()

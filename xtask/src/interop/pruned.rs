@@ -37,7 +37,7 @@ const CASES: &[Cases] = &[
     ("ffn", "0.27", &[], &["llama"]),
     ("ffn", "0.27", &["--bias"], &["llama"]),
     ("ffn", "0.25", &["--bias"], &["llama-tied", "granite"]),
-    ("heads", "0.2", &[], &["gemma2", "gemma3", "gemma3_text", "granite", "llama-tied", "phi3"]),
+    ("heads", "0.2", &[], &["gemma2", "gemma3", "gemma3_text", "granite", "llama-tied"]),
     ("heads", "0.33", &[], &["gemma", "mistral", "mixtral", "qwen3"]),
     ("heads", "0.28", &[], &["qwen3_moe"]),
     (
@@ -52,7 +52,6 @@ const CASES: &[Cases] = &[
             "granite",
             "llama-tied",
             "mistral",
-            "phi3",
             "qwen3",
             "qwen3_moe",
         ],

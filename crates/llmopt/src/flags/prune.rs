@@ -17,8 +17,8 @@ pub(crate) struct Prune {
     /// Share of the parameters of the transformer blocks to remove: more than 0, at most 0.9
     #[arg(long, value_name = "X", help_heading = PRUNED)]
     pub(crate) sparsity: f64,
-    /// What is removed: intermediate channels (ffn), key-value groups with their query heads (heads), or
-    /// both [default: ffn]
+    /// What is removed: intermediate channels (ffn), key-value groups with their query heads (heads), whole
+    /// layers (layers), or several of these [default: ffn]
     #[arg(long, value_name = "LIST", value_parser = Listed(AXES), value_delimiter = ',', help_heading = PRUNED)]
     pub(crate) axes: Vec<String>,
     /// How units are chosen: by optimal brain surgeon on the Gram matrix (obs), by fluctuation (flap), or
@@ -87,7 +87,7 @@ pub(crate) struct Prune {
     pub(crate) voice: VoiceFlags,
 }
 
-pub(crate) const AXES: &[&str] = &["ffn", "heads"];
+pub(crate) const AXES: &[&str] = &["ffn", "heads", "layers"];
 pub(crate) const PRUNE_METHODS: &[&str] = llmopt_pipeline::PruneMethod::NAMES;
 
 const PRUNED: &str = "What is removed, and how";

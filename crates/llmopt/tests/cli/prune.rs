@@ -48,7 +48,7 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("ffn", "0.27", &["llama"]),
-    ("heads", "0.2", &["gemma2", "gemma3", "gemma3_text", "granite", "llama-tied", "phi3"]),
+    ("heads", "0.2", &["gemma2", "gemma3", "gemma3_text", "granite", "llama-tied"]),
     ("heads", "0.33", &["gemma", "mistral", "mixtral", "qwen3"]),
     ("heads", "0.28", &["qwen3_moe"]),
 ];

@@ -42,14 +42,15 @@ pub(super) struct Demand<'a> {
 }
 
 impl Demand<'_> {
-    /// Decides what is held; `batches` are those that will be observed, none if nothing is.
+    /// Decides what is held; `batches` are those that will be observed, none if nothing is, and `reading`
+    /// what the sweeps before take.
     ///
     /// # Errors
     /// [`Error::Budget`] if one place does not fit.
-    pub(super) fn planned(
+    pub(super) fn planned<'m>(
         &self,
         batches: Option<&Batches>,
-        drawing: Option<ReadingMemory>,
+        reading: impl Iterator<Item = &'m ReadingMemory>,
     ) -> Result<PruneMemory, Error> {
         let (tensors, names) = self.variant.names();
         let (new, new_names) = self.names;
@@ -63,8 +64,11 @@ impl Demand<'_> {
         };
         let work = copying.max(rewriting).max(running);
         let floor = known + tokens + slots + work;
-        let drawn = drawing.as_ref().map_or(0, |drawing| drawing.smallest);
-        let smallest = floor.max(drawn);
+        let (mut smallest, mut peak_before) = (floor, 0);
+        for memory in reading {
+            smallest = smallest.max(memory.smallest);
+            peak_before = peak_before.max(memory.predicted_peak);
+        }
         let budget = self.resources.memory;
         if smallest > budget {
             return Err(Error::Budget { given: budget, smallest });
@@ -73,7 +77,7 @@ impl Demand<'_> {
         let spills = whole > budget;
         let peak = if spills { floor } else { whole };
         Ok(PruneMemory {
-            predicted_peak: peak.max(drawing.map_or(0, |drawing| drawing.predicted_peak)),
+            predicted_peak: peak.max(peak_before),
             budget,
             smallest,
             spills,

@@ -49,6 +49,7 @@ pub(super) fn chosen(
     };
     let simply = || -> Result<Vec<usize>, Error> {
         match recipe.method {
+            _ if target.is_whole() => Ok((0..target.keep).collect()),
             PruneMethod::Magnitude => Ok(highest(&magnitudes()?, target.keep)),
             _ => Ok(highest(&fluctuation().scores(reader, target.width()), target.keep)),
         }
@@ -63,12 +64,12 @@ pub(super) fn chosen(
     };
     let regression = prepared(target, gemm, reader, observed).map_err(fault)?;
     let (kept, selection) = match recipe.method {
-        PruneMethod::Magnitude | PruneMethod::Flap => (simply()?, None),
-        PruneMethod::Obs => {
+        PruneMethod::Obs if !target.is_whole() => {
             let found = regression.select(target.width(), target.keep, &Search::default());
             let found = found.map_err(fault)?;
             (found.kept.clone(), Some(found))
         }
+        _ => (simply()?, None),
     };
     let (weights, bias) = match recipe.refit {
         true => {
@@ -124,6 +125,7 @@ fn plain(target: &Target, kept: Vec<usize>, tokens: u64) -> Chosen {
         expert: coupling.expert,
         axis: target.axis.name().to_owned(),
         reader: target.reader.clone(),
+        stands_for: target.stands_for.clone(),
         units: coupling.units,
         kept,
         tokens,

@@ -1,5 +1,6 @@
 //! What is known to be written, and the journal from which an interrupted run goes on.
 
+use super::depth::FoundLayers;
 use super::plan::PrunePlan;
 use super::target::PrunedUnits;
 use crate::Error;
@@ -10,6 +11,8 @@ use std::collections::BTreeMap;
 /// What the journal keeps.
 #[derive(Debug, Serialize, Deserialize)]
 enum Line {
+    /// Which layers go.
+    Layers(FoundLayers),
     /// Tensors of a file that are copied, by name, with their fingerprints.
     Copied { shard: usize, prints: BTreeMap<String, u64> },
     /// A place that is pruned.
@@ -19,6 +22,7 @@ enum Line {
 /// What is done.
 pub(super) struct Records {
     journal: Journal,
+    layers: Option<FoundLayers>,
     copied: BTreeMap<usize, BTreeMap<String, u64>>,
     pruned: BTreeMap<usize, (Box<PrunedUnits>, BTreeMap<String, u64>)>,
 }
@@ -26,11 +30,22 @@ pub(super) struct Records {
 impl Records {
     /// What the lines of a journal tell; one that cannot be understood is passed over.
     pub(super) fn new(lines: &[String], journal: Journal) -> Self {
-        let mut records = Self { journal, copied: BTreeMap::new(), pruned: BTreeMap::new() };
+        let mut records =
+            Self { journal, layers: None, copied: BTreeMap::new(), pruned: BTreeMap::new() };
         for line in lines.iter().filter_map(|line| serde_json::from_str(line).ok()) {
             records.keep(line);
         }
         records
+    }
+
+    /// Which layers go, where that was found.
+    pub(super) fn layers(&self) -> Option<&FoundLayers> {
+        self.layers.as_ref()
+    }
+
+    /// Has the journal keep which layers go.
+    pub(super) fn add_layers(&mut self, found: FoundLayers) -> Result<(), Error> {
+        self.add(Line::Layers(found))
     }
 
     pub(super) fn is_copied(&self, shard: usize) -> bool {
@@ -82,6 +97,7 @@ impl Records {
 
     fn keep(&mut self, line: Line) {
         match line {
+            Line::Layers(found) => self.layers = Some(found),
             Line::Copied { shard, prints } => {
                 self.copied.insert(shard, prints);
             }
@@ -100,10 +116,12 @@ pub(super) fn identity(plan: &PrunePlan) -> Result<String, Error> {
     text += &serde_json::to_string(&plan.recipe).map_err(told)?;
     text += &serde_json::to_string(&plan.facts()).map_err(told)?;
     text += plan.engine.gemm().name();
-    for (source, planned) in plan.variant.source().shards().iter().zip(&plan.layout.shards) {
-        let head = sha256(&planned.header()?);
-        text += &format!("\n{} {} {} {head}", source.name, source.bytes, source.modified()?);
+    for source in plan.variant.source().shards() {
+        text += &format!("\n{} {} {}", source.name, source.bytes, source.modified()?);
     }
-    text += &format!("\nconfig {}", sha256(&plan.config));
+    for planned in &plan.cut.layout.shards {
+        text += &format!("\n{} {}", planned.name, sha256(&planned.header()?));
+    }
+    text += &format!("\nconfig {}", sha256(&plan.cut.config));
     Ok(sha256(text.as_bytes()))
 }

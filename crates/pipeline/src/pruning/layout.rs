@@ -18,6 +18,8 @@ pub(super) struct Layout {
 /// A file of weights.
 pub(super) struct OutShard {
     pub(super) name: String,
+    /// The number of the source's file that its tensors come from.
+    pub(super) source: usize,
     metadata: BTreeMap<String, String>,
     /// Size of the whole file.
     pub(super) bytes: u64,
@@ -29,6 +31,8 @@ pub(super) struct OutShard {
 #[derive(Clone, Debug)]
 pub(super) struct OutTensor {
     pub(super) name: String,
+    /// Its name while all layers were there.
+    pub(super) origin: String,
     pub(super) meta: TensorMeta,
     /// Where it begins in its file.
     pub(super) begin: u64,
@@ -69,7 +73,8 @@ pub(super) struct NewBias {
 }
 
 impl Layout {
-    /// Lays out what is left of `source`.
+    /// Lays out what is left of `source` when the layers `kept` stay. A file of which nothing is left
+    /// goes.
     ///
     /// # Errors
     /// If a header cannot be written.
@@ -79,12 +84,16 @@ impl Layout {
         targets: &[Target],
         refit: bool,
         biases: &[NewBias],
+        kept: &[usize],
     ) -> Result<Self, Error> {
         let cut = cut_tensors(model, targets, refit)?;
         let mut shards = Vec::new();
-        for shard in source.shards() {
+        for (number, shard) in source.shards().iter().enumerate() {
             let mut tensors: Vec<(String, TensorMeta, Fate)> = Vec::new();
             for entry in shard.header.tensors() {
+                if model.renamed(&entry.name, kept).is_none() {
+                    continue;
+                }
                 let (meta, fate) = match cut.get(entry.name.as_str()) {
                     Some((shape, fate)) => (sized(entry.meta.dtype(), shape.clone())?, *fate),
                     None => (entry.meta.clone(), Fate::Kept),
@@ -100,7 +109,10 @@ impl Layout {
             metadata.entry("format".to_owned()).or_insert_with(|| "pt".to_owned());
             let lone = source.index().is_none() && source.shards().len() == 1;
             let name = if lone { "model.safetensors".to_owned() } else { shard.name.clone() };
-            shards.push(OutShard::new(name, metadata, tensors)?);
+            if !tensors.is_empty() || shard.header.tensors().is_empty() {
+                let renamed = |name: &str| model.renamed(name, kept);
+                shards.push(OutShard::new(name, number, metadata, tensors, renamed)?);
+            }
         }
         Ok(Self { shards })
     }
@@ -134,25 +146,30 @@ impl Layout {
 impl OutShard {
     fn new(
         name: String,
+        source: usize,
         metadata: BTreeMap<String, String>,
-        mut tensors: Vec<(String, TensorMeta, Fate)>,
+        tensors: Vec<(String, TensorMeta, Fate)>,
+        renamed: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Error> {
-        let fates: BTreeMap<String, Fate> =
-            tensors.iter().map(|(name, _, fate)| (name.clone(), *fate)).collect();
-        let mut metas: Vec<(String, TensorMeta)> =
-            tensors.drain(..).map(|(name, meta, _)| (name, meta)).collect();
+        let mut origins = BTreeMap::new();
+        let mut metas = Vec::new();
+        for (origin, meta, fate) in tensors {
+            let name = renamed(&origin).unwrap_or_else(|| origin.clone());
+            origins.insert(name.clone(), (origin, fate));
+            metas.push((name, meta));
+        }
         Header::reference_order(&mut metas);
         let (header, begins) = Header::encode(&metadata, &metas).map_err(unwritable)?;
         let head = header.len() as u64;
         let bytes = head + metas.iter().map(|(_, meta)| meta.bytes()).sum::<u64>();
         let placed = metas.into_iter().zip(begins);
         let tensors = placed.map(|((name, meta), begin)| {
-            let fate = fates[&name];
-            OutTensor { name, meta, begin: head + begin, fate }
+            let (origin, fate) = origins[&name].clone();
+            OutTensor { name, origin, meta, begin: head + begin, fate }
         });
         let mut tensors: Vec<OutTensor> = tensors.collect();
         tensors.sort_by_key(|tensor| (tensor.begin, tensor.meta.bytes()));
-        Ok(Self { name, metadata, bytes, tensors })
+        Ok(Self { name, source, metadata, bytes, tensors })
     }
 
     /// Its header: length and JSON.
@@ -174,12 +191,17 @@ fn cut_tensors<'a>(
     for target in targets {
         // Any units stand for those that will stay: sizes do not depend on which.
         let some: Vec<usize> = (0..target.keep).collect();
-        for part in &target.coupling.parts {
-            let slice = model.slices(&part.tensor, target.kept(&some));
-            let slice = slice.ok_or_else(|| uncut(&part.tensor))?;
+        for part in target.written_parts() {
+            let shape = match target.is_whole() {
+                true => vec![target.rows, target.columns],
+                false => {
+                    let slice = model.slices(&part.tensor, target.kept(&some));
+                    slice.ok_or_else(|| uncut(&part.tensor))?.shape()
+                }
+            };
             let is_fitted = refit && part.tensor == target.reader;
             let fate = if is_fitted { Fate::Refitted } else { Fate::Sliced };
-            cut.insert(part.tensor.as_str(), (slice.shape(), fate));
+            cut.insert(part.tensor.as_str(), (shape, fate));
         }
         if let Some(bias) = target.bias.as_deref().filter(|bias| model.get(bias).is_some()) {
             cut.insert(bias, (vec![target.rows], Fate::Bias));
@@ -194,7 +216,8 @@ pub(super) fn new_biases(
     targets: &[Target],
     shape: &Shape,
 ) -> Result<Vec<NewBias>, Error> {
-    let axes: BTreeSet<_> = targets.iter().map(|target| target.axis).collect();
+    let cut = targets.iter().filter(|target| !target.is_whole());
+    let axes: BTreeSet<_> = cut.map(|target| target.axis).collect();
     let mut biases = Vec::new();
     for axis in axes {
         for bias in model.biases(axis, shape) {

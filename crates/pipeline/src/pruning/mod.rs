@@ -5,6 +5,8 @@
 
 mod budget;
 mod choice;
+mod cut;
+mod depth;
 mod journal;
 mod layout;
 mod observe;
@@ -20,8 +22,9 @@ mod target;
 mod write;
 
 pub use budget::PruneMemory;
+pub use depth::{FoundLayers, TriedLayers};
 pub use plan::{PrunePlan, PruneSummary, plan_prune};
 pub use recipe::{PruneMethod, PruneRecipe, PruneRequest, UnknownPruneMethod};
-pub use report::{PruneReport, PrunedTensor};
+pub use report::{PruneReport, PrunedTensor, RemovedTensor};
 pub use run::prune;
 pub use target::{PrunedUnits, StepFacts};

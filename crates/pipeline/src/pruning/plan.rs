@@ -1,18 +1,19 @@
 //! A pruned model that can be made: everything known before a weight is read.
 
 use super::budget::{Demand, PruneMemory};
-use super::layout::{Fate, Layout, new_biases};
+use super::cut::Cut;
+use super::depth::PlannedSearch;
+use super::layout::{Fate, Layout};
 use super::recipe::{PruneRecipe, PruneRequest};
-use super::shape::{Reached, nearest, refused};
+use super::shape::{Reached, nearest};
 use super::target::Target;
 use crate::calibration::{CalibrationFacts, CalibrationSet, check_room, in_batches};
 use crate::recipe::Resources;
 use crate::run::quantization_method;
 use crate::variant::Variant;
 use crate::{CalibrationSource, Disk, Error, PlannedFile};
-use llmopt_arch::Model;
-use llmopt_arch::axes::{Axis, Edit, Kept, Shape};
-use llmopt_checkpoint::{Config, Output as Staged, OutputOptions, Source, free_disk};
+use llmopt_arch::axes::Axis;
+use llmopt_checkpoint::{Output as Staged, OutputOptions, Source, free_disk};
 use llmopt_forward::Engine;
 use llmopt_linalg::Gemm;
 use serde::Serialize;
@@ -25,12 +26,10 @@ pub struct PrunePlan {
     pub(super) engine: Engine,
     pub(super) recipe: PruneRecipe,
     pub(super) reached: Reached,
-    /// Every place that loses units, in the order of axes, layers and experts.
-    pub(super) targets: Vec<Target>,
-    pub(super) layout: Layout,
-    /// The new `config.json`.
-    pub(super) config: Vec<u8>,
-    config_changes: Vec<String>,
+    /// What follows from the shape, as if the last layers went where some do.
+    pub(super) cut: Cut,
+    /// How it is found which layers go, if any do.
+    pub(super) search: Option<PlannedSearch>,
     pub(super) set: Option<CalibrationSet>,
     pub(super) memory: PruneMemory,
     pub(super) output: PathBuf,
@@ -80,8 +79,12 @@ pub struct PruneSummary {
     pub window: usize,
     /// The names of the sources.
     pub sources: Vec<String>,
-    /// Reading sweeps before the rewriting one: those that draw windows.
+    /// Layers that go; which ones is found by the run.
+    pub layers: usize,
+    /// Reading sweeps that draw windows.
     pub sweeps: u64,
+    /// Reading sweeps that find the layers that go, at most.
+    pub search_sweeps: usize,
     /// What computes the products.
     pub kernel: &'static str,
     /// Memory that it will take.
@@ -113,45 +116,52 @@ pub fn plan_prune(request: &PruneRequest, resources: Resources) -> Result<PruneP
     Staged::check(&output, options)?;
     let variant = Variant::open(&request.model)?;
     let reached = nearest(variant.model(), &recipe.axes, recipe.sparsity, recipe.align)?;
-    let targets = targets(variant.model(), &recipe, &reached.shape)?;
-    let biases = match recipe.bias {
-        true => new_biases(variant.model(), &targets, &reached.shape)?,
-        false => Vec::new(),
-    };
-    let layout = Layout::new(variant.source(), variant.model(), &targets, recipe.refit, &biases)?;
-    let (config, config_changes) = config(&variant, &recipe, &reached.shape)?;
+    if recipe.bias && recipe.axes == [Axis::Layers] {
+        return Err(Error::Refused("`--bias`: no matrix reads axis `layers`".to_owned()));
+    }
+    let cut = Cut::new(&variant, &recipe, reached.shape.clone())?;
     let gemm = Gemm::new(recipe.calibrate.precision, recipe.calibrate.kernel)
         .map_err(|error| Error::Refused(error.to_string()))?;
     let engine = Engine::new(gemm);
     let set = match recipe.observes() {
-        true => Some(data(&recipe, &variant, &targets)?),
+        true => Some(data(&recipe, &variant, &cut.targets)?),
         false => None,
     };
     let own = set.as_ref().and_then(CalibrationSet::own);
     let drawing = own.map(|own| own.memory(&variant, &engine, resources)).transpose()?;
     let batches = set.as_ref().map(|set| in_batches(set.placeholders(), false));
-    let names = layout
+    let names = cut
+        .layout
         .tensors()
         .fold((0, 0), |(count, bytes), (_, tensor)| (count + 1, bytes + tensor.name.len()));
     let demand = Demand {
         variant: &variant,
         engine: &engine,
         recipe: &recipe,
-        targets: &targets,
+        targets: &cut.targets,
         names,
         resources,
     };
-    let memory = demand.planned(batches.as_ref(), drawing)?;
+    let search = match (recipe.axes.contains(&Axis::Layers), &set) {
+        (true, Some(set)) => Some(PlannedSearch::new(
+            &variant,
+            &engine,
+            &reached.shape,
+            &set.placeholders(),
+            resources,
+        )?),
+        _ => None,
+    };
+    let reading = [drawing, search.as_ref().map(|search| search.memory.clone())];
+    let memory = demand.planned(batches.as_ref(), reading.iter().flatten())?;
     let scratch = request.scratch.clone().unwrap_or_else(|| crate::plan::nearest_folder(&output));
     let plan = PrunePlan {
         variant,
         engine,
         recipe,
         reached,
-        targets,
-        layout,
-        config,
-        config_changes,
+        cut,
+        search,
         set,
         memory,
         output,
@@ -189,9 +199,9 @@ impl PrunePlan {
             align: self.reached.align,
             block_parameters: model.block_parameters(),
             block_parameters_left: model.parameters_left(&self.reached.shape),
-            places: self.targets.len(),
-            config_changes: self.config_changes.clone(),
-            cut_tensors: self.layout.tensors().filter(|(_, t)| t.fate != Fate::Kept).count(),
+            places: self.cut.targets.len(),
+            config_changes: self.cut.config_changes.clone(),
+            cut_tensors: self.cut.layout.tensors().filter(|(_, t)| t.fate != Fate::Kept).count(),
             input_bytes: self.variant.source().shards().iter().map(|shard| shard.bytes).sum(),
             files: files.into_iter().map(|(name, bytes)| PlannedFile { name, bytes }).collect(),
             output_bytes,
@@ -208,6 +218,8 @@ impl PrunePlan {
                 .as_ref()
                 .and_then(CalibrationSet::own)
                 .map_or(0, |_| crate::calibration::SWEEPS),
+            layers: self.cut.gone().len(),
+            search_sweeps: self.search.as_ref().map_or(0, PlannedSearch::sweeps),
             kernel: self.engine.gemm().name(),
             memory: self.memory.clone(),
             scratch: self.scratch_room(),
@@ -225,9 +237,14 @@ impl PrunePlan {
 
     /// The files of the artifact except its report, with their sizes.
     pub(super) fn files(&self) -> BTreeMap<String, u64> {
-        let shards = self.layout.shards.iter().map(|shard| (shard.name.clone(), shard.bytes));
-        let config = ("config.json".to_owned(), self.config.len() as u64);
-        let index = self.layout.index(self.variant.source());
+        self.files_of(&self.cut)
+    }
+
+    /// Those of another cut.
+    pub(super) fn files_of(&self, cut: &Cut) -> BTreeMap<String, u64> {
+        let shards = cut.layout.shards.iter().map(|shard| (shard.name.clone(), shard.bytes));
+        let config = ("config.json".to_owned(), cut.config.len() as u64);
+        let index = cut.layout.index(self.variant.source());
         let index = index.map(|index| (Layout::INDEX.to_owned(), index.len() as u64));
         let side = self.variant.source().side_files().iter();
         let side = side.map(|side| (side.name.clone(), side.bytes));
@@ -235,96 +252,11 @@ impl PrunePlan {
     }
 
     fn scratch_room(&self) -> Disk {
-        let needed = if self.memory.spills { self.memory.hidden_bytes } else { 0 };
+        let search = self.search.as_ref().map(|search| &search.memory);
+        let found = search.filter(|memory| memory.spills).map_or(0, |memory| memory.hidden_bytes);
+        let needed = if self.memory.spills { self.memory.hidden_bytes } else { 0 }.max(found);
         Disk { needed, free: free_disk(&self.scratch).ok() }
     }
-}
-
-impl Target {
-    /// The units that stay, as slices take them.
-    pub(super) fn kept<'a>(&self, units: &'a [usize]) -> Kept<'a> {
-        match self.axis {
-            Axis::Ffn => Kept { channels: Some(units), groups: None },
-            Axis::Heads => Kept { channels: None, groups: Some(units) },
-            Axis::Layers => Kept::default(),
-        }
-    }
-}
-
-/// Every place that loses units for `shape`.
-fn targets(model: &Model, recipe: &PruneRecipe, shape: &Shape) -> Result<Vec<Target>, Error> {
-    let mut targets = Vec::new();
-    for &axis in &recipe.axes {
-        let biases = fitted_biases(model, recipe, axis, shape)?;
-        for coupling in model.couplings(axis) {
-            let keep = match axis {
-                Axis::Heads => shape.groups,
-                _ => shape.widths.get(coupling.size).copied().unwrap_or(coupling.units),
-            };
-            if keep == coupling.units {
-                continue;
-            }
-            let reader = coupling.reader().map(|part| part.tensor.clone());
-            let sizes = reader.as_ref().and_then(|reader| Some(model.get(reader)?.meta.shape()));
-            let (Some(reader), Some(&[rows, columns])) = (reader, sizes) else {
-                return Err(Error::Refused(format!(
-                    "axis `{axis}`: no matrix of layer {} reads it",
-                    coupling.layer
-                )));
-            };
-            let bias = biases.get(&coupling.layer).cloned();
-            targets.push(Target { axis, coupling, keep, reader, rows, columns, bias });
-        }
-    }
-    Ok(targets)
-}
-
-/// By layer, the bias that is fitted.
-fn fitted_biases(
-    model: &Model,
-    recipe: &PruneRecipe,
-    axis: Axis,
-    shape: &Shape,
-) -> Result<BTreeMap<usize, String>, Error> {
-    if !recipe.bias {
-        return Ok(BTreeMap::new());
-    }
-    let family = model.family().map_or("this model", |family| family.name());
-    if model.bias_switch(axis).is_none() {
-        return Err(Error::RefusedWithHint {
-            what: format!("`--bias`: `{family}` has no place for a bias behind axis `{axis}`"),
-            hint: "leave it out: the refit is by weights alone then".to_owned(),
-        });
-    }
-    let biases = model.biases(axis, shape).into_iter().filter(|bias| bias.is_reader);
-    Ok(biases.map(|bias| (bias.layer, bias.tensor)).collect())
-}
-
-/// The new config and, for people, what changed.
-fn config(
-    variant: &Variant,
-    recipe: &PruneRecipe,
-    shape: &Shape,
-) -> Result<(Vec<u8>, Vec<String>), Error> {
-    let mut map = variant.source().config().map(Config::as_map).cloned().unwrap_or_default();
-    let mut changes = Vec::new();
-    for edit in variant.model().edits(shape).map_err(refused)? {
-        edit.apply(&mut map);
-        changes.push(match &edit.value {
-            Some(value) => format!("`{}` set to {value}", edit.key),
-            None => format!("`{}` removed", edit.key),
-        });
-    }
-    for &axis in recipe.axes.iter().filter(|_| recipe.bias) {
-        if let Some(switch) = variant.model().bias_switch(axis).filter(|switch| !switch.is_on) {
-            let edit = Edit { key: switch.key.to_owned(), value: Some(true.into()) };
-            edit.apply(&mut map);
-            changes.push(format!("`{}` set to true", switch.key));
-        }
-    }
-    let bytes = serde_json::to_vec(&map).map_err(|error| Error::Refused(error.to_string()))?;
-    let config = Config::parse(&bytes).map_err(|error| Error::Refused(error.to_string()))?;
-    Ok((config.to_bytes(), changes))
 }
 
 /// Enough windows for the refit.

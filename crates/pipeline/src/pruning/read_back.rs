@@ -35,7 +35,7 @@ pub(super) fn read_back(
                 print = print.wrapping_add(fingerprint(range.start, &piece));
             }
             events.advanced(tensor.meta.bytes(), &tensor.name);
-            if prints.get(tensor.name.as_str()) != Some(&print) {
+            if prints.get(tensor.origin.as_str()) != Some(&print) {
                 let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                 found.1.push(tensor.name.clone());
             }

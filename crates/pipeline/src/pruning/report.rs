@@ -1,5 +1,7 @@
 //! `llmopt.json` of a pruned model: what was removed where, and what it cost.
 
+use super::cut::Cut;
+use super::depth::FoundLayers;
 use super::journal::Records;
 use super::layout::Fate;
 use super::plan::PrunePlan;
@@ -37,10 +39,27 @@ pub struct PruneReport {
     /// What the model was observed on; none, if weights alone decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationReport>,
-    /// Every place that lost units.
+    /// Which layers went, and what else was tried; none, if all stayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<FoundLayers>,
+    /// Every place that lost units, or stands in for layers that went.
     pub pruned: Vec<PrunedUnits>,
+    /// Every tensor of the source that went as a whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<RemovedTensor>,
     /// Every tensor of the artifact, in the order of the files.
     pub tensors: Vec<PrunedTensor>,
+}
+
+/// A tensor of which nothing is left.
+#[derive(Clone, Debug, Serialize)]
+pub struct RemovedTensor {
+    /// Its name in the source.
+    pub name: String,
+    /// Its type and shape.
+    pub source: String,
+    /// Its bytes.
+    pub bytes: u64,
 }
 
 /// What was done to a tensor.
@@ -48,6 +67,9 @@ pub struct PruneReport {
 pub struct PrunedTensor {
     /// Its name.
     pub name: String,
+    /// Its name in the source, where layers before it went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// `kept`, `sliced`, `refitted` or `added`.
     pub what: &'static str,
     /// Its type and shape in the source; `nothing` for one that was added.
@@ -65,6 +87,7 @@ impl PruneReport {
     /// source's and the artifact's weight files, and those of the files beside them.
     pub(super) fn new(
         plan: &PrunePlan,
+        cut: &Cut,
         records: &Records,
         data: Option<CalibrationFacts>,
         read: &[String],
@@ -79,14 +102,16 @@ impl PruneReport {
             recipe: plan.recipe.clone(),
             family: model.family().map(|family| family.name().to_owned()),
             inputs: inputs(plan, read, &beside),
-            outputs: outputs(plan, written, beside),
+            outputs: outputs(plan, cut, written, beside),
             block_parameters: model.block_parameters(),
-            block_parameters_left: model.parameters_left(&plan.reached.shape),
-            sparsity: plan.reached.sparsity,
+            block_parameters_left: model.parameters_left(&cut.shape),
+            sparsity: model.sparsity(&cut.shape),
             align: plan.reached.align,
             calibration: data.map(|data| CalibrationReport { kernel, data }),
+            layers: records.layers().cloned(),
             pruned: records.units().cloned().collect(),
-            tensors: tensors(plan),
+            removed: removed(plan, cut),
+            tensors: tensors(plan, cut),
         }
     }
 
@@ -97,12 +122,26 @@ impl PruneReport {
     }
 }
 
-fn tensors(plan: &PrunePlan) -> Vec<PrunedTensor> {
+fn removed(plan: &PrunePlan, cut: &Cut) -> Vec<RemovedTensor> {
+    let model = plan.variant.model();
+    let shards = plan.variant.source().shards().iter();
+    let entries = shards.flat_map(|shard| shard.header.tensors());
+    let gone = entries.filter(|entry| model.renamed(&entry.name, &cut.shape.layers).is_none());
+    gone.map(|entry| RemovedTensor {
+        name: entry.name.clone(),
+        source: entry.meta.to_string(),
+        bytes: entry.meta.bytes(),
+    })
+    .collect()
+}
+
+fn tensors(plan: &PrunePlan, cut: &Cut) -> Vec<PrunedTensor> {
     let source = plan.variant.source();
     let told = |(_, tensor): (usize, &super::layout::OutTensor)| {
-        let before = source.meta(&tensor.name);
+        let before = source.meta(&tensor.origin);
         PrunedTensor {
             name: tensor.name.clone(),
+            from: (tensor.name != tensor.origin).then(|| tensor.origin.clone()),
             what: match (tensor.fate, before) {
                 (_, None) => "added",
                 (Fate::Kept | Fate::Zeros, _) => "kept",
@@ -115,7 +154,7 @@ fn tensors(plan: &PrunePlan) -> Vec<PrunedTensor> {
             bytes_after: tensor.meta.bytes(),
         }
     };
-    plan.layout.tensors().map(told).collect()
+    cut.layout.tensors().map(told).collect()
 }
 
 fn inputs(
@@ -141,12 +180,13 @@ fn inputs(
 
 fn outputs(
     plan: &PrunePlan,
+    cut: &Cut,
     written: &[String],
     beside: BTreeMap<String, String>,
 ) -> BTreeMap<String, FileFacts> {
-    let sizes = plan.files();
+    let sizes = plan.files_of(cut);
     let shards =
-        plan.layout.shards.iter().map(|shard| shard.name.clone()).zip(written.iter().cloned());
+        cut.layout.shards.iter().map(|shard| shard.name.clone()).zip(written.iter().cloned());
     let facts = |(name, sha256): (String, String)| {
         let bytes = sizes.get(&name).copied().unwrap_or_default();
         (name, FileFacts { bytes, sha256 })

@@ -1,5 +1,7 @@
 //! A pruned model from start to end.
 
+use super::cut::Cut;
+use super::depth::Searching;
 use super::journal::{Records, identity};
 use super::layout::Layout;
 use super::plan::PrunePlan;
@@ -26,7 +28,7 @@ pub fn prune(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<P
     let staged = Staged::begin(&plan.output, options)?;
     match carried_out(plan, &staged, events, cancel) {
         Ok(report) => {
-            let mut names: Vec<String> = plan.files().into_keys().collect();
+            let mut names: Vec<String> = report.outputs.keys().cloned().collect();
             names.push(REPORT.to_owned());
             staged.publish(&names)?;
             Ok(report)
@@ -48,30 +50,27 @@ fn carried_out(
 ) -> Result<PruneReport, Error> {
     let (lines, journal) = staged.journal(&identity(plan)?)?;
     let mut records = Records::new(&lines, journal);
-    let files = Files::create(&plan.layout, staged)?;
-    let beside = beside(plan, staged)?;
-    copied(plan, &files, &mut records, events, cancel)?;
     let data = data(plan, events, cancel)?;
+    let cut = &cut(plan, data.as_ref(), &mut records, events, cancel)?;
+    let files = Files::create(&cut.layout, staged)?;
+    let beside = beside(plan, cut, staged)?;
+    copied(plan, cut, &files, &mut records, events, cancel)?;
     let written = Variant::open(staged.partial_path())?;
-    let sweep = Sweep { plan, written: &written, files: &files, events, cancel };
-    let of_target = |target: &super::target::Target| {
-        let tensors =
-            target.coupling.parts.iter().filter_map(|p| plan.variant.model().get(&p.tensor));
-        tensors.map(|tensor| tensor.meta.bytes()).sum::<u64>()
-    };
-    events.stage_started("prune", plan.targets.iter().map(of_target).sum());
+    let sweep = Sweep { plan, cut, written: &written, files: &files, events, cancel };
+    let model = plan.variant.model();
+    events.stage_started("prune", cut.targets.iter().map(|target| target.bytes(model)).sum());
     on_threads(plan.resources.threads, || match &data {
         Some(data) => sweep.observed(&in_batches(data.windows.clone(), false), &mut records),
         None => sweep.unobserved(&mut records),
     })??;
     events.stage_finished("prune");
     let threads = plan.resources.threads;
-    events.stage_started("read back", plan.layout.shards.iter().map(|shard| shard.bytes).sum());
-    let written = read_back(&plan.layout, &files, &records, threads, events, cancel)?;
+    events.stage_started("read back", cut.layout.shards.iter().map(|shard| shard.bytes).sum());
+    let written = read_back(&cut.layout, &files, &records, threads, events, cancel)?;
     events.stage_finished("read back");
     let read = hashed(plan, events, cancel)?;
     let facts = data.map(|data| data.facts);
-    let report = PruneReport::new(plan, &records, facts, &read, &written, beside);
+    let report = PruneReport::new(plan, cut, &records, facts, &read, &written, beside);
     staged.write_with(REPORT, |out| report.write(out))?;
     verify::pruned(staged.partial_path(), plan.variant.model(), &plan.recipe.runtimes, cancel)?;
     Ok(report)
@@ -92,17 +91,46 @@ fn data(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<Option
     Ok(Some(Data { windows, facts }))
 }
 
+/// The plan's own cut, or where layers go, that of the layers that were found.
+fn cut(
+    plan: &PrunePlan,
+    data: Option<&Data>,
+    records: &mut Records,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<Cut, Error> {
+    let mut shape = plan.reached.shape.clone();
+    if let (Some(search), Some(data)) = (&plan.search, data) {
+        if records.layers().is_none() {
+            let with = Searching {
+                path: plan.variant.source().path(),
+                engine: &plan.engine,
+                resources: plan.resources,
+                scratch: &plan.scratch,
+                events,
+                cancel,
+            };
+            records.add_layers(search.found(&data.windows, &with)?)?;
+        }
+        let gone = records.layers().map(|found| &*found.gone).unwrap_or_default();
+        let layers = 0..plan.variant.program().blocks.len();
+        shape.layers = layers.filter(|layer| !gone.contains(layer)).collect();
+    }
+    Cut::new(&plan.variant, &plan.recipe, shape)
+}
+
 /// What stays as it is: the artifact is run while it is written, and needs all of it.
 fn copied(
     plan: &PrunePlan,
+    cut: &Cut,
     files: &Files<'_>,
     records: &mut Records,
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<(), Error> {
-    let plain = plan.layout.tensors().filter(|(_, tensor)| tensor.fate.is_plain());
+    let plain = cut.layout.tensors().filter(|(_, tensor)| tensor.fate.is_plain());
     events.stage_started("copy", plain.map(|(_, tensor)| tensor.meta.bytes()).sum());
-    for shard in 0..plan.layout.shards.len() {
+    for shard in 0..cut.layout.shards.len() {
         if !records.is_copied(shard) {
             let prints = files.copy(shard, plan, events, cancel)?;
             records.add_copied(shard, prints)?;
@@ -113,11 +141,11 @@ fn copied(
 }
 
 /// Writes the files beside the weights and returns their hashes.
-fn beside(plan: &PrunePlan, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
+fn beside(plan: &PrunePlan, cut: &Cut, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
     let mut hashes = BTreeMap::new();
-    staged.write("config.json", &plan.config)?;
-    hashes.insert("config.json".to_owned(), sha256(&plan.config));
-    if let Some(index) = plan.layout.index(plan.variant.source()) {
+    staged.write("config.json", &cut.config)?;
+    hashes.insert("config.json".to_owned(), sha256(&cut.config));
+    if let Some(index) = cut.layout.index(plan.variant.source()) {
         staged.write(Layout::INDEX, &index)?;
         hashes.insert(Layout::INDEX.to_owned(), sha256(&index));
     }

@@ -37,14 +37,23 @@ pub(super) fn nearest(
     let (ffn, heads) = (units(Axis::Ffn), units(Axis::Heads).and_then(<[Units]>::first));
     let align = align.unwrap_or_else(|| usual_align(model, ffn.unwrap_or_default()));
     let whole = model.shape().map_err(refused)?;
+    let layers = units(Axis::Layers).and_then(<[Units]>::first);
+    let depths = match layers {
+        Some(layers) => depths_near(layers.count, sparsity, axes.len() > 1),
+        None => vec![whole.layers.len()],
+    };
     let groups = match heads {
-        Some(heads) => counts_near(heads, sparsity, ffn.is_some()),
+        Some(heads) => counts_near(heads, sparsity, axes.len() > 1),
         None => vec![whole.groups],
     };
-    let candidates: Vec<Shape> = groups
-        .into_iter()
-        .flat_map(|groups| {
-            let shape = Shape { groups, ..whole.clone() };
+    let shapes = depths.into_iter().flat_map(|depth| {
+        // Any layers stand for those that will stay, as far as sizes go.
+        let layers: Vec<usize> = whole.layers[..depth].to_vec();
+        groups.iter().map(move |&groups| (layers.clone(), groups))
+    });
+    let candidates: Vec<Shape> = shapes
+        .flat_map(|(layers, groups)| {
+            let shape = Shape { groups, layers, ..whole.clone() };
             match ffn {
                 Some(units) => narrowed(model, &shape, units, sparsity, align),
                 None => vec![shape],
@@ -72,6 +81,18 @@ fn counts_near(heads: &Units, sparsity: f64, beside: bool) -> Vec<usize> {
     match beside {
         true => counts.min_by(|a, b| off(a).total_cmp(&off(b))).into_iter().collect(),
         false => counts.collect(),
+    }
+}
+
+/// Numbers of layers to try; beside other axes, the one that removes as large a share of the layers as
+/// the others then remove of what is left.
+fn depths_near(layers: usize, sparsity: f64, beside: bool) -> Vec<usize> {
+    match beside {
+        true => {
+            let depth = (layers as f64 * (1.0 - sparsity).sqrt()).round() as usize;
+            vec![depth.clamp(1, (layers - 1).max(1))]
+        }
+        false => (1..layers).collect(),
     }
 }
 
@@ -151,6 +172,6 @@ const MOST: f64 = 0.9;
 /// As many that can be reached are named.
 const SHOWN: usize = 4;
 /// How far what is reached may be from what was asked for.
-const TOLERANCE: f64 = 0.02;
+pub(super) const TOLERANCE: f64 = 0.02;
 /// A step of width is at most this share of a block's parameters, where alignment allows.
 const COARSEST_STEP: f64 = 0.01;

@@ -5,6 +5,7 @@
 
 use super::budget::reads;
 use super::choice::{Chosen, chosen};
+use super::cut::Cut;
 use super::journal::Records;
 use super::observe::Observed;
 use super::plan::PrunePlan;
@@ -18,11 +19,13 @@ use llmopt_arch::program::Phase;
 use llmopt_linalg::give_back_freed;
 use llmopt_prune::{Side, magnitude};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 /// A sweep under way.
 pub(super) struct Sweep<'a> {
     pub(super) plan: &'a PrunePlan,
+    pub(super) cut: &'a Cut,
     /// The artifact, as far as it is written.
     pub(super) written: &'a Variant,
     pub(super) files: &'a Files<'a>,
@@ -43,17 +46,21 @@ impl Sweep<'_> {
     /// # Errors
     /// If the model cannot be read, computes NaN or infinity, or a fallback is forbidden.
     pub(super) fn observed(&self, batches: &Batches, records: &mut Records) -> Result<(), Error> {
-        let mut open = (0..self.plan.targets.len()).filter(|&t| !records.is_pruned(t)).count();
+        let mut open = (0..self.cut.targets.len()).filter(|&t| !records.is_pruned(t)).count();
         if open == 0 {
             return Ok(());
         }
         let own = embedded(&self.plan.variant, batches, self.folder())?;
         let original = own.copied(|| self.store(batches))?;
         let mut streams = Streams { own, original };
-        let blocks = &self.plan.variant.program().blocks;
-        for (block, after) in blocks.iter().zip(&self.written.program().blocks) {
-            for (phase, after) in block.phases.iter().zip(&after.phases) {
-                self.run(&self.plan.variant, phase, batches, &mut streams.original)?;
+        let (source, written) = (&self.plan.variant, self.written);
+        for (layers, after) in self.cut.runs().zip(&written.program().blocks) {
+            let phases = &source.program().blocks[layers.start].phases;
+            for (number, (phase, after)) in phases.iter().zip(&after.phases).enumerate() {
+                self.run(source, phase, batches, &mut streams.original)?;
+                if number + 1 == phases.len() {
+                    self.pass(layers.start + 1..layers.end, batches, &mut streams.original)?;
+                }
                 if let Some(number) = self.target_of(phase).filter(|&t| !records.is_pruned(t)) {
                     let observed = self.observe(phase, number, batches, &streams)?;
                     self.prune(number, Some(&observed), records)?;
@@ -62,7 +69,7 @@ impl Sweep<'_> {
                 if open == 0 {
                     return Ok(());
                 }
-                self.run(self.written, after, batches, &mut streams.own)?;
+                self.run(written, after, batches, &mut streams.own)?;
             }
         }
         Ok(())
@@ -70,7 +77,7 @@ impl Sweep<'_> {
 
     /// Prunes every place by its weights alone.
     pub(super) fn unobserved(&self, records: &mut Records) -> Result<(), Error> {
-        for number in 0..self.plan.targets.len() {
+        for number in 0..self.cut.targets.len() {
             if self.cancel.is_cancelled() {
                 return Err(Error::Interrupted);
             }
@@ -83,7 +90,19 @@ impl Sweep<'_> {
 
     /// The place whose units `phase` multiplies.
     fn target_of(&self, phase: &Phase) -> Option<usize> {
-        self.plan.targets.iter().position(|target| reads(phase, target).is_some())
+        self.cut.targets.iter().position(|target| reads(phase, target).is_some())
+    }
+
+    /// Takes a stream through layers that go.
+    fn pass(
+        &self,
+        layers: Range<usize>,
+        batches: &Batches,
+        store: &mut Store,
+    ) -> Result<(), Error> {
+        let variant = &self.plan.variant;
+        let mut phases = variant.program().blocks[layers].iter().flat_map(|block| &block.phases);
+        phases.try_for_each(|phase| self.run(variant, phase, batches, store))
     }
 
     fn run(
@@ -105,7 +124,7 @@ impl Sweep<'_> {
         batches: &Batches,
         streams: &Streams,
     ) -> Result<Observed, Error> {
-        let (plan, target) = (self.plan, &self.plan.targets[number]);
+        let (plan, target) = (self.plan, &self.cut.targets[number]);
         let gemm = plan.engine.gemm();
         let tap = reads(phase, target).expect("the phase was found by it");
         let follows = follows(phase, target);
@@ -130,7 +149,7 @@ impl Sweep<'_> {
         observed: Option<&Observed>,
         records: &mut Records,
     ) -> Result<(), Error> {
-        let (plan, target) = (self.plan, &self.plan.targets[number]);
+        let (plan, target) = (self.plan, &self.cut.targets[number]);
         let reader = plan.variant.rows(&target.reader, 0..target.rows, target.columns)?;
         let magnitudes = || self.magnitudes(target);
         let gemm = plan.engine.gemm();
@@ -138,9 +157,7 @@ impl Sweep<'_> {
         let prints = self.write(target, &reader, &made)?;
         self.files.sync(prints.keys())?;
         records.add_pruned(number, made.facts, prints)?;
-        let bytes =
-            target.coupling.parts.iter().filter_map(|part| plan.variant.model().get(&part.tensor));
-        self.events.advanced(bytes.map(|tensor| tensor.meta.bytes()).sum(), &target.reader);
+        self.events.advanced(target.bytes(plan.variant.model()), &target.reader);
         give_back_freed();
         Ok(())
     }
@@ -154,14 +171,16 @@ impl Sweep<'_> {
     ) -> Result<BTreeMap<String, u64>, Error> {
         let (model, source) = (self.plan.variant.model(), self.plan.variant.source());
         let mut prints = BTreeMap::new();
-        for part in &target.coupling.parts {
-            let slice = model.slices(&part.tensor, target.kept(&made.facts.kept));
-            let slice = slice.expect("the plan has cut it");
+        for part in target.written_parts() {
             let print = match &made.weights {
                 Some(weights) if part.tensor == target.reader => {
                     self.files.write_values(&part.tensor, weights)?
                 }
-                _ => self.files.write(&part.tensor, &sliced(source, &part.tensor, &slice)?)?,
+                _ => {
+                    let slice = model.slices(&part.tensor, target.kept(&made.facts.kept));
+                    let slice = slice.expect("the plan has cut it");
+                    self.files.write(&part.tensor, &sliced(source, &part.tensor, &slice)?)?
+                }
             };
             prints.insert(part.tensor.clone(), print);
         }
@@ -220,6 +239,6 @@ impl Sweep<'_> {
 
 /// Whether what the reader gives is added to the hidden state as it is, so that the original's stream
 /// behind the phase says what it should give. Tokens of experts are others in the two streams.
-fn follows(phase: &Phase, target: &Target) -> bool {
+pub(super) fn follows(phase: &Phase, target: &Target) -> bool {
     target.coupling.expert.is_none() && llmopt_calib::adds_to_hidden(phase, &target.reader)
 }

@@ -1,6 +1,7 @@
 //! A place that loses units, and what became of it.
 
-use llmopt_arch::axes::{Axis, Coupling};
+use llmopt_arch::Model;
+use llmopt_arch::axes::{Axis, Coupling, Kept, Part};
 use serde::{Deserialize, Serialize};
 
 /// Units of one place, of which some go.
@@ -17,12 +18,48 @@ pub(crate) struct Target {
     pub(super) columns: usize,
     /// The bias that is fitted with it.
     pub(super) bias: Option<String>,
+    /// Layers right behind it that go, if it can stand in for them.
+    pub(super) stands_for: Vec<usize>,
 }
 
 impl Target {
+    /// A place that keeps all of its units; none where no matrix reads them.
+    pub(super) fn whole(model: &Model, axis: Axis, coupling: Coupling) -> Option<Self> {
+        let reader = coupling.reader()?.tensor.clone();
+        let &[rows, columns] = model.get(&reader)?.meta.shape() else { return None };
+        let (keep, bias, stands_for) = (coupling.units, None, Vec::new());
+        Some(Self { axis, coupling, keep, reader, rows, columns, bias, stands_for })
+    }
+
     /// Columns of the reader that belong to a unit.
     pub(super) fn width(&self) -> usize {
         self.columns / self.coupling.units
+    }
+
+    /// Whether no unit goes: the reader alone changes, to stand in for layers that go.
+    pub(super) fn is_whole(&self) -> bool {
+        self.keep == self.coupling.units
+    }
+
+    /// The dimensions of tensors that change.
+    pub(super) fn written_parts(&self) -> impl Iterator<Item = &Part> {
+        let changes = |part: &&Part| !self.is_whole() || part.tensor == self.reader;
+        self.coupling.parts.iter().filter(changes)
+    }
+
+    /// The units that stay, as slices take them.
+    pub(super) fn kept<'a>(&self, units: &'a [usize]) -> Kept<'a> {
+        match self.axis {
+            Axis::Ffn => Kept { channels: Some(units), groups: None },
+            Axis::Heads => Kept { channels: None, groups: Some(units) },
+            Axis::Layers => Kept::default(),
+        }
+    }
+
+    /// Bytes of the source's tensors that range over the units.
+    pub(super) fn bytes(&self, model: &Model) -> u64 {
+        let tensors = self.coupling.parts.iter().filter_map(|part| model.get(&part.tensor));
+        tensors.map(|tensor| tensor.meta.bytes()).sum()
     }
 
     /// Columns of the reader that stay.
@@ -43,6 +80,9 @@ pub struct PrunedUnits {
     pub axis: String,
     /// The matrix that reads the units.
     pub reader: String,
+    /// The layers behind it that it stands in for, where some go.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub stands_for: Vec<usize>,
     /// How many there were.
     pub units: usize,
     /// Those that stay, ascending; written as runs, such as `0-11 13-21`.

@@ -28,7 +28,7 @@ impl<'a> Files<'a> {
             file.write_at(0, &shard.header()?)?;
             files.push(file);
         }
-        let places = layout.tensors().map(|(shard, tensor)| (&*tensor.name, (shard, tensor)));
+        let places = layout.tensors().map(|(shard, tensor)| (&*tensor.origin, (shard, tensor)));
         Ok(Self { layout, files, places: places.collect() })
     }
 
@@ -40,12 +40,12 @@ impl<'a> Files<'a> {
         events: &dyn Events,
         cancel: &Cancel,
     ) -> Result<BTreeMap<String, u64>, Error> {
-        let source = &plan.variant.source().shards()[shard];
+        let source = &plan.variant.source().shards()[self.layout.shards[shard].source];
         let prints = Mutex::new(BTreeMap::new());
         let tensors = self.layout.shards[shard].tensors.iter().filter(|t| t.fate.is_plain());
         let threads = plan.resources.threads;
         for_each_with(threads, tensors, cancel, |piece: &mut Vec<u8>, tensor, _| {
-            let entry = source.header.tensors().iter().find(|entry| entry.name == tensor.name);
+            let entry = source.header.tensors().iter().find(|entry| entry.name == tensor.origin);
             let mut print = 0u64;
             for range in pieces(tensor.meta.bytes()) {
                 piece.clear();
@@ -58,7 +58,7 @@ impl<'a> Files<'a> {
             }
             events.advanced(tensor.meta.bytes(), &tensor.name);
             let mut prints = prints.lock().unwrap_or_else(PoisonError::into_inner);
-            prints.insert(tensor.name.clone(), print);
+            prints.insert(tensor.origin.clone(), print);
             Ok(())
         })?;
         self.files[shard].sync()?;

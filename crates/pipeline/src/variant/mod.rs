@@ -57,6 +57,13 @@ impl Variant {
         &self.program
     }
 
+    /// The same without some of its layers.
+    pub(crate) fn without_layers(mut self, layers: &[usize]) -> Self {
+        let mut number = 0..;
+        self.program.blocks.retain(|_| number.next().is_some_and(|n| !layers.contains(&n)));
+        self
+    }
+
     /// The name of its folder or file.
     pub(crate) fn name(&self) -> String {
         let path = self.source.path();

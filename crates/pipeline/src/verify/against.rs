@@ -69,7 +69,7 @@ type Found = (&'static str, String);
 impl<'a> Comparison<'a> {
     /// What is wrong with what became of a tensor of the model.
     fn fault(&self, tensor: Tensor<'a>, request: &Request<'_>) -> Result<Option<Found>, Error> {
-        let name = tensor.1.name.as_str();
+        let Some(name) = self.now_called(&tensor.1.name) else { return Ok(None) };
         let module = part_of(name).map(|(module, _)| module);
         if let Some(matrix) = module.and_then(|module| self.matrices.get(module)) {
             return self.quantized(tensor, matrix, request);
@@ -99,6 +99,14 @@ impl<'a> Comparison<'a> {
             }
             None if self.may_be_absent(name, module) => Ok(None),
             None => Ok(Some(("lost", "it is in the model, but not in the artifact".to_owned()))),
+        }
+    }
+
+    /// What a tensor of the model is called in the artifact; none, if the report says that it is gone.
+    fn now_called<'n>(&'n self, name: &'n str) -> Option<&'n str> {
+        match self.record {
+            Some(record) => record.now_called(name),
+            None => Some(name),
         }
     }
 

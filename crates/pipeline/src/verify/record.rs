@@ -8,13 +8,16 @@ use crate::Error;
 use llmopt_checkpoint::read_bytes;
 use llmopt_tensor::TensorMeta;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What matters here of a report.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) outputs: BTreeMap<String, RecordedFile>,
     tensors: BTreeMap<String, RecordedTensor>,
+    /// What tensors of the source are called now, where that is another name.
+    renamed: BTreeMap<String, String>,
+    removed: BTreeSet<String>,
     allows_nonfinite: bool,
 }
 
@@ -23,6 +26,9 @@ pub(super) struct Record {
 struct RecordFile {
     outputs: BTreeMap<String, RecordedFile>,
     tensors: Vec<RecordedTensor>,
+    /// Tensors of the source of which nothing is left.
+    #[serde(default)]
+    removed: Vec<RemovedTensor>,
     recipe: Option<RecordedRecipe>,
 }
 
@@ -36,10 +42,17 @@ pub(super) struct RecordedFile {
 #[derive(Debug, Deserialize)]
 struct RecordedTensor {
     name: String,
+    /// Its name in the source, where that is another.
+    from: Option<String>,
     what: String,
     source: String,
     /// What it is in the artifact, where that is not what the source had.
     artifact: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RemovedTensor {
+    name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,6 +123,14 @@ impl Record {
         recorded.is_some_and(|recorded| matches!(recorded.done(), Done::Pruned))
     }
 
+    /// What a tensor of the source is called in the artifact; none, if it is said to be gone.
+    pub(super) fn now_called<'n>(&'n self, tensor: &'n str) -> Option<&'n str> {
+        match self.renamed.get(tensor) {
+            Some(name) => Some(name),
+            None => (!self.removed.contains(tensor)).then_some(tensor),
+        }
+    }
+
     /// Whether the run was allowed to keep NaN and infinity.
     pub(super) fn allows_nonfinite(&self) -> bool {
         self.allows_nonfinite
@@ -143,8 +164,13 @@ impl Record {
 
 impl From<RecordFile> for Record {
     fn from(file: RecordFile) -> Self {
+        let moved = file.tensors.iter();
+        let moved = moved.filter_map(|tensor| Some((tensor.from.clone()?, tensor.name.clone())));
+        let renamed = moved.collect();
         let tensors = file.tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor));
         Self {
+            renamed,
+            removed: file.removed.into_iter().map(|tensor| tensor.name).collect(),
             outputs: file.outputs,
             tensors: tensors.collect(),
             allows_nonfinite: file.recipe.is_some_and(|recipe| recipe.allow_nonfinite),

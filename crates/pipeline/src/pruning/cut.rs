@@ -1,0 +1,161 @@
+//! What follows from a shape: which tensors are cut, what the files hold, what the config says.
+
+use super::budget::reads;
+use super::layout::{Layout, new_biases};
+use super::recipe::PruneRecipe;
+use super::shape::refused;
+use super::sweep::follows;
+use super::target::Target;
+use crate::Error;
+use crate::variant::Variant;
+use llmopt_arch::Model;
+use llmopt_arch::axes::{Axis, Coupling, Edit, Shape};
+use llmopt_checkpoint::Config;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A model cut to a shape, before anything is chosen but which layers go.
+pub(super) struct Cut {
+    pub(super) shape: Shape,
+    /// Every place that changes, in the order of axes, layers and experts.
+    pub(super) targets: Vec<Target>,
+    pub(super) layout: Layout,
+    /// The new `config.json`.
+    pub(super) config: Vec<u8>,
+    /// What changes in it, for people.
+    pub(super) config_changes: Vec<String>,
+    /// Layers of the source.
+    layers: usize,
+}
+
+impl Cut {
+    /// Cuts `variant` to `shape`.
+    ///
+    /// # Errors
+    /// A refusal if the family's loaders would not accept it.
+    pub(super) fn new(
+        variant: &Variant,
+        recipe: &PruneRecipe,
+        shape: Shape,
+    ) -> Result<Self, Error> {
+        let (source, model) = (variant.source(), variant.model());
+        let mut targets = targets(model, recipe, &shape)?;
+        let layers = variant.program().blocks.len();
+        stand_in(&mut targets, variant, recipe, &shape);
+        let biases = match recipe.bias {
+            true => new_biases(model, &targets, &shape)?,
+            false => Vec::new(),
+        };
+        let layout = Layout::new(source, model, &targets, recipe.refit, &biases, &shape.layers)?;
+        let (config, config_changes) = config(variant, recipe, &shape)?;
+        Ok(Self { shape, targets, layout, config, config_changes, layers })
+    }
+
+    /// For each layer that stays, itself and those behind it that go.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Range<usize>> {
+        let ends = self.shape.layers.iter().skip(1).copied().chain([self.layers]);
+        self.shape.layers.iter().zip(ends).map(|(&layer, end)| layer..end)
+    }
+
+    /// The layers that go.
+    pub(super) fn gone(&self) -> Vec<usize> {
+        self.runs().flat_map(|layers| layers.skip(1)).collect()
+    }
+}
+
+/// Has the matrix that ends a layer stand in for the layers behind it that go (ReplaceMe, 2505.02819),
+/// where what it gives is added to the hidden state as it is.
+fn stand_in(targets: &mut Vec<Target>, variant: &Variant, recipe: &PruneRecipe, shape: &Shape) {
+    let blocks = &variant.program().blocks;
+    for (place, &layer) in shape.layers.iter().enumerate() {
+        let next = shape.layers.get(place + 1).copied().unwrap_or(blocks.len());
+        let last = blocks[layer].phases.last().filter(|_| recipe.refit && next > layer + 1);
+        let Some(last) = last else { continue };
+        let ends = |target: &Target| reads(last, target).is_some() && follows(last, target);
+        let stands_for: Vec<usize> = (layer + 1..next).collect();
+        match targets.iter_mut().find(|target| ends(target)) {
+            Some(target) => target.stands_for = stands_for,
+            None => {
+                let couplings = variant.model().couplings(Axis::Ffn).into_iter();
+                let mut whole = couplings
+                    .filter(|coupling| coupling.layer == layer)
+                    .filter_map(|coupling| Target::whole(variant.model(), Axis::Layers, coupling));
+                if let Some(target) = whole.find(ends) {
+                    targets.push(Target { stands_for, ..target });
+                }
+            }
+        }
+    }
+}
+
+/// Every place that loses units for `shape`.
+fn targets(model: &Model, recipe: &PruneRecipe, shape: &Shape) -> Result<Vec<Target>, Error> {
+    let mut targets = Vec::new();
+    let stays = |coupling: &Coupling| shape.layers.contains(&coupling.layer);
+    for &axis in recipe.axes.iter().filter(|&&axis| axis != Axis::Layers) {
+        let biases = fitted_biases(model, recipe, axis, shape)?;
+        for coupling in model.couplings(axis).into_iter().filter(stays) {
+            let keep = match axis {
+                Axis::Heads => shape.groups,
+                _ => shape.widths.get(coupling.size).copied().unwrap_or(coupling.units),
+            };
+            if keep == coupling.units {
+                continue;
+            }
+            let layer = coupling.layer;
+            let target = Target::whole(model, axis, coupling).ok_or_else(|| {
+                Error::Refused(format!("axis `{axis}`: no matrix of layer {layer} reads it"))
+            })?;
+            targets.push(Target { keep, bias: biases.get(&layer).cloned(), ..target });
+        }
+    }
+    Ok(targets)
+}
+
+/// By layer, the bias that is fitted.
+fn fitted_biases(
+    model: &Model,
+    recipe: &PruneRecipe,
+    axis: Axis,
+    shape: &Shape,
+) -> Result<BTreeMap<usize, String>, Error> {
+    if !recipe.bias {
+        return Ok(BTreeMap::new());
+    }
+    let family = model.family().map_or("this model", |family| family.name());
+    if model.bias_switch(axis).is_none() {
+        return Err(Error::RefusedWithHint {
+            what: format!("`--bias`: `{family}` has no place for a bias behind axis `{axis}`"),
+            hint: "leave it out: the refit is by weights alone then".to_owned(),
+        });
+    }
+    let biases = model.biases(axis, shape).into_iter().filter(|bias| bias.is_reader);
+    Ok(biases.map(|bias| (bias.layer, bias.tensor)).collect())
+}
+
+/// The new config and, for people, what changed.
+fn config(
+    variant: &Variant,
+    recipe: &PruneRecipe,
+    shape: &Shape,
+) -> Result<(Vec<u8>, Vec<String>), Error> {
+    let mut map = variant.source().config().map(Config::as_map).cloned().unwrap_or_default();
+    let mut changes = Vec::new();
+    for edit in variant.model().edits(shape).map_err(refused)? {
+        edit.apply(&mut map);
+        changes.push(match &edit.value {
+            Some(value) => format!("`{}` set to {value}", edit.key),
+            None => format!("`{}` removed", edit.key),
+        });
+    }
+    for &axis in recipe.axes.iter().filter(|_| recipe.bias) {
+        if let Some(switch) = variant.model().bias_switch(axis).filter(|switch| !switch.is_on) {
+            let edit = Edit { key: switch.key.to_owned(), value: Some(true.into()) };
+            edit.apply(&mut map);
+            changes.push(format!("`{}` set to true", switch.key));
+        }
+    }
+    let bytes = serde_json::to_vec(&map).map_err(|error| Error::Refused(error.to_string()))?;
+    let config = Config::parse(&bytes).map_err(|error| Error::Refused(error.to_string()))?;
+    Ok((config.to_bytes(), changes))
+}
