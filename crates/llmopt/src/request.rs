@@ -85,7 +85,7 @@ pub(crate) fn pruned(flags: &Prune) -> Result<PruneRequest, Refusal> {
     })
 }
 
-/// The axes of `--axes`, each once.
+/// The axes of `--axes`, each once; none, if the run is to choose.
 fn axes(names: &[String]) -> Result<Vec<Axis>, Refusal> {
     let named = |name: &String| match name.as_str() {
         "ffn" => Ok(Axis::Ffn),
@@ -96,7 +96,7 @@ fn axes(names: &[String]) -> Result<Vec<Axis>, Refusal> {
     let mut axes = names.iter().map(named).collect::<Result<Vec<_>, _>>()?;
     axes.sort();
     axes.dedup();
-    Ok(if axes.is_empty() { vec![Axis::Ffn] } else { axes })
+    Ok(axes)
 }
 
 /// Where the artifact goes.

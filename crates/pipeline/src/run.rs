@@ -96,7 +96,7 @@ fn planned(
 }
 
 /// A name for what is written while `output` is made, and does not stay.
-fn beside_name(output: &Path, what: &str) -> PathBuf {
+pub(crate) fn beside_name(output: &Path, what: &str) -> PathBuf {
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     // A folder, as calibrated artifacts are.
     output.with_file_name(format!("{name}.{what}")).join("")
@@ -128,16 +128,10 @@ fn check_method(recipe: &Recipe) -> Result<(), Error> {
 /// failure of the system, the same plan goes on where it stopped.
 pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
     let staged = [plan].into_iter().chain(&plan.rivals).map(begun);
-    let mut staged = staged.collect::<Result<Vec<Staged>, Error>>()?;
+    let staged = staged.collect::<Result<Vec<Staged>, Error>>()?;
     match carried_out(plan, &staged, events, cancel) {
         Ok((best, report)) => {
-            let chosen = staged.swap_remove(best);
-            let chosen = match staged.first() {
-                // The plan's own went last when another one was taken from its place.
-                Some(_) if best > 0 => staged.remove(0).with_content_of(chosen)?,
-                _ => chosen,
-            };
-            staged.into_iter().try_for_each(Staged::discard)?;
+            let chosen = chosen(staged, best)?;
             let mut names: Vec<String> = plan.files().into_keys().map(str::to_owned).collect();
             names.push(plan.report_name());
             chosen.publish(&names)?;
@@ -150,6 +144,18 @@ pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Rep
             Err(error)
         }
     }
+}
+
+/// The first of several outputs with the content of the best. The others are discarded.
+pub(crate) fn chosen(mut staged: Vec<Staged>, best: usize) -> Result<Staged, Error> {
+    let chosen = staged.swap_remove(best);
+    let chosen = match staged.first() {
+        // The first went last when another one was taken from its place.
+        Some(_) if best > 0 => staged.remove(0).with_content_of(chosen)?,
+        _ => chosen,
+    };
+    staged.into_iter().try_for_each(Staged::discard)?;
+    Ok(chosen)
 }
 
 fn begun(plan: &Plan) -> Result<Staged, Error> {

@@ -6,7 +6,7 @@ use crate::print::{self, Table};
 use crate::progress::Progress;
 use crate::units;
 use crate::{request, signal};
-use llmopt_pipeline::{PruneReport, PruneSummary, PrunedUnits, write_file};
+use llmopt_pipeline::{JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits, write_file};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -67,6 +67,21 @@ fn planned(summary: &PruneSummary) -> String {
         let held = if memory.spills { "in scratch files" } else { "in memory" };
         facts.push(("hidden", format!("{} {held}", units::bytes(memory.hidden_bytes))));
     }
+    if summary.search_sweeps > 0 {
+        let sweeps = units::counted(summary.search_sweeps, "reading sweep");
+        facts.push(("search", format!("which layers go, in at most {sweeps}")));
+    }
+    if let Some(choice) = &summary.choice {
+        let mixes: Vec<String> = choice.candidates.iter().map(mix).collect();
+        let windows = units::counted(choice.windows, "window");
+        facts.push((
+            "choose",
+            format!("between {}, in a reading sweep on {windows} held out", mixes.join(", ")),
+        ));
+        for left in &choice.left_out {
+            facts.push(("left out", format!("{}: {}", left.axes.join(" and "), left.why)));
+        }
+    }
     let [peak, budget, smallest] =
         [memory.predicted_peak, memory.budget, memory.smallest].map(units::bytes);
     facts.push(("memory", format!("at most {peak} of {budget}; {smallest} would do")));
@@ -82,6 +97,10 @@ fn planned(summary: &PruneSummary) -> String {
         let _ = writeln!(text, "  {change}");
     }
     text
+}
+
+fn mix(mix: &Mix) -> String {
+    format!("{} ({})", mix.axes.join(" and "), units::percent(mix.sparsity))
 }
 
 fn removed(summary: &PruneSummary) -> String {
@@ -106,8 +125,15 @@ fn told(summary: &PruneSummary, report: &PruneReport) -> String {
                 units::bytes(summary.output_bytes)
             ),
         ),
-        ("removed", removed(summary)),
+        ("removed", taken(report)),
     ];
+    if let Some(decision) = &report.decision {
+        let judged = decision.candidates.iter().map(|JudgedMix { mix: of, kld }| {
+            format!("{} {:.5} ({:.5} to {:.5})", mix(of), kld.value, kld.low, kld.high)
+        });
+        let judged: Vec<String> = judged.collect();
+        facts.push(("KL divergence", judged.join("; ")));
+    }
     facts.extend(damage(&report.pruned).map(|damage| ("damage", damage)));
     for units in &report.pruned {
         if let Some(why) = &units.fallback {
@@ -123,6 +149,21 @@ fn told(summary: &PruneSummary, report: &PruneReport) -> String {
         ),
     ));
     print::facts(&facts)
+}
+
+fn taken(report: &PruneReport) -> String {
+    let axes: Vec<&str> = report.recipe.axes.iter().map(|axis| axis.name()).collect();
+    let layers = report.layers.as_ref().map(|layers| {
+        let numbers: Vec<String> = layers.gone.iter().map(ToString::to_string).collect();
+        format!(", layers {}", numbers.join(", "))
+    });
+    format!(
+        "{} of the blocks' {} parameters along {}{}",
+        units::percent(report.sparsity),
+        units::count(report.block_parameters),
+        axes.join(" and "),
+        layers.unwrap_or_default()
+    )
 }
 
 /// The estimated loss of the readers' outputs: its mean, and the largest with its name.

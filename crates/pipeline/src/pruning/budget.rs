@@ -38,6 +38,8 @@ pub(super) struct Demand<'a> {
     pub(super) targets: &'a [Target],
     /// Tensors of the artifact, and the bytes of their names.
     pub(super) names: (usize, usize),
+    /// Plans that are held, of as many artifacts.
+    pub(super) plans: u64,
     pub(super) resources: Resources,
 }
 
@@ -55,11 +57,15 @@ impl Demand<'_> {
         let (tensors, names) = self.variant.names();
         let (new, new_names) = self.names;
         // Headers of the source, of what is laid out, and of the artifact that is run.
-        let known = base_bytes(tensors, names) + known_bytes(2 * new, 2 * new_names);
+        let others = (self.plans - 1) * known_bytes(tensors + new, names + new_names);
+        let known = base_bytes(tensors, names) + known_bytes(2 * new, 2 * new_names) + others;
         let copying = self.resources.threads as u64 * (COPY_BYTES as u64 + PER_THREAD);
         let rewriting = self.targets.iter().map(|target| self.rewriting(target)).max().unwrap_or(0);
         let (tokens, streams, slots, running) = match batches {
-            Some(batches) => self.running(batches)?,
+            Some(batches) => {
+                let (ids, streams, slots, running) = self.running(batches)?;
+                (self.plans * ids, streams, slots, running)
+            }
             None => (0, 0, 0, 0),
         };
         let work = copying.max(rewriting).max(running);

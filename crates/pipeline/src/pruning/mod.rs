@@ -9,6 +9,7 @@ mod cut;
 mod depth;
 mod journal;
 mod layout;
+mod mix;
 mod observe;
 mod plan;
 mod read_back;
@@ -23,6 +24,7 @@ mod write;
 
 pub use budget::PruneMemory;
 pub use depth::{FoundLayers, TriedLayers};
+pub use mix::{ChoiceSummary, JudgedMix, LeftOut, Mix, PruneDecision};
 pub use plan::{PrunePlan, PruneSummary, plan_prune};
 pub use recipe::{PruneMethod, PruneRecipe, PruneRequest, UnknownPruneMethod};
 pub use report::{PruneReport, PrunedTensor, RemovedTensor};

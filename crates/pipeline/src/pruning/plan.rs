@@ -4,6 +4,7 @@ use super::budget::{Demand, PruneMemory};
 use super::cut::Cut;
 use super::depth::PlannedSearch;
 use super::layout::{Fate, Layout};
+use super::mix::{ChoiceSummary, PlannedChoice, mixed};
 use super::recipe::{PruneRecipe, PruneRequest};
 use super::shape::{Reached, nearest};
 use super::target::Target;
@@ -30,6 +31,8 @@ pub struct PrunePlan {
     pub(super) cut: Cut,
     /// How it is found which layers go, if any do.
     pub(super) search: Option<PlannedSearch>,
+    /// Other mixes of axes, and how it is chosen among them, if there are any.
+    pub(super) choice: Option<PlannedChoice>,
     pub(super) set: Option<CalibrationSet>,
     pub(super) memory: PruneMemory,
     pub(super) output: PathBuf,
@@ -81,6 +84,8 @@ pub struct PruneSummary {
     pub sources: Vec<String>,
     /// Layers that go; which ones is found by the run.
     pub layers: usize,
+    /// How it is chosen among several mixes of axes, if it is.
+    pub choice: Option<ChoiceSummary>,
     /// Reading sweeps that draw windows.
     pub sweeps: u64,
     /// Reading sweeps that find the layers that go, at most.
@@ -95,12 +100,25 @@ pub struct PruneSummary {
     pub disk: Disk,
 }
 
-/// Decides everything that can be decided without reading a weight.
+/// Decides everything that can be decided without reading a weight. Without axes, several mixes of them
+/// are planned, and a choice between them.
 ///
 /// # Errors
 /// What cannot be done is refused here, and what is wrong with the input is named.
 pub fn plan_prune(request: &PruneRequest, resources: Resources) -> Result<PrunePlan, Error> {
-    let recipe = request.recipe.clone();
+    match request.recipe.axes.is_empty() {
+        true => mixed(request, resources),
+        false => planned(request, request.recipe.clone(), 1, resources),
+    }
+}
+
+/// Plans one artifact of several, `plans` in all.
+pub(super) fn planned(
+    request: &PruneRequest,
+    recipe: PruneRecipe,
+    plans: u64,
+    resources: Resources,
+) -> Result<PrunePlan, Error> {
     refuse_file(&request.model)?;
     let source = Source::open(&request.model)?;
     if let Some(method) = quantization_method(&source) {
@@ -129,7 +147,9 @@ pub fn plan_prune(request: &PruneRequest, resources: Resources) -> Result<PruneP
     };
     let own = set.as_ref().and_then(CalibrationSet::own);
     let drawing = own.map(|own| own.memory(&variant, &engine, resources)).transpose()?;
-    let batches = set.as_ref().map(|set| in_batches(set.placeholders(), false));
+    let windows = set.as_ref().map(CalibrationSet::placeholders);
+    let windows = windows.as_ref().map(|windows| recipe.fitting(windows));
+    let batches = windows.map(|windows| in_batches(windows.to_vec(), false));
     let names = cut
         .layout
         .tensors()
@@ -140,16 +160,13 @@ pub fn plan_prune(request: &PruneRequest, resources: Resources) -> Result<PruneP
         recipe: &recipe,
         targets: &cut.targets,
         names,
+        plans,
         resources,
     };
-    let search = match (recipe.axes.contains(&Axis::Layers), &set) {
-        (true, Some(set)) => Some(PlannedSearch::new(
-            &variant,
-            &engine,
-            &reached.shape,
-            &set.placeholders(),
-            resources,
-        )?),
+    let search = match (recipe.axes.contains(&Axis::Layers), windows) {
+        (true, Some(windows)) => {
+            Some(PlannedSearch::new(&variant, &engine, &reached.shape, windows, resources)?)
+        }
         _ => None,
     };
     let reading = [drawing, search.as_ref().map(|search| search.memory.clone())];
@@ -162,6 +179,7 @@ pub fn plan_prune(request: &PruneRequest, resources: Resources) -> Result<PruneP
         reached,
         cut,
         search,
+        choice: None,
         set,
         memory,
         output,
@@ -219,15 +237,21 @@ impl PrunePlan {
                 .and_then(CalibrationSet::own)
                 .map_or(0, |_| crate::calibration::SWEEPS),
             layers: self.cut.gone().len(),
-            search_sweeps: self.search.as_ref().map_or(0, PlannedSearch::sweeps),
+            choice: self.choice.as_ref().map(|choice| choice.summary(self)),
+            search_sweeps: self.all().filter_map(|plan| Some(plan.search.as_ref()?.sweeps())).sum(),
             kernel: self.engine.gemm().name(),
             memory: self.memory.clone(),
             scratch: self.scratch_room(),
             disk: Disk {
-                needed: output_bytes,
+                needed: self.all().map(|plan| plan.files().values().sum::<u64>()).sum(),
                 free: free_disk(&crate::plan::nearest_folder(&self.output)).ok(),
             },
         }
+    }
+
+    /// This plan, and the other mixes of axes.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
+        [self].into_iter().chain(self.choice.iter().flat_map(|choice| &choice.rivals))
     }
 
     /// What is known of the data before anything is drawn.
@@ -251,10 +275,12 @@ impl PrunePlan {
         shards.chain([config]).chain(index).chain(side).collect()
     }
 
-    fn scratch_room(&self) -> Disk {
-        let search = self.search.as_ref().map(|search| &search.memory);
-        let found = search.filter(|memory| memory.spills).map_or(0, |memory| memory.hidden_bytes);
-        let needed = if self.memory.spills { self.memory.hidden_bytes } else { 0 }.max(found);
+    pub(super) fn scratch_room(&self) -> Disk {
+        let searches = self.all().filter_map(|plan| Some(&plan.search.as_ref()?.memory));
+        let choice = self.choice.as_ref().map(|choice| &choice.memory);
+        let spilled = searches.chain(choice).filter(|memory| memory.spills);
+        let reading = spilled.map(|memory| memory.hidden_bytes).max().unwrap_or(0);
+        let needed = if self.memory.spills { self.memory.hidden_bytes } else { 0 }.max(reading);
         Disk { needed, free: free_disk(&self.scratch).ok() }
     }
 }
@@ -266,7 +292,7 @@ fn data(
     targets: &[Target],
 ) -> Result<CalibrationSet, Error> {
     let set = CalibrationSet::read(&recipe.calibrate.data, variant)?;
-    let there = set.windows() * set.window();
+    let there = recipe.fitting(&set.placeholders()).len() * set.window();
     let dense = targets.iter().filter(|target| target.coupling.expert.is_none());
     let needed = dense.map(|target| target.columns).max().unwrap_or(0);
     if recipe.needs_gram() && there < needed {

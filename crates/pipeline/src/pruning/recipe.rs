@@ -1,5 +1,6 @@
 //! What is asked of a pruned model.
 
+use crate::calibration::held_out;
 use crate::recipe::Calibrate;
 use llmopt_arch::axes::Axis;
 use llmopt_codec::Runtime;
@@ -30,7 +31,7 @@ pub struct PruneRequest {
 pub struct PruneRecipe {
     /// The share of the parameters of the transformer blocks to remove.
     pub sparsity: f64,
-    /// Along what.
+    /// Along what; the best of several mixes, if empty.
     #[serde(serialize_with = "names")]
     pub axes: Vec<Axis>,
     /// How units are chosen.
@@ -102,6 +103,12 @@ impl PruneRecipe {
     /// Whether the model has to be run.
     pub(crate) fn observes(&self) -> bool {
         self.refit || self.bias || self.method != PruneMethod::Magnitude
+    }
+
+    /// The windows that the model is observed on, without those that judge.
+    pub(super) fn fitting<'w>(&self, windows: &'w [Vec<u32>]) -> &'w [Vec<u32>] {
+        let judging = if self.calibrate.held_out { held_out(windows.len()) } else { 0 };
+        &windows[..windows.len() - judging]
     }
 
     /// Whether products of inputs are summed.

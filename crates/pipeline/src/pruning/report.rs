@@ -4,6 +4,7 @@ use super::cut::Cut;
 use super::depth::FoundLayers;
 use super::journal::Records;
 use super::layout::Fate;
+use super::mix::PruneDecision;
 use super::plan::PrunePlan;
 use super::recipe::PruneRecipe;
 use super::target::PrunedUnits;
@@ -39,6 +40,9 @@ pub struct PruneReport {
     /// What the model was observed on; none, if weights alone decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationReport>,
+    /// How it was decided among several mixes of axes, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<PruneDecision>,
     /// Which layers went, and what else was tried; none, if all stayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layers: Option<FoundLayers>,
@@ -49,6 +53,16 @@ pub struct PruneReport {
     pub removed: Vec<RemovedTensor>,
     /// Every tensor of the artifact, in the order of the files.
     pub tensors: Vec<PrunedTensor>,
+}
+
+/// An artifact of which only the report is missing.
+pub(super) struct Pruned {
+    pub(super) cut: Cut,
+    pub(super) records: Records,
+    /// The hash of each file that was written.
+    pub(super) written: Vec<String>,
+    /// Those of the files beside the weights, by name.
+    pub(super) beside: BTreeMap<String, String>,
 }
 
 /// A tensor of which nothing is left.
@@ -83,17 +97,17 @@ pub struct PrunedTensor {
 }
 
 impl PruneReport {
-    /// Puts together what was found: what is known of every place, what was observed, the hashes of the
-    /// source's and the artifact's weight files, and those of the files beside them.
+    /// Puts together what was found: what was written, what was observed, the hashes of the source's
+    /// weight files, and how it was decided among several mixes of axes.
     pub(super) fn new(
         plan: &PrunePlan,
-        cut: &Cut,
-        records: &Records,
+        pruned: Pruned,
         data: Option<CalibrationFacts>,
         read: &[String],
-        written: &[String],
-        beside: BTreeMap<String, String>,
+        decision: Option<PruneDecision>,
     ) -> Self {
+        let Pruned { cut, records, written, beside } = pruned;
+        let cut = &cut;
         let model = plan.variant.model();
         let kernel = plan.engine.gemm().name();
         Self {
@@ -102,12 +116,13 @@ impl PruneReport {
             recipe: plan.recipe.clone(),
             family: model.family().map(|family| family.name().to_owned()),
             inputs: inputs(plan, read, &beside),
-            outputs: outputs(plan, cut, written, beside),
+            outputs: outputs(plan, cut, &written, beside),
             block_parameters: model.block_parameters(),
             block_parameters_left: model.parameters_left(&cut.shape),
             sparsity: model.sparsity(&cut.shape),
             align: plan.reached.align,
             calibration: data.map(|data| CalibrationReport { kernel, data }),
+            decision,
             layers: records.layers().cloned(),
             pruned: records.units().cloned().collect(),
             removed: removed(plan, cut),

@@ -6,11 +6,12 @@ use super::journal::{Records, identity};
 use super::layout::Layout;
 use super::plan::PrunePlan;
 use super::read_back::read_back;
-use super::report::PruneReport;
+use super::report::{PruneReport, Pruned};
 use super::sweep::Sweep;
 use super::write::Files;
 use crate::calibration::{Data, Drawing, in_batches};
 use crate::evaluation::on_threads;
+use crate::run::chosen;
 use crate::variant::Variant;
 use crate::{Cancel, Error, Events, pool, verify};
 use llmopt_checkpoint::{Output as Staged, OutputOptions, sha256};
@@ -23,44 +24,77 @@ use std::sync::{Mutex, PoisonError};
 /// Nothing is left behind when the input or the request is at fault; after an interruption or a
 /// failure of the system, the same plan goes on where it stopped.
 pub fn prune(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<PruneReport, Error> {
-    let source = plan.variant.source().path();
-    let options = OutputOptions { force: plan.force, file: false, source };
-    let staged = Staged::begin(&plan.output, options)?;
+    let staged = plan.all().map(begun).collect::<Result<Vec<Staged>, Error>>()?;
     match carried_out(plan, &staged, events, cancel) {
-        Ok(report) => {
+        Ok((best, report)) => {
             let mut names: Vec<String> = report.outputs.keys().cloned().collect();
             names.push(REPORT.to_owned());
-            staged.publish(&names)?;
+            chosen(staged, best)?.publish(&names)?;
             Ok(report)
         }
         Err(Error::Interrupted) => Err(Error::Paused),
         Err(error) if error.is_resumable() => Err(error),
         Err(error) => {
-            staged.discard()?;
+            staged.into_iter().try_for_each(Staged::discard)?;
             Err(error)
         }
     }
 }
 
+fn begun(plan: &PrunePlan) -> Result<Staged, Error> {
+    let source = plan.variant.source().path();
+    Ok(Staged::begin(&plan.output, OutputOptions { force: plan.force, file: false, source })?)
+}
+
+/// Writes the artifacts of all mixes of axes, and chooses: the number of the chosen one, and its report.
 fn carried_out(
     plan: &PrunePlan,
-    staged: &Staged,
+    staged: &[Staged],
     events: &dyn Events,
     cancel: &Cancel,
-) -> Result<PruneReport, Error> {
+) -> Result<(usize, PruneReport), Error> {
+    let data = data(plan, events, cancel)?;
+    let mut pruned = Vec::new();
+    for (plan, staged) in plan.all().zip(staged) {
+        pruned.push(swept(plan, staged, data.as_ref(), events, cancel)?);
+    }
+    let decision = match (&plan.choice, &data) {
+        (Some(choice), Some(data)) => {
+            Some(choice.decided(plan, staged, &data.windows, (events, cancel))?)
+        }
+        _ => None,
+    };
+    let best = decision.as_ref().map_or(0, |decision| decision.best);
+    let (plan, staged) = plan.all().zip(staged).nth(best).expect("an artifact of each plan");
+    let read = hashed(plan, events, cancel)?;
+    let facts = data.map(|data| data.facts);
+    let report = PruneReport::new(plan, pruned.swap_remove(best), facts, &read, decision);
+    staged.write_with(REPORT, |out| report.write(out))?;
+    verify::pruned(staged.partial_path(), plan.variant.model(), &plan.recipe.runtimes, cancel)?;
+    Ok((best, report))
+}
+
+/// Writes an artifact, but for its report.
+fn swept(
+    plan: &PrunePlan,
+    staged: &Staged,
+    data: Option<&Data>,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<Pruned, Error> {
     let (lines, journal) = staged.journal(&identity(plan)?)?;
     let mut records = Records::new(&lines, journal);
-    let data = data(plan, events, cancel)?;
-    let cut = &cut(plan, data.as_ref(), &mut records, events, cancel)?;
+    let windows = data.map(|data| plan.recipe.fitting(&data.windows));
+    let cut = cut(plan, windows, &mut records, events, cancel)?;
     let files = Files::create(&cut.layout, staged)?;
-    let beside = beside(plan, cut, staged)?;
-    copied(plan, cut, &files, &mut records, events, cancel)?;
+    let beside = beside(plan, &cut, staged)?;
+    copied(plan, &cut, &files, &mut records, events, cancel)?;
     let written = Variant::open(staged.partial_path())?;
-    let sweep = Sweep { plan, cut, written: &written, files: &files, events, cancel };
+    let sweep = Sweep { plan, cut: &cut, written: &written, files: &files, events, cancel };
     let model = plan.variant.model();
     events.stage_started("prune", cut.targets.iter().map(|target| target.bytes(model)).sum());
-    on_threads(plan.resources.threads, || match &data {
-        Some(data) => sweep.observed(&in_batches(data.windows.clone(), false), &mut records),
+    on_threads(plan.resources.threads, || match windows {
+        Some(windows) => sweep.observed(&in_batches(windows.to_vec(), false), &mut records),
         None => sweep.unobserved(&mut records),
     })??;
     events.stage_finished("prune");
@@ -68,12 +102,8 @@ fn carried_out(
     events.stage_started("read back", cut.layout.shards.iter().map(|shard| shard.bytes).sum());
     let written = read_back(&cut.layout, &files, &records, threads, events, cancel)?;
     events.stage_finished("read back");
-    let read = hashed(plan, events, cancel)?;
-    let facts = data.map(|data| data.facts);
-    let report = PruneReport::new(plan, cut, &records, facts, &read, &written, beside);
-    staged.write_with(REPORT, |out| report.write(out))?;
-    verify::pruned(staged.partial_path(), plan.variant.model(), &plan.recipe.runtimes, cancel)?;
-    Ok(report)
+    drop(files);
+    Ok(Pruned { cut, records, written, beside })
 }
 
 /// The windows, after those are drawn that come from the model itself.
@@ -94,13 +124,13 @@ fn data(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<Option
 /// The plan's own cut, or where layers go, that of the layers that were found.
 fn cut(
     plan: &PrunePlan,
-    data: Option<&Data>,
+    windows: Option<&[Vec<u32>]>,
     records: &mut Records,
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Cut, Error> {
     let mut shape = plan.reached.shape.clone();
-    if let (Some(search), Some(data)) = (&plan.search, data) {
+    if let (Some(search), Some(windows)) = (&plan.search, windows) {
         if records.layers().is_none() {
             let with = Searching {
                 path: plan.variant.source().path(),
@@ -110,7 +140,7 @@ fn cut(
                 events,
                 cancel,
             };
-            records.add_layers(search.found(&data.windows, &with)?)?;
+            records.add_layers(search.found(windows, &with)?)?;
         }
         let gone = records.layers().map(|found| &*found.gone).unwrap_or_default();
         let layers = 0..plan.variant.program().blocks.len();

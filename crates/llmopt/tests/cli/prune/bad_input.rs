@@ -37,7 +37,7 @@ fn a_sparsity_outside_the_range_or_out_of_reach() {
     );
     refused(
         &dir,
-        "model --sparsity 0.5 --align 64",
+        "model --sparsity 0.5 --align 64 --axes ffn",
         "`--sparsity 0.5` cannot be reached along ffn in steps of 64; within reach: 0.1992",
         nearest,
     );
@@ -56,7 +56,7 @@ fn an_axis_that_the_family_lacks() {
     let dir = Dir::with_family("qwen3");
     refused(
         &dir,
-        "model --sparsity 0.2 --bias",
+        "model --sparsity 0.2 --axes ffn --bias",
         "`--bias`: `qwen3` has no place for a bias behind axis `ffn`",
         "leave it out: the refit is by weights alone then",
     );
@@ -79,7 +79,7 @@ fn fewer_tokens_than_the_refit_needs() {
     let dir = Dir::with_tiny_llama();
     refused(
         &dir,
-        "tiny-llama --sparsity 0.2 --window 32 --samples 4 --calibrate tiny-llama/calibration.txt",
+        "tiny-llama --axes ffn --sparsity 0.2 --window 32 --samples 4 --calibrate tiny-llama/calibration.txt",
         "128 tokens to calibrate on are fewer than the refit needs: 384, one for each column of the \
          widest matrix",
         "more `--samples`, a longer `--window`, or more text",

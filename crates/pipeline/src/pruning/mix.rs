@@ -1,0 +1,207 @@
+//! The default: several mixes of axes are pruned, and a reading sweep says which one gets the name.
+
+use super::plan::{PrunePlan, planned};
+use super::recipe::{PruneRecipe, PruneRequest};
+use crate::calibration::check_room;
+use crate::decision::{Divergences, judges, judging};
+use crate::evaluation::on_threads;
+use crate::reading::{self, Reading, ReadingMemory};
+use crate::recipe::Resources;
+use crate::run::beside_name;
+use crate::variant::Variant;
+use crate::{Cancel, Error, Events};
+use llmopt_arch::axes::Axis;
+use llmopt_checkpoint::Output as Staged;
+use llmopt_eval::Estimate;
+use serde::Serialize;
+
+/// Artifacts that compete with a plan's own, and how it is chosen among them.
+pub(super) struct PlannedChoice {
+    pub(super) rivals: Vec<PrunePlan>,
+    left_out: Vec<LeftOut>,
+    /// Windows that judge. Nothing is fitted to them.
+    windows: usize,
+    pub(super) memory: ReadingMemory,
+}
+
+/// What a dry run shows of a choice.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChoiceSummary {
+    /// The mixes of axes, the preferred one first where numbers are equal.
+    pub candidates: Vec<Mix>,
+    /// Those that this model cannot have, or not at this sparsity.
+    pub left_out: Vec<LeftOut>,
+    /// Windows that judge.
+    pub windows: usize,
+    /// Memory that judging takes.
+    pub memory: ReadingMemory,
+}
+
+/// A mix of axes, and the share of the blocks' parameters that it removes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Mix {
+    /// The axes.
+    pub axes: Vec<&'static str>,
+    /// The share.
+    pub sparsity: f64,
+}
+
+/// A mix of axes that was not tried.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftOut {
+    /// The axes.
+    pub axes: Vec<&'static str>,
+    /// Why not.
+    pub why: String,
+}
+
+/// What was decided, and by which numbers.
+#[derive(Clone, Debug, Serialize)]
+pub struct PruneDecision {
+    /// Windows that it was decided on. Nothing was fitted to them.
+    pub windows: usize,
+    /// The mixes of axes, with what was lost.
+    pub candidates: Vec<JudgedMix>,
+    /// Those that were not tried.
+    pub left_out: Vec<LeftOut>,
+    /// The axes of the one that was taken.
+    pub chosen: Vec<&'static str>,
+    /// Its number.
+    #[serde(skip)]
+    pub(super) best: usize,
+}
+
+/// A mix of axes that was tried.
+#[derive(Clone, Debug, Serialize)]
+pub struct JudgedMix {
+    /// The mix.
+    #[serde(flatten)]
+    pub mix: Mix,
+    /// Mean KL divergence from the original model, in nats, with its 95 % interval.
+    pub kld: Estimate,
+}
+
+/// The mixes that are tried, the preferred one first where numbers are equal.
+const MIXES: [&[Axis]; 3] = [&[Axis::Ffn], &[Axis::Ffn, Axis::Heads], &[Axis::Ffn, Axis::Layers]];
+
+/// Plans every mix that the model can have. Without data there is nothing to decide by, and it is the
+/// first.
+///
+/// # Errors
+/// Those of the first mix, if the model can have none.
+pub(super) fn mixed(request: &PruneRequest, resources: Resources) -> Result<PrunePlan, Error> {
+    let recipe = |axes: &[Axis]| PruneRecipe { axes: axes.to_vec(), ..request.recipe.clone() };
+    let alone = |axes| planned(request, recipe(axes), 1, resources);
+    if !request.recipe.observes() {
+        return alone(MIXES[0]);
+    }
+    let (mut plans, mut left_out) = (Vec::new(), Vec::new());
+    let mut first = None;
+    for axes in MIXES {
+        let mut recipe = recipe(axes);
+        recipe.calibrate.held_out = true;
+        match planned(request, recipe, MIXES.len() as u64, resources) {
+            Ok(plan) => plans.push(plan),
+            Err(error @ (Error::Refused(_) | Error::RefusedWithHint { .. })) => {
+                left_out.push(LeftOut { axes: names(axes), why: error.to_string() });
+                first.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match (plans.len(), first) {
+        (0, Some(error)) => return Err(error),
+        (1, _) => return alone(&plans[0].recipe.axes),
+        _ => {}
+    }
+    PlannedChoice::among(plans, left_out, resources)
+}
+
+impl PlannedChoice {
+    /// The first plan, with the others as its rivals.
+    fn among(
+        plans: Vec<PrunePlan>,
+        left_out: Vec<LeftOut>,
+        resources: Resources,
+    ) -> Result<PrunePlan, Error> {
+        let count = plans.len();
+        let mut plans = plans.into_iter();
+        let mut plan = plans.next().expect("several plans");
+        let rivals: Vec<PrunePlan> = plans
+            .map(|rival| {
+                let output = beside_name(&plan.output, &names(&rival.recipe.axes).join("-"));
+                PrunePlan { output, force: true, ..rival }
+            })
+            .collect();
+        let all = plan.set.as_ref().map(|set| set.placeholders()).unwrap_or_default();
+        let windows = judges(&all);
+        let batches = judging(windows);
+        let tokens: usize = all.iter().map(Vec::len).sum();
+        let held =
+            Divergences::bytes(&batches, count) + ((1 + count) * tokens * size_of::<u32>()) as u64;
+        // An artifact runs about the program of the original, which stands in for it until it is there.
+        let variants = vec![&plan.variant; 1 + count];
+        let memory = reading::planned(&variants, &batches, &plan.engine, held, resources)?;
+        let most = |of: fn(&PrunePlan) -> u64| rivals.iter().map(of).max().unwrap_or(0);
+        let rivals_peak = most(|rival| rival.memory.predicted_peak);
+        let rivals_smallest = most(|rival| rival.memory.smallest);
+        let own = &mut plan.memory;
+        own.predicted_peak = own.predicted_peak.max(rivals_peak).max(memory.predicted_peak);
+        own.smallest = own.smallest.max(rivals_smallest).max(memory.smallest);
+        let windows = windows.len();
+        plan.choice = Some(Self { rivals, left_out, windows, memory });
+        check_room(&plan.scratch_room(), &plan.scratch)?;
+        Ok(plan)
+    }
+
+    pub(super) fn summary(&self, plan: &PrunePlan) -> ChoiceSummary {
+        ChoiceSummary {
+            candidates: plan.all().map(Mix::of).collect(),
+            left_out: self.left_out.clone(),
+            windows: self.windows,
+            memory: self.memory.clone(),
+        }
+    }
+
+    /// Judges artifacts that lie in their staging folders, on the windows that none of them has seen.
+    ///
+    /// # Errors
+    /// If one cannot be run.
+    pub(super) fn decided(
+        &self,
+        plan: &PrunePlan,
+        staged: &[Staged],
+        windows: &[Vec<u32>],
+        (events, cancel): (&dyn Events, &Cancel),
+    ) -> Result<PruneDecision, Error> {
+        let mut variants = vec![Variant::open(plan.variant.source().path())?];
+        for staged in staged {
+            variants.push(Variant::open(staged.partial_path())?);
+        }
+        let batches = judging(judges(windows));
+        let mut losses = Divergences::new(&batches, staged.len());
+        let (engine, scratch) = (&plan.engine, &*plan.scratch);
+        let (variants, batches, memory) = (&*variants, &batches, &self.memory);
+        let reading = Reading { variants, batches, engine, memory, scratch, events, cancel };
+        events.stage_started("decide", reading.bytes());
+        on_threads(plan.resources.threads, || reading.sweep(&mut losses))??;
+        events.stage_finished("decide");
+        let mixes = plan.all().map(Mix::of).zip(losses.finished());
+        let candidates: Vec<JudgedMix> = mixes.map(|(mix, kld)| JudgedMix { mix, kld }).collect();
+        let values = candidates.iter().map(|candidate| candidate.kld.value).enumerate();
+        let best = values.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(number, _)| number);
+        let chosen = candidates[best].mix.axes.clone();
+        let (windows, left_out) = (self.windows, self.left_out.clone());
+        Ok(PruneDecision { windows, candidates, left_out, chosen, best })
+    }
+}
+
+impl Mix {
+    fn of(plan: &PrunePlan) -> Self {
+        Self { axes: names(&plan.recipe.axes), sparsity: plan.reached.sparsity }
+    }
+}
+
+fn names(axes: &[Axis]) -> Vec<&'static str> {
+    axes.iter().map(|axis| axis.name()).collect()
+}
