@@ -5,6 +5,7 @@ mod checkpoints;
 mod gemm;
 mod gram;
 mod measure;
+mod pruned;
 
 use crate::options::Options;
 use crate::repository::{release_binary, scratch};
@@ -18,9 +19,10 @@ use std::time::Duration;
 
 type Part = fn(&Bench) -> Result<()>;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("speed", speed),
     ("calibrated", calibrated::calibrated),
+    ("pruned", pruned::pruned),
     ("memory", memory),
     ("inspect", inspect),
     ("start", start),

@@ -8,12 +8,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Crates whose loops the optimizer rewrites: their tests run optimized as well.
-const KERNELS: [&str; 6] = [
+const KERNELS: [&str; 7] = [
     "llmopt-tensor",
     "llmopt-linalg",
     "llmopt-scheme",
     "llmopt-codec",
     "llmopt-quant",
+    "llmopt-prune",
     "llmopt-eval",
 ];
 

@@ -3,12 +3,7 @@
 use super::checkpoints::{self, Llama};
 use super::measure::{Samples, run as measured};
 use super::{Bench, total, weights};
-use crate::random::Generator;
 use anyhow::Result;
-use llmopt_checkpoint::Header;
-use llmopt_tensor::{Dtype, TensorMeta};
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A checkpoint of so many layers, observed on so many windows, with so many threads.
@@ -28,7 +23,8 @@ const VOCABULARY: usize = 4096;
 
 /// `quantize --method gptq` under 1 GiB, the cases in turn.
 pub(super) fn calibrated(bench: &Bench) -> Result<()> {
-    let ids = random_ids(&bench.folder)?;
+    let tokens = CASES.iter().map(|case| case.windows).max().unwrap_or(0) * WINDOW;
+    let ids = checkpoints::random_ids(&bench.folder, tokens, VOCABULARY)?;
     let mut samples: [Samples; CASES.len()] = Default::default();
     for _ in 0..bench.runs {
         for (case, samples) in CASES.iter().zip(&mut samples) {
@@ -62,18 +58,4 @@ impl Case {
         command.args(["--threads", &self.threads.to_string()]);
         Ok(command)
     }
-}
-
-/// A file of token ids, as many as the longest case takes.
-fn random_ids(folder: &Path) -> Result<PathBuf> {
-    let tokens = CASES.iter().map(|case| case.windows).max().unwrap_or(0) * WINDOW;
-    let tensor = ("input_ids".to_owned(), TensorMeta::new(Dtype::I32, [tokens])?);
-    let (mut bytes, _) = Header::encode(&BTreeMap::new(), &[tensor])?;
-    let mut random = Generator::new(2);
-    for _ in 0..tokens {
-        bytes.extend_from_slice(&(random.below(VOCABULARY) as i32).to_le_bytes());
-    }
-    let path = folder.join("ids.safetensors");
-    fs::write(&path, bytes)?;
-    Ok(path)
 }

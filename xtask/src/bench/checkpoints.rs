@@ -8,7 +8,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Sizes of a model; heads are 128 wide, four of them to a key-value head.
 #[derive(Clone, Copy)]
@@ -52,6 +52,19 @@ pub(super) fn random(folder: &Path, model: Llama) -> Result<()> {
         }
         Ok(file.flush()?)
     })
+}
+
+/// A file of so many random token ids.
+pub(super) fn random_ids(folder: &Path, tokens: usize, vocabulary: usize) -> Result<PathBuf> {
+    let tensor = ("input_ids".to_owned(), TensorMeta::new(Dtype::I32, [tokens])?);
+    let (mut bytes, _) = Header::encode(&BTreeMap::new(), &[tensor])?;
+    let mut random = Generator::new(2);
+    for _ in 0..tokens {
+        bytes.extend_from_slice(&(random.below(vocabulary) as i32).to_le_bytes());
+    }
+    let path = folder.join("ids.safetensors");
+    fs::write(&path, bytes)?;
+    Ok(path)
 }
 
 /// A folder of `count` shards that have their length and no data.
