@@ -148,7 +148,38 @@ fn told(summary: &PruneSummary, report: &PruneReport) -> String {
             print::shell_word(&summary.model)
         ),
     ));
-    print::facts(&facts)
+    print::facts(&facts) + &curve(&report.pruned)
+}
+
+/// The estimated loss while units go: for every axis, the mean over its places at shares of units left.
+fn curve(pruned: &[PrunedUnits]) -> String {
+    let mut axes: Vec<&str> = pruned.iter().map(|units| units.axis.as_str()).collect();
+    axes.dedup();
+    let mut table = Table::new(&["axis", ">left", ">loss", "of the outputs' energy"]);
+    let mut rows = 0;
+    for axis in axes {
+        let places: Vec<&PrunedUnits> =
+            pruned.iter().filter(|units| units.axis == axis && !units.curve.is_empty()).collect();
+        let points: Vec<(f64, f64)> =
+            SHARES.iter().filter_map(|&share| Some((share, mean_loss(&places, share)?))).collect();
+        let most = points.iter().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max);
+        for (share, loss) in points {
+            let bar = "#".repeat((BAR * loss / most).round() as usize);
+            table.row([axis.to_owned(), units::percent(share), units::percent(loss), bar]);
+            rows += 1;
+        }
+    }
+    if rows == 0 { String::new() } else { format!("\n{table}") }
+}
+
+/// The mean loss of places when this share of their units is left; none, if it was never so few.
+fn mean_loss(places: &[&PrunedUnits], share: f64) -> Option<f64> {
+    let at = |place: &&PrunedUnits| {
+        let wanted = (share * place.units as f64).ceil() as usize;
+        place.curve.iter().find(|step| step.kept <= wanted).map(|step| step.loss)
+    };
+    let losses = places.iter().map(at).collect::<Option<Vec<f64>>>()?;
+    (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
 }
 
 fn taken(report: &PruneReport) -> String {
@@ -174,5 +205,10 @@ fn damage(pruned: &[PrunedUnits]) -> Option<String> {
     let (mean, worst) = (units::percent(mean), units::percent(worst));
     Some(format!("of the outputs' energy: {mean} on average, at most {worst} in `{name}`"))
 }
+
+/// Where the curve of losses is shown.
+const SHARES: [f64; 9] = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
+/// Signs of the longest bar.
+const BAR: f64 = 40.0;
 
 const STOPPING: &str = "stopping after the current place; run the same command again to go on";
