@@ -160,8 +160,9 @@ fn curve(pruned: &[PrunedUnits]) -> String {
     for axis in axes {
         let places: Vec<&PrunedUnits> =
             pruned.iter().filter(|units| units.axis == axis && !units.curve.is_empty()).collect();
-        let points: Vec<(f64, f64)> =
-            SHARES.iter().filter_map(|&share| Some((share, mean_loss(&places, share)?))).collect();
+        let mut points: Vec<(f64, f64)> =
+            SHARES.iter().filter_map(|&share| mean_loss(&places, share)).collect();
+        points.dedup();
         let most = points.iter().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max);
         for (share, loss) in points {
             let bar = "#".repeat((BAR * loss / most).round() as usize);
@@ -172,14 +173,17 @@ fn curve(pruned: &[PrunedUnits]) -> String {
     if rows == 0 { String::new() } else { format!("\n{table}") }
 }
 
-/// The mean loss of places when this share of their units is left; none, if it was never so few.
-fn mean_loss(places: &[&PrunedUnits], share: f64) -> Option<f64> {
+/// The mean share of units left, and the mean loss, of places at the first step with no more than this
+/// share of their units; none, if there was no such step.
+fn mean_loss(places: &[&PrunedUnits], share: f64) -> Option<(f64, f64)> {
     let at = |place: &&PrunedUnits| {
         let wanted = (share * place.units as f64).ceil() as usize;
-        place.curve.iter().find(|step| step.kept <= wanted).map(|step| step.loss)
+        let step = place.curve.iter().find(|step| step.kept <= wanted)?;
+        Some((step.kept as f64 / place.units as f64, step.loss))
     };
-    let losses = places.iter().map(at).collect::<Option<Vec<f64>>>()?;
-    (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
+    let found = places.iter().map(at).collect::<Option<Vec<(f64, f64)>>>()?;
+    let sum = found.iter().fold((0.0, 0.0), |sum, step| (sum.0 + step.0, sum.1 + step.1));
+    (!found.is_empty()).then(|| (sum.0 / found.len() as f64, sum.1 / found.len() as f64))
 }
 
 fn taken(report: &PruneReport) -> String {
