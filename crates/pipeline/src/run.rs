@@ -39,23 +39,27 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     check_method(recipe)?;
     let recipe = &resolved(recipe)?;
-    match with_rivals(model, target, recipe, resources) {
-        Err(Error::Budget { given, smallest }) => {
-            let bound = Resources { memory: smallest, ..resources };
-            Err(Error::Budget { given, smallest: sufficient(model, target, recipe, bound) })
-        }
-        planned => planned,
-    }
+    within(resources, |resources| with_rivals(model, target, recipe, resources))
 }
 
-/// The smallest bound on memory, from this one on, that planning goes through with: each of its steps
-/// names only what it needs itself.
-fn sufficient(model: &Path, target: &Target, recipe: &Recipe, bound: Resources) -> u64 {
-    match with_rivals(model, target, recipe, bound) {
-        Err(Error::Budget { smallest, .. }) if smallest > bound.memory => {
-            sufficient(model, target, recipe, Resources { memory: smallest, ..bound })
+/// Plans something. Each step of planning names only the memory that it needs itself: if one does not
+/// fit, the smallest bound is named that all go through with.
+pub(crate) fn within<T>(
+    resources: Resources,
+    plan: impl Fn(Resources) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut planned = plan(resources);
+    let mut bound = resources;
+    while let Err(Error::Budget { smallest, .. }) = planned {
+        if smallest <= bound.memory {
+            break;
         }
-        _ => bound.memory,
+        bound.memory = smallest;
+        planned = plan(bound);
+    }
+    match bound.memory > resources.memory {
+        true => Err(Error::Budget { given: resources.memory, smallest: bound.memory }),
+        false => planned,
     }
 }
 

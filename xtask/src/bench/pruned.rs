@@ -8,8 +8,8 @@ use anyhow::Result;
 use std::path::Path;
 use std::process::Command;
 
-/// Half a billion parameters, observed on as many tokens as its widest matrix has columns.
-const SHAPE: Llama = Llama { hidden: 2048, inter: 8192, layers: 8, vocab: 4096 };
+/// A quarter of a billion parameters, observed on as many tokens as its widest matrix has columns.
+const SHAPE: Llama = Llama { hidden: 2048, inter: 8192, layers: 4, vocab: 4096 };
 const WINDOW: usize = 512;
 const WINDOWS: usize = 16;
 

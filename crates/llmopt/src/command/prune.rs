@@ -78,9 +78,9 @@ fn planned(summary: &PruneSummary) -> String {
             "choose",
             format!("between {}, in a reading sweep on {windows} held out", mixes.join(", ")),
         ));
-        for left in &choice.left_out {
-            facts.push(("left out", format!("{}: {}", left.axes.join(" and "), left.why)));
-        }
+    }
+    for left in &summary.left_out {
+        facts.push(("left out", format!("{}: {}", left.axes.join(" and "), left.why)));
     }
     let [peak, budget, smallest] =
         [memory.predicted_peak, memory.budget, memory.smallest].map(units::bytes);
@@ -121,8 +121,8 @@ fn told(summary: &PruneSummary, report: &PruneReport) -> String {
             "size",
             format!(
                 "{} to {}",
-                units::bytes(summary.input_bytes),
-                units::bytes(summary.output_bytes)
+                units::bytes(report.inputs.values().map(|file| file.bytes).sum()),
+                units::bytes(report.outputs.values().map(|file| file.bytes).sum())
             ),
         ),
         ("removed", taken(report)),
@@ -187,7 +187,6 @@ fn mean_loss(places: &[&PrunedUnits], share: f64) -> Option<(f64, f64)> {
 }
 
 fn taken(report: &PruneReport) -> String {
-    let axes: Vec<&str> = report.recipe.axes.iter().map(|axis| axis.name()).collect();
     let layers = report.layers.as_ref().map(|layers| {
         let numbers: Vec<String> = layers.gone.iter().map(ToString::to_string).collect();
         format!(", layers {}", numbers.join(", "))
@@ -196,7 +195,7 @@ fn taken(report: &PruneReport) -> String {
         "{} of the blocks' {} parameters along {}{}",
         units::percent(report.sparsity),
         units::count(report.block_parameters),
-        axes.join(" and "),
+        report.axes.join(" and "),
         layers.unwrap_or_default()
     )
 }

@@ -120,7 +120,7 @@ impl Demand<'_> {
         let seen = (target.columns * batch.tokens() * size_of::<f32>()) as u64;
         let adding = Observed::adding_bytes(engine.gemm(), target, batch.tokens(), threads);
         let sums = Observed::bytes(target, self.recipe.needs_gram());
-        Ok(sums + running.max(seen + 3 * hidden + adding))
+        Ok(sums + running + seen + 3 * hidden + adding)
     }
 
     /// The sums of a place, its matrices, and what choosing and refitting take.
@@ -134,7 +134,7 @@ impl Demand<'_> {
         let cutting = tensors.clone().max().unwrap_or(0) * 16;
         let weighing = tensors.sum::<u64>() * size_of::<f32>() as u64;
         let reader = (rows * columns * size_of::<f32>()) as u64;
-        if !self.recipe.observes() {
+        if !self.recipe.sums() {
             return weighing.max(reader + cutting);
         }
         let (gemm, threads) = (self.engine.gemm(), self.resources.threads);

@@ -81,7 +81,7 @@ pub(super) fn chosen(
     };
     let mut chosen = Chosen { weights, bias, ..plain(target, kept, tokens) };
     chosen.facts.damping = Some(regression.damping());
-    if let Some(selection) = selection {
+    if let Some(selection) = selection.filter(|_| recipe.refit) {
         tell(&mut chosen.facts, &selection, regression.energy());
     }
     Ok(chosen)

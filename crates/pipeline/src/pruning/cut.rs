@@ -11,7 +11,7 @@ use crate::variant::Variant;
 use llmopt_arch::Model;
 use llmopt_arch::axes::{Axis, Coupling, Edit, Shape};
 use llmopt_checkpoint::Config;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// A model cut to a shape, before anything is chosen but which layers go.
@@ -47,7 +47,8 @@ impl Cut {
             false => Vec::new(),
         };
         let layout = Layout::new(source, model, &targets, recipe.refit, &biases, &shape.layers)?;
-        let (config, config_changes) = config(variant, recipe, &shape)?;
+        let cut: BTreeSet<Axis> = cut_axes(&targets).collect();
+        let (config, config_changes) = config(variant, recipe.bias, &cut, &shape)?;
         Ok(Self { shape, targets, layout, config, config_changes, layers })
     }
 
@@ -57,10 +58,36 @@ impl Cut {
         self.shape.layers.iter().zip(ends).map(|(&layer, end)| layer..end)
     }
 
+    /// The places that could change, whichever layers go.
+    pub(super) fn worst(&self, variant: &Variant, recipe: &PruneRecipe) -> Vec<Target> {
+        let mut targets = self.targets.clone();
+        if recipe.refit && recipe.axes.contains(&Axis::Layers) {
+            let couplings = variant.model().couplings(Axis::Ffn).into_iter();
+            let alone = couplings.filter(|coupling| coupling.expert.is_none());
+            let whole =
+                alone.filter_map(|coupling| Target::whole(variant.model(), Axis::Layers, coupling));
+            let is_new = |target: &Target| self.targets.iter().all(|t| t.reader != target.reader);
+            targets.extend(whole.filter(is_new));
+        }
+        targets
+    }
+
+    /// The axes that lose something.
+    pub(super) fn axes(&self) -> Vec<&'static str> {
+        let layers = (!self.gone().is_empty()).then_some(Axis::Layers);
+        let axes: BTreeSet<Axis> = cut_axes(&self.targets).chain(layers).collect();
+        axes.into_iter().map(Axis::name).collect()
+    }
+
     /// The layers that go.
     pub(super) fn gone(&self) -> Vec<usize> {
         self.runs().flat_map(|layers| layers.skip(1)).collect()
     }
+}
+
+/// The axes along which units go.
+fn cut_axes(targets: &[Target]) -> impl Iterator<Item = Axis> {
+    targets.iter().filter(|target| !target.is_whole()).map(|target| target.axis)
 }
 
 /// Has the matrix that ends a layer stand in for the layers behind it that go (ReplaceMe, 2505.02819),
@@ -136,7 +163,8 @@ fn fitted_biases(
 /// The new config and, for people, what changed.
 fn config(
     variant: &Variant,
-    recipe: &PruneRecipe,
+    bias: bool,
+    cut: &BTreeSet<Axis>,
     shape: &Shape,
 ) -> Result<(Vec<u8>, Vec<String>), Error> {
     let mut map = variant.source().config().map(Config::as_map).cloned().unwrap_or_default();
@@ -148,7 +176,7 @@ fn config(
             None => format!("`{}` removed", edit.key),
         });
     }
-    for &axis in recipe.axes.iter().filter(|_| recipe.bias) {
+    for &axis in cut.iter().filter(|_| bias) {
         if let Some(switch) = variant.model().bias_switch(axis).filter(|switch| !switch.is_on) {
             let edit = Edit { key: switch.key.to_owned(), value: Some(true.into()) };
             edit.apply(&mut map);

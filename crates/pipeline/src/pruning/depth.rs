@@ -18,8 +18,9 @@ use std::path::Path;
 
 /// A search that fits the budget.
 pub(super) struct PlannedSearch {
-    /// The shape but for which layers it has.
+    /// The shape but for which layers it has, and the share of the blocks to remove.
     shape: Shape,
+    asked: f64,
     /// Layers that go.
     count: usize,
     /// The windows that judge: the first.
@@ -65,7 +66,7 @@ impl PlannedSearch {
     pub(super) fn new(
         variant: &Variant,
         engine: &Engine,
-        shape: &Shape,
+        (shape, asked): (Shape, f64),
         windows: &[Vec<u32>],
         resources: Resources,
     ) -> Result<Self, Error> {
@@ -73,10 +74,10 @@ impl PlannedSearch {
         let count = layers - shape.layers.len();
         let windows = first(windows);
         let batches = judging(windows);
-        let candidates = (layers - 1).max(MOST);
+        let candidates = if count == 1 { layers - 1 } else { (layers - 1).max(MOST) };
         let held = Divergences::bytes(&batches, candidates);
         let memory = planned(&vec![variant; 1 + candidates], &batches, engine, held, resources)?;
-        Ok(Self { shape: shape.clone(), count, windows: windows.len(), memory })
+        Ok(Self { shape, asked, count, windows: windows.len(), memory })
     }
 
     /// Reading sweeps that it takes at most.
@@ -108,8 +109,8 @@ impl PlannedSearch {
         let gone = trials.best(self.count).map(|best| best.without.clone());
         let gone = gone.ok_or_else(|| {
             Error::Refused(format!(
-                "axis `layers`: no {} layers can go that leave a shape which loaders accept, and are \
-                 as large as the last ones",
+                "axis `layers`: no {} layers can go that leave a shape which loaders accept, within two \
+                 points of the sparsity",
                 self.count
             ))
         })?;
@@ -155,14 +156,14 @@ impl Trials<'_> {
         self.tried.iter().all(|tried| tried.without != set)
     }
 
-    /// Whether loaders accept what stays, and it is as much as was planned. A single layer is tried for
+    /// Whether loaders accept what stays, and it is as much as was asked for. A single layer is tried for
     /// what it tells of sets, which may be accepted where it is not.
     fn is_accepted(&self, set: &[usize]) -> bool {
         let layers = 0..self.original.program().blocks.len();
         let layers = layers.filter(|layer| !set.contains(layer)).collect();
         let shape = Shape { layers, ..self.search.shape.clone() };
         let model = self.original.model();
-        let off = (model.sparsity(&shape) - model.sparsity(&self.search.shape)).abs();
+        let off = (model.sparsity(&shape) - self.search.asked).abs();
         set.len() < self.search.count || off <= TOLERANCE && model.edits(&shape).is_ok()
     }
 

@@ -38,6 +38,12 @@ impl Records {
         records
     }
 
+    /// Nothing that is known of what files hold is true any more.
+    pub(super) fn forget_files(&mut self) {
+        self.copied.clear();
+        self.pruned.clear();
+    }
+
     /// Which layers go, where that was found.
     pub(super) fn layers(&self) -> Option<&FoundLayers> {
         self.layers.as_ref()

@@ -5,6 +5,7 @@ use super::recipe::{PruneRecipe, PruneRequest};
 use crate::calibration::check_room;
 use crate::decision::{Divergences, judges, judging};
 use crate::evaluation::on_threads;
+use crate::memory::known_bytes;
 use crate::reading::{self, Reading, ReadingMemory};
 use crate::recipe::Resources;
 use crate::run::beside_name;
@@ -18,7 +19,6 @@ use serde::Serialize;
 /// Artifacts that compete with a plan's own, and how it is chosen among them.
 pub(super) struct PlannedChoice {
     pub(super) rivals: Vec<PrunePlan>,
-    left_out: Vec<LeftOut>,
     /// Windows that judge. Nothing is fitted to them.
     windows: usize,
     pub(super) memory: ReadingMemory,
@@ -29,8 +29,6 @@ pub(super) struct PlannedChoice {
 pub struct ChoiceSummary {
     /// The mixes of axes, the preferred one first where numbers are equal.
     pub candidates: Vec<Mix>,
-    /// Those that this model cannot have, or not at this sparsity.
-    pub left_out: Vec<LeftOut>,
     /// Windows that judge.
     pub windows: usize,
     /// Memory that judging takes.
@@ -62,8 +60,6 @@ pub struct PruneDecision {
     pub windows: usize,
     /// The mixes of axes, with what was lost.
     pub candidates: Vec<JudgedMix>,
-    /// Those that were not tried.
-    pub left_out: Vec<LeftOut>,
     /// The axes of the one that was taken.
     pub chosen: Vec<&'static str>,
     /// Its number.
@@ -111,19 +107,19 @@ pub(super) fn mixed(request: &PruneRequest, resources: Resources) -> Result<Prun
     }
     match (plans.len(), first) {
         (0, Some(error)) => return Err(error),
-        (1, _) => return alone(&plans[0].recipe.axes),
+        (1, _) => {
+            let plan = alone(&plans[0].recipe.axes)?;
+            return Ok(PrunePlan { left_out, ..plan });
+        }
         _ => {}
     }
-    PlannedChoice::among(plans, left_out, resources)
+    let plan = PlannedChoice::among(plans, resources)?;
+    Ok(PrunePlan { left_out, ..plan })
 }
 
 impl PlannedChoice {
     /// The first plan, with the others as its rivals.
-    fn among(
-        plans: Vec<PrunePlan>,
-        left_out: Vec<LeftOut>,
-        resources: Resources,
-    ) -> Result<PrunePlan, Error> {
+    fn among(plans: Vec<PrunePlan>, resources: Resources) -> Result<PrunePlan, Error> {
         let count = plans.len();
         let mut plans = plans.into_iter();
         let mut plan = plans.next().expect("several plans");
@@ -135,10 +131,21 @@ impl PlannedChoice {
             .collect();
         let all = plan.set.as_ref().map(|set| set.placeholders()).unwrap_or_default();
         let windows = judges(&all);
+        if windows.is_empty() {
+            return Err(Error::RefusedWithHint {
+                what: "which axes are best is judged on windows that nothing is fitted to, and there is \
+                       one window in all"
+                    .to_owned(),
+                hint: "more `--samples`, or `--axes`".to_owned(),
+            });
+        }
         let batches = judging(windows);
         let tokens: usize = all.iter().map(Vec::len).sum();
-        let held =
-            Divergences::bytes(&batches, count) + ((1 + count) * tokens * size_of::<u32>()) as u64;
+        // Headers of each plan's source and artifact are known besides, and every plan's windows.
+        let (tensors, bytes) = plan.variant.names();
+        let held = Divergences::bytes(&batches, count)
+            + 2 * count as u64 * known_bytes(tensors, bytes)
+            + ((1 + count) * tokens * size_of::<u32>()) as u64;
         // An artifact runs about the program of the original, which stands in for it until it is there.
         let variants = vec![&plan.variant; 1 + count];
         let memory = reading::planned(&variants, &batches, &plan.engine, held, resources)?;
@@ -149,7 +156,7 @@ impl PlannedChoice {
         own.predicted_peak = own.predicted_peak.max(rivals_peak).max(memory.predicted_peak);
         own.smallest = own.smallest.max(rivals_smallest).max(memory.smallest);
         let windows = windows.len();
-        plan.choice = Some(Self { rivals, left_out, windows, memory });
+        plan.choice = Some(Self { rivals, windows, memory });
         check_room(&plan.scratch_room(), &plan.scratch)?;
         Ok(plan)
     }
@@ -157,7 +164,6 @@ impl PlannedChoice {
     pub(super) fn summary(&self, plan: &PrunePlan) -> ChoiceSummary {
         ChoiceSummary {
             candidates: plan.all().map(Mix::of).collect(),
-            left_out: self.left_out.clone(),
             windows: self.windows,
             memory: self.memory.clone(),
         }
@@ -191,14 +197,13 @@ impl PlannedChoice {
         let values = candidates.iter().map(|candidate| candidate.kld.value).enumerate();
         let best = values.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(number, _)| number);
         let chosen = candidates[best].mix.axes.clone();
-        let (windows, left_out) = (self.windows, self.left_out.clone());
-        Ok(PruneDecision { windows, candidates, left_out, chosen, best })
+        Ok(PruneDecision { windows: self.windows, candidates, chosen, best })
     }
 }
 
 impl Mix {
     fn of(plan: &PrunePlan) -> Self {
-        Self { axes: names(&plan.recipe.axes), sparsity: plan.reached.sparsity }
+        Self { axes: plan.cut.axes(), sparsity: plan.reached.sparsity }
     }
 }
 

@@ -30,3 +30,4 @@ pub use recipe::{PruneMethod, PruneRecipe, PruneRequest, UnknownPruneMethod};
 pub use report::{PruneReport, PrunedTensor, RemovedTensor};
 pub use run::prune;
 pub use target::{PrunedUnits, StepFacts};
+pub(crate) use write::sliced;

@@ -4,16 +4,17 @@ use super::budget::{Demand, PruneMemory};
 use super::cut::Cut;
 use super::depth::PlannedSearch;
 use super::layout::{Fate, Layout};
-use super::mix::{ChoiceSummary, PlannedChoice, mixed};
+use super::mix::{ChoiceSummary, LeftOut, PlannedChoice, mixed};
 use super::recipe::{PruneRecipe, PruneRequest};
 use super::shape::{Reached, nearest};
 use super::target::Target;
 use crate::calibration::{CalibrationFacts, CalibrationSet, check_room, in_batches};
 use crate::recipe::Resources;
-use crate::run::quantization_method;
+use crate::run::{quantization_method, within};
 use crate::variant::Variant;
 use crate::{CalibrationSource, Disk, Error, PlannedFile};
 use llmopt_arch::axes::Axis;
+use llmopt_arch::{BoundTensor, Model};
 use llmopt_checkpoint::{Output as Staged, OutputOptions, Source, free_disk};
 use llmopt_forward::Engine;
 use llmopt_linalg::Gemm;
@@ -33,6 +34,8 @@ pub struct PrunePlan {
     pub(super) search: Option<PlannedSearch>,
     /// Other mixes of axes, and how it is chosen among them, if there are any.
     pub(super) choice: Option<PlannedChoice>,
+    /// Mixes of axes that this model cannot have, or not at this sparsity.
+    pub(super) left_out: Vec<LeftOut>,
     pub(super) set: Option<CalibrationSet>,
     pub(super) memory: PruneMemory,
     pub(super) output: PathBuf,
@@ -70,7 +73,8 @@ pub struct PruneSummary {
     pub config_changes: Vec<String>,
     /// Tensors that lose rows or columns.
     pub cut_tensors: usize,
-    /// The files of the artifact except its report, with their exact sizes.
+    /// The files of the artifact except its report, with their exact sizes; where layers go, as if the
+    /// last ones went.
     pub files: Vec<PlannedFile>,
     /// Bytes of the source's weights.
     pub input_bytes: u64,
@@ -86,6 +90,8 @@ pub struct PruneSummary {
     pub layers: usize,
     /// How it is chosen among several mixes of axes, if it is.
     pub choice: Option<ChoiceSummary>,
+    /// Mixes of axes that this model cannot have, or not at this sparsity.
+    pub left_out: Vec<LeftOut>,
     /// Reading sweeps that draw windows.
     pub sweeps: u64,
     /// Reading sweeps that find the layers that go, at most.
@@ -106,10 +112,10 @@ pub struct PruneSummary {
 /// # Errors
 /// What cannot be done is refused here, and what is wrong with the input is named.
 pub fn plan_prune(request: &PruneRequest, resources: Resources) -> Result<PrunePlan, Error> {
-    match request.recipe.axes.is_empty() {
+    within(resources, |resources| match request.recipe.axes.is_empty() {
         true => mixed(request, resources),
         false => planned(request, request.recipe.clone(), 1, resources),
-    }
+    })
 }
 
 /// Plans one artifact of several, `plans` in all.
@@ -133,16 +139,18 @@ pub(super) fn planned(
     let options = OutputOptions { force: request.force, file: false, source: source.path() };
     Staged::check(&output, options)?;
     let variant = Variant::open(&request.model)?;
+    refuse_more_layers(variant.model())?;
     let reached = nearest(variant.model(), &recipe.axes, recipe.sparsity, recipe.align)?;
     if recipe.bias && recipe.axes == [Axis::Layers] {
         return Err(Error::Refused("`--bias`: no matrix reads axis `layers`".to_owned()));
     }
     let cut = Cut::new(&variant, &recipe, reached.shape.clone())?;
+    let worst = cut.worst(&variant, &recipe);
     let gemm = Gemm::new(recipe.calibrate.precision, recipe.calibrate.kernel)
         .map_err(|error| Error::Refused(error.to_string()))?;
     let engine = Engine::new(gemm);
     let set = match recipe.observes() {
-        true => Some(data(&recipe, &variant, &cut.targets)?),
+        true => Some(data(&recipe, &variant, &worst)?),
         false => None,
     };
     let own = set.as_ref().and_then(CalibrationSet::own);
@@ -158,14 +166,15 @@ pub(super) fn planned(
         variant: &variant,
         engine: &engine,
         recipe: &recipe,
-        targets: &cut.targets,
+        targets: &worst,
         names,
         plans,
         resources,
     };
     let search = match (recipe.axes.contains(&Axis::Layers), windows) {
         (true, Some(windows)) => {
-            Some(PlannedSearch::new(&variant, &engine, &reached.shape, windows, resources)?)
+            let (shape, asked) = (reached.shape.clone(), recipe.sparsity);
+            Some(PlannedSearch::new(&variant, &engine, (shape, asked), windows, resources)?)
         }
         _ => None,
     };
@@ -180,6 +189,7 @@ pub(super) fn planned(
         cut,
         search,
         choice: None,
+        left_out: Vec::new(),
         set,
         memory,
         output,
@@ -210,7 +220,7 @@ impl PrunePlan {
             model: self.variant.source().path().display().to_string(),
             family: model.family().map(|family| family.name().to_owned()).unwrap_or_default(),
             output: self.output.display().to_string(),
-            axes: recipe.axes.iter().map(|axis| axis.name()).collect(),
+            axes: self.cut.axes(),
             method: format!("{}{refit}{bias}", recipe.method),
             asked: recipe.sparsity,
             sparsity: self.reached.sparsity,
@@ -238,6 +248,7 @@ impl PrunePlan {
                 .map_or(0, |_| crate::calibration::SWEEPS),
             layers: self.cut.gone().len(),
             choice: self.choice.as_ref().map(|choice| choice.summary(self)),
+            left_out: self.left_out.clone(),
             search_sweeps: self.all().filter_map(|plan| Some(plan.search.as_ref()?.sweeps())).sum(),
             kernel: self.engine.gemm().name(),
             memory: self.memory.clone(),
@@ -305,6 +316,21 @@ fn data(
         });
     }
     Ok(set)
+}
+
+/// Loaders refuse or skip layers that the config does not count.
+fn refuse_more_layers(model: &Model) -> Result<(), Error> {
+    let is_beyond = |tensor: &&BoundTensor| tensor.layer.is_some_and(|n| n >= model.layers());
+    let Some(tensor) = model.tensors().iter().find(is_beyond) else { return Ok(()) };
+    Err(Error::Input {
+        what: format!(
+            "tensor `{}`: its layer is beyond the {} that the config counts: vLLM refuses it, \
+             Transformers leaves it out",
+            tensor.name,
+            model.layers()
+        ),
+        hint: Some("correct the config, or save the model without them".to_owned()),
+    })
 }
 
 /// A bare file does not say how it is built.

@@ -100,8 +100,13 @@ impl fmt::Display for PruneMethod {
 }
 
 impl PruneRecipe {
-    /// Whether the model has to be run.
+    /// Whether the model has to be run, to sum up what it shows or to find the layers that go.
     pub(crate) fn observes(&self) -> bool {
+        self.sums() || self.axes.contains(&Axis::Layers)
+    }
+
+    /// Whether what the model shows is summed up.
+    pub(super) fn sums(&self) -> bool {
         self.refit || self.bias || self.method != PruneMethod::Magnitude
     }
 

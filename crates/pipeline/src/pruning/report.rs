@@ -4,7 +4,7 @@ use super::cut::Cut;
 use super::depth::FoundLayers;
 use super::journal::Records;
 use super::layout::Fate;
-use super::mix::PruneDecision;
+use super::mix::{LeftOut, PruneDecision};
 use super::plan::PrunePlan;
 use super::recipe::PruneRecipe;
 use super::target::PrunedUnits;
@@ -40,6 +40,11 @@ pub struct PruneReport {
     /// What the model was observed on; none, if weights alone decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationReport>,
+    /// The axes that lost something.
+    pub axes: Vec<&'static str>,
+    /// Mixes of axes that this model cannot have, or not at this sparsity.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// How it was decided among several mixes of axes, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<PruneDecision>,
@@ -122,6 +127,8 @@ impl PruneReport {
             sparsity: model.sparsity(&cut.shape),
             align: plan.reached.align,
             calibration: data.map(|data| CalibrationReport { kernel, data }),
+            axes: cut.axes(),
+            left_out: Vec::new(),
             decision,
             layers: records.layers().cloned(),
             pruned: records.units().cloned().collect(),

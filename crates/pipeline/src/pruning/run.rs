@@ -65,10 +65,12 @@ fn carried_out(
         _ => None,
     };
     let best = decision.as_ref().map_or(0, |decision| decision.best);
+    let left_out = plan.left_out.clone();
     let (plan, staged) = plan.all().zip(staged).nth(best).expect("an artifact of each plan");
     let read = hashed(plan, events, cancel)?;
     let facts = data.map(|data| data.facts);
     let report = PruneReport::new(plan, pruned.swap_remove(best), facts, &read, decision);
+    let report = PruneReport { left_out, ..report };
     staged.write_with(REPORT, |out| report.write(out))?;
     verify::pruned(staged.partial_path(), plan.variant.model(), &plan.recipe.runtimes, cancel)?;
     Ok((best, report))
@@ -86,6 +88,9 @@ fn swept(
     let mut records = Records::new(&lines, journal);
     let windows = data.map(|data| plan.recipe.fitting(&data.windows));
     let cut = cut(plan, windows, &mut records, events, cancel)?;
+    if !Files::are_whole(&cut.layout, staged) {
+        records.forget_files();
+    }
     let files = Files::create(&cut.layout, staged)?;
     let beside = beside(plan, &cut, staged)?;
     copied(plan, &cut, &files, &mut records, events, cancel)?;
@@ -93,7 +98,8 @@ fn swept(
     let sweep = Sweep { plan, cut: &cut, written: &written, files: &files, events, cancel };
     let model = plan.variant.model();
     events.stage_started("prune", cut.targets.iter().map(|target| target.bytes(model)).sum());
-    on_threads(plan.resources.threads, || match windows {
+    let seen = windows.filter(|_| plan.recipe.sums());
+    on_threads(plan.resources.threads, || match seen {
         Some(windows) => sweep.observed(&in_batches(windows.to_vec(), false), &mut records),
         None => sweep.unobserved(&mut records),
     })??;

@@ -90,8 +90,9 @@ pub struct PrunedUnits {
     pub kept: Vec<usize>,
     /// Tokens that were seen.
     pub tokens: u64,
-    /// The share of the outputs' energy that is lost, by the sums on which it was fitted; none where
-    /// nothing was.
+    /// By how much the squared error of the outputs rises above that of all units refitted, as a share of
+    /// the outputs' energy, by the sums on which both were fitted; none where units went by a score, or
+    /// nothing was fitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
     /// That share as units were removed one batch after the other, where they were.
@@ -113,6 +114,6 @@ pub struct PrunedUnits {
 pub struct StepFacts {
     /// Units left.
     pub kept: usize,
-    /// The share of the outputs' energy that is lost.
+    /// As [`PrunedUnits::loss`].
     pub loss: f64,
 }

@@ -32,6 +32,14 @@ impl<'a> Files<'a> {
         Ok(Self { layout, files, places: places.collect() })
     }
 
+    /// Whether all files are there, at their full length.
+    pub(super) fn are_whole(layout: &Layout, staged: &Staged) -> bool {
+        layout.shards.iter().all(|shard| {
+            let path = staged.partial_path().join(&shard.name);
+            path.metadata().is_ok_and(|file| file.len() == shard.bytes)
+        })
+    }
+
     /// Copies what stays of a file of the source as it is. Returns the fingerprints.
     pub(super) fn copy(
         &self,
@@ -99,7 +107,7 @@ impl<'a> Files<'a> {
 }
 
 /// What of a tensor's bytes stays.
-pub(super) fn sliced(source: &Source, name: &str, slice: &Slice) -> Result<Vec<u8>, Error> {
+pub(crate) fn sliced(source: &Source, name: &str, slice: &Slice) -> Result<Vec<u8>, Error> {
     let (shard, entry) = source.entry(name).expect("a tensor of the model");
     let mut bytes = vec![0; entry.meta.bytes() as usize];
     shard.read_tensor(entry, 0..entry.meta.bytes(), &mut bytes)?;

@@ -7,9 +7,11 @@ use super::matrix::Matrix;
 use super::modules::Matrices;
 use super::record::Record;
 use super::tied::are_equal;
+use crate::pruning::sliced;
 use crate::run::bound;
 use crate::weights::Rows;
 use crate::{Error, Scheme, pool};
+use llmopt_arch::axes::{Axis, Kept};
 use llmopt_arch::{Model, Role};
 use llmopt_checkpoint::{HeaderEntry, Shard, Source};
 use llmopt_scheme::{Numeric, SquaredError};
@@ -69,7 +71,11 @@ type Found = (&'static str, String);
 impl<'a> Comparison<'a> {
     /// What is wrong with what became of a tensor of the model.
     fn fault(&self, tensor: Tensor<'a>, request: &Request<'_>) -> Result<Option<Found>, Error> {
-        let Some(name) = self.now_called(&tensor.1.name) else { return Ok(None) };
+        let Some(name) = self.now_called(&tensor.1.name) else {
+            return Ok(self.is_of_no_layer(&tensor.1.name).then(|| {
+                ("lost", "the report says that it was removed, but it is of no layer".to_owned())
+            }));
+        };
         let module = part_of(name).map(|(module, _)| module);
         if let Some(matrix) = module.and_then(|module| self.matrices.get(module)) {
             return self.quantized(tensor, matrix, request);
@@ -79,7 +85,7 @@ impl<'a> Comparison<'a> {
                 self.dequantized(tensor, found, request)
             }
             Some(found) if self.record.is_some_and(|record| record.is_pruned(name)) => {
-                Ok(cut_wrongly(tensor, found))
+                self.pruned(tensor, found, request)
             }
             Some(found) => {
                 let differs = || {
@@ -100,6 +106,45 @@ impl<'a> Comparison<'a> {
             None if self.may_be_absent(name, module) => Ok(None),
             None => Ok(Some(("lost", "it is in the model, but not in the artifact".to_owned()))),
         }
+    }
+
+    fn is_of_no_layer(&self, name: &str) -> bool {
+        self.model.get(name).is_none_or(|tensor| tensor.layer.is_none())
+    }
+
+    /// What is wrong with what pruning left of a tensor: where it was only cut, its bytes must be those of
+    /// the units that the report says to stay.
+    fn pruned(
+        &self,
+        tensor: Tensor<'a>,
+        found: Tensor<'a>,
+        request: &Request<'_>,
+    ) -> Result<Option<Found>, Error> {
+        let name = tensor.1.name.as_str();
+        if let Some(fault) = cut_wrongly(tensor, found) {
+            return Ok(Some(fault));
+        }
+        let (Some(record), Some(bound)) = (self.record, self.model.get(name)) else {
+            return Ok(None);
+        };
+        if !record.is_sliced(&found.1.name) {
+            let message =
+                "it is recorded as refitted, but reads nothing that was pruned".to_owned();
+            return Ok((!record.may_be_refitted(name)).then_some(("changed", message)));
+        }
+        let units = |axis, expert| bound.layer.and_then(|n| record.units_of(axis, n, expert));
+        let (channels, groups) = (units(Axis::Ffn, bound.expert), units(Axis::Heads, None));
+        let Some(slice) = self.model.slices(name, Kept { channels, groups }) else {
+            let message = "it is recorded as sliced, but no unit of it was pruned".to_owned();
+            return Ok(Some(("changed", message)));
+        };
+        if request.quick {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; found.1.meta.bytes() as usize];
+        found.0.read_tensor(found.1, 0..found.1.meta.bytes(), &mut bytes)?;
+        let message = "its bytes are not those of the units that stay".to_owned();
+        Ok((sliced(self.source, name, &slice)? != bytes).then_some(("changed", message)))
     }
 
     /// What a tensor of the model is called in the artifact; none, if the report says that it is gone.

@@ -5,6 +5,8 @@
 use super::artifact::{Artifact, WEIGHT, part_of};
 use super::findings::Findings;
 use crate::Error;
+use crate::pruning::PrunedUnits;
+use llmopt_arch::axes::Axis;
 use llmopt_checkpoint::read_bytes;
 use llmopt_tensor::TensorMeta;
 use serde::Deserialize;
@@ -18,6 +20,7 @@ pub(super) struct Record {
     /// What tensors of the source are called now, where that is another name.
     renamed: BTreeMap<String, String>,
     removed: BTreeSet<String>,
+    pruned: Vec<PrunedUnits>,
     allows_nonfinite: bool,
 }
 
@@ -29,6 +32,9 @@ struct RecordFile {
     /// Tensors of the source of which nothing is left.
     #[serde(default)]
     removed: Vec<RemovedTensor>,
+    /// Places that lost units, or were refitted.
+    #[serde(default)]
+    pruned: Vec<PrunedUnits>,
     recipe: Option<RecordedRecipe>,
 }
 
@@ -131,6 +137,30 @@ impl Record {
         }
     }
 
+    /// The units that stay of an axis in a layer, or of one of its experts, where some go.
+    pub(super) fn units_of(
+        &self,
+        axis: Axis,
+        layer: usize,
+        expert: Option<usize>,
+    ) -> Option<&[usize]> {
+        let is_it = |units: &&PrunedUnits| {
+            (units.axis.as_str(), units.layer, units.expert) == (axis.name(), layer, expert)
+                && units.kept.len() < units.units
+        };
+        self.pruned.iter().find(is_it).map(|units| &*units.kept)
+    }
+
+    /// Whether a tensor of the source was cut without a change of what stays.
+    pub(super) fn is_sliced(&self, now: &str) -> bool {
+        self.tensors.get(now).is_some_and(|recorded| recorded.what == "sliced")
+    }
+
+    /// Whether a matrix of the source is one that was fitted, or a bias, which may have been.
+    pub(super) fn may_be_refitted(&self, tensor: &str) -> bool {
+        tensor.ends_with(".bias") || self.pruned.iter().any(|units| units.reader == tensor)
+    }
+
     /// Whether the run was allowed to keep NaN and infinity.
     pub(super) fn allows_nonfinite(&self) -> bool {
         self.allows_nonfinite
@@ -171,6 +201,7 @@ impl From<RecordFile> for Record {
         Self {
             renamed,
             removed: file.removed.into_iter().map(|tensor| tensor.name).collect(),
+            pruned: file.pruned,
             outputs: file.outputs,
             tensors: tensors.collect(),
             allows_nonfinite: file.recipe.is_some_and(|recipe| recipe.allow_nonfinite),
