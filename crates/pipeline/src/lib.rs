@@ -7,6 +7,7 @@
 
 mod band;
 mod calibration;
+mod chain;
 mod config;
 mod decision;
 mod error;
@@ -14,6 +15,7 @@ mod evaluation;
 mod events;
 mod fingerprint;
 mod generation;
+mod handover;
 mod in_order;
 mod inspect;
 mod layout;
@@ -45,6 +47,7 @@ pub use calibration::{
     StatisticsPlan, StatisticsReport, StatisticsRequest, StatisticsSummary, TriedMethod,
     observe_statistics, plan_statistics,
 };
+pub use chain::{Quantization, prune_and_quantize};
 pub use decision::{Candidate, Decision, PlannedDecision};
 pub use error::{Blame, Error};
 pub use evaluation::{

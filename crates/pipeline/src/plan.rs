@@ -3,6 +3,7 @@
 use crate::calibration::Calibration;
 use crate::config::{QUANTIZATION_CONFIG, edited, quantization_config};
 use crate::decision::PlannedDecision;
+use crate::handover::{Handover, Progress};
 use crate::layout::{INDEX, index_bytes, lay_out};
 use crate::place::{Action, Place};
 use crate::recipe::{DenseDtype, Format, Recipe, Resources};
@@ -14,6 +15,7 @@ use llmopt_codec::{QuantizationConfig, for_scheme};
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What a run will do: every output tensor's name, type, shape and offset, every other file, and what
 /// it takes. If a `Plan` exists, it can be carried out.
@@ -40,6 +42,16 @@ pub struct Plan {
     pub(crate) rivals: Vec<Plan>,
     /// How the best is found, if there are any.
     pub(crate) decision: Option<PlannedDecision>,
+    /// What writes the source meanwhile, if anything does.
+    pub(crate) before: Option<Before>,
+}
+
+/// A stage that is still writing what this one reads.
+#[derive(Clone)]
+pub(crate) struct Before {
+    pub(crate) handover: Arc<Handover>,
+    /// What tells its work from any other.
+    pub(crate) identity: String,
 }
 
 /// A file of weights to be written: the counterpart of the source's shard with the same number.
@@ -93,7 +105,19 @@ impl Plan {
             calibration: None,
             rivals: Vec::new(),
             decision: None,
+            before: None,
         })
+    }
+
+    /// Has everything wait for the stage before.
+    pub(crate) fn follow(&mut self, before: &Before) {
+        self.before = Some(before.clone());
+        self.rivals.iter_mut().for_each(|rival| rival.follow(before));
+    }
+
+    /// Waits until so much of the source is written.
+    pub(crate) fn wait_for(&self, progress: Progress) -> Result<(), Error> {
+        self.before.as_ref().map_or(Ok(()), |before| before.handover.wait_for(progress))
     }
 
     /// With calibration, if the recipe asks for it.

@@ -195,7 +195,12 @@ pub(crate) fn identity(plan: &Plan) -> Result<String, Error> {
     }
     for (number, source) in plan.source.shards().iter().enumerate() {
         let head = sha256(&plan.header(number)?);
-        text += &format!("\n{} {} {} {head}", source.name, source.bytes, source.modified()?);
+        // A source that is being written has no time of change; what it will hold is known by its plan.
+        let state = match &plan.before {
+            Some(before) => before.identity.clone(),
+            None => source.modified()?.to_string(),
+        };
+        text += &format!("\n{} {} {state} {head}", source.name, source.bytes);
     }
     if let Some(config) = &plan.config {
         text += &format!("\nconfig {}", sha256(config));

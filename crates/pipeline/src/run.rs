@@ -1,7 +1,8 @@
 //! A run from start to end: read this first.
 
-use crate::calibration::{Data, calibrated, resolved};
+use crate::calibration::{Calibration, Data, calibrated, resolved};
 use crate::decision::PlannedDecision;
+use crate::handover::Progress;
 use crate::layout::{INDEX, write_index};
 use crate::plan::Output;
 use crate::recipe::{Recipe, Resources};
@@ -174,6 +175,9 @@ fn carried_out(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<(usize, Report), Error> {
+    if plan.calibration.as_ref().is_some_and(Calibration::needs_all) {
+        plan.wait_for(Progress::All)?;
+    }
     let data = plan.calibration.as_ref().map(|calibration| calibration.data(events, cancel));
     let data = data.transpose()?;
     let plans: Vec<&Plan> = [plan].into_iter().chain(&plan.rivals).collect();
@@ -247,6 +251,7 @@ fn rewritten(
         let finished = finished.clone();
         calibrated(plan, calibration, data, files, records, finished, (events, cancel))?;
     }
+    plan.wait_for(Progress::All)?;
     events.stage_started("rewrite", plan.source.shards().iter().map(|s| s.bytes).sum());
     sweep::rewrite(plan, files, records, finished, events, cancel)
 }
@@ -350,7 +355,7 @@ fn output(source: &Source, target: &Target, recipe: &Recipe) -> Result<Output, E
 }
 
 /// The input's name with the scheme appended, beside the input.
-fn default_path(input: &Path, recipe: &Recipe, bare: bool) -> PathBuf {
+pub(crate) fn default_path(input: &Path, recipe: &Recipe, bare: bool) -> PathBuf {
     let absolute = std::path::absolute(input).unwrap_or_else(|_| input.to_owned());
     let is_file = absolute.extension().is_some_and(|extension| extension == "safetensors");
     let stem = if is_file { absolute.file_stem() } else { absolute.file_name() };

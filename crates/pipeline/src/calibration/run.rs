@@ -37,6 +37,14 @@ pub(crate) fn calibrated(
 }
 
 impl Calibration {
+    /// Whether the whole model is read before the first block: to draw windows from it.
+    pub(crate) fn needs_all(&self) -> bool {
+        match &self.basis {
+            Basis::Data(set) => set.own().is_some(),
+            Basis::Saved(_) => true,
+        }
+    }
+
     /// The windows, after those are drawn that come from the model itself.
     pub(crate) fn data(&self, events: &dyn Events, cancel: &Cancel) -> Result<Data, Error> {
         let with = Drawing {

@@ -4,6 +4,7 @@ use super::Calibration;
 use super::observe::Observed;
 use super::plan::{self, Basis};
 use super::statistics::Saved;
+use crate::handover::Progress;
 use crate::place::Place;
 use crate::reading::Batches;
 use crate::resume::{Entry, Records};
@@ -68,6 +69,7 @@ impl<'a> Sweep<'a> {
         }
         let mut streams = self.embedded()?;
         for (number, block) in blocks[..=last].iter().enumerate() {
+            self.plan.wait_for(Progress::Blocks(number + 1))?;
             for sites in self.passes(block)? {
                 let observed = self.observed(block, &sites, &streams)?;
                 for (site, observed) in sites.iter().zip(observed) {

@@ -28,6 +28,7 @@ pub use mix::{ChoiceSummary, JudgedMix, LeftOut, Mix, PruneDecision};
 pub use plan::{PrunePlan, PruneSummary, plan_prune};
 pub use recipe::{PruneMethod, PruneRecipe, PruneRequest, UnknownPruneMethod};
 pub use report::{PruneReport, PrunedTensor, RemovedTensor};
+pub(crate) use run::led;
 pub use run::prune;
 pub use target::{PrunedUnits, StepFacts};
 pub(crate) use write::sliced;

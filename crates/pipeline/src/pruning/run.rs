@@ -11,6 +11,7 @@ use super::sweep::Sweep;
 use super::write::Files;
 use crate::calibration::{Data, Drawing, in_batches};
 use crate::evaluation::on_threads;
+use crate::handover::{Handover, Progress};
 use crate::run::chosen;
 use crate::variant::Variant;
 use crate::{Cancel, Error, Events, pool, verify};
@@ -24,9 +25,21 @@ use std::sync::{Mutex, PoisonError};
 /// Nothing is left behind when the input or the request is at fault; after an interruption or a
 /// failure of the system, the same plan goes on where it stopped.
 pub fn prune(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<PruneReport, Error> {
+    led(plan, None, events, cancel)
+}
+
+/// The same, for a stage that follows block by block.
+pub(crate) fn led(
+    plan: &PrunePlan,
+    handover: Option<&Handover>,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<PruneReport, Error> {
     let staged = plan.all().map(begun).collect::<Result<Vec<Staged>, Error>>()?;
-    match carried_out(plan, &staged, events, cancel) {
+    match carried_out(plan, &staged, handover, events, cancel) {
         Ok((best, report)) => {
+            // What follows reads the folder under its present name.
+            handover.inspect(|handover| handover.written(Progress::All));
             let mut names: Vec<String> = report.outputs.keys().cloned().collect();
             names.push(REPORT.to_owned());
             chosen(staged, best)?.publish(&names)?;
@@ -50,13 +63,14 @@ fn begun(plan: &PrunePlan) -> Result<Staged, Error> {
 fn carried_out(
     plan: &PrunePlan,
     staged: &[Staged],
+    handover: Option<&Handover>,
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<(usize, PruneReport), Error> {
     let data = data(plan, events, cancel)?;
     let mut pruned = Vec::new();
     for (plan, staged) in plan.all().zip(staged) {
-        pruned.push(swept(plan, staged, data.as_ref(), events, cancel)?);
+        pruned.push(swept(plan, staged, data.as_ref(), handover, events, cancel)?);
     }
     let decision = match (&plan.choice, &data) {
         (Some(choice), Some(data)) => {
@@ -81,10 +95,12 @@ fn swept(
     plan: &PrunePlan,
     staged: &Staged,
     data: Option<&Data>,
+    handover: Option<&Handover>,
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Pruned, Error> {
-    let (lines, journal) = staged.journal(&identity(plan)?)?;
+    let identity = identity(plan)?;
+    let (lines, journal) = staged.journal(&identity)?;
     let mut records = Records::new(&lines, journal);
     let windows = data.map(|data| plan.recipe.fitting(&data.windows));
     let cut = cut(plan, windows, &mut records, events, cancel)?;
@@ -95,7 +111,9 @@ fn swept(
     let beside = beside(plan, &cut, staged)?;
     copied(plan, &cut, &files, &mut records, events, cancel)?;
     let written = Variant::open(staged.partial_path())?;
-    let sweep = Sweep { plan, cut: &cut, written: &written, files: &files, events, cancel };
+    handover.inspect(|handover| handover.opened(staged.partial_path(), &identity));
+    let sweep =
+        Sweep { plan, cut: &cut, written: &written, files: &files, handover, events, cancel };
     let model = plan.variant.model();
     events.stage_started("prune", cut.targets.iter().map(|target| target.bytes(model)).sum());
     let seen = windows.filter(|_| plan.recipe.sums());

@@ -12,6 +12,7 @@ use super::plan::PrunePlan;
 use super::target::Target;
 use super::write::{Files, sliced};
 use crate::calibration::embedded;
+use crate::handover::{Handover, Progress};
 use crate::reading::{Batches, Runner, Store};
 use crate::variant::Variant;
 use crate::{Cancel, Error, Events};
@@ -29,6 +30,8 @@ pub(super) struct Sweep<'a> {
     /// The artifact, as far as it is written.
     pub(super) written: &'a Variant,
     pub(super) files: &'a Files<'a>,
+    /// Where a stage follows block by block.
+    pub(super) handover: Option<&'a Handover>,
     pub(super) events: &'a dyn Events,
     pub(super) cancel: &'a Cancel,
 }
@@ -54,7 +57,8 @@ impl Sweep<'_> {
         let original = own.copied(|| self.store(batches))?;
         let mut streams = Streams { own, original };
         let (source, written) = (&self.plan.variant, self.written);
-        for (layers, after) in self.cut.runs().zip(&written.program().blocks) {
+        let blocks = written.program().blocks.iter().enumerate();
+        for (layers, (block, after)) in self.cut.runs().zip(blocks) {
             let phases = &source.program().blocks[layers.start].phases;
             for (number, (phase, after)) in phases.iter().zip(&after.phases).enumerate() {
                 self.run(source, phase, batches, &mut streams.original)?;
@@ -71,6 +75,7 @@ impl Sweep<'_> {
                 }
                 self.run(written, after, batches, &mut streams.own)?;
             }
+            self.handover.inspect(|handover| handover.written(Progress::Blocks(block + 1)));
         }
         Ok(())
     }
