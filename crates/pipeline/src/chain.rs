@@ -1,8 +1,7 @@
 //! Pruning and quantizing in one call.
 
 use crate::handover::Handover;
-use crate::plan::Before;
-use crate::run::{Target, default_path, plan, quantize, within};
+use crate::run::{Target, default_path, plan, quantize};
 use crate::{Cancel, Error, Events, PruneReport, PruneRequest, Recipe, Report, Resources};
 use crate::{plan_prune, prune, pruning};
 use std::path::Path;
@@ -73,7 +72,7 @@ fn in_one_sweep(
         let opened = handover.opening()?;
         let mut planned =
             within_half(resources, |half| plan(&opened.folder, &target, recipe, half))?;
-        planned.follow(&Before { handover: handover.clone(), identity: opened.identity });
+        planned.follow(&handover);
         quantize(&planned, second, cancel)
     };
     let (pruned, quantized) = thread::scope(|scope| {
@@ -91,16 +90,12 @@ fn in_one_sweep(
 /// Plans one of two stages that are at work together: each has half of the memory.
 fn within_half<T>(
     resources: Resources,
-    plan: impl Fn(Resources) -> Result<T, Error>,
+    plan: impl FnOnce(Resources) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let half = |resources: Resources| Resources { memory: resources.memory / 2, ..resources };
-    within(resources, |resources| {
-        plan(half(resources)).map_err(|error| match error {
-            Error::Budget { smallest, .. } => {
-                Error::Budget { given: resources.memory, smallest: 2 * smallest }
-            }
-            error => error,
-        })
+    let Resources { memory, threads } = resources;
+    plan(Resources { memory: memory / 2, threads }).map_err(|error| match error {
+        Error::Budget { smallest, .. } => Error::Budget { given: memory, smallest: 2 * smallest },
+        error => error,
     })
 }
 

@@ -43,15 +43,7 @@ pub struct Plan {
     /// How the best is found, if there are any.
     pub(crate) decision: Option<PlannedDecision>,
     /// What writes the source meanwhile, if anything does.
-    pub(crate) before: Option<Before>,
-}
-
-/// A stage that is still writing what this one reads.
-#[derive(Clone)]
-pub(crate) struct Before {
-    pub(crate) handover: Arc<Handover>,
-    /// What tells its work from any other.
-    pub(crate) identity: String,
+    pub(crate) before: Option<Arc<Handover>>,
 }
 
 /// A file of weights to be written: the counterpart of the source's shard with the same number.
@@ -110,14 +102,14 @@ impl Plan {
     }
 
     /// Has everything wait for the stage before.
-    pub(crate) fn follow(&mut self, before: &Before) {
+    pub(crate) fn follow(&mut self, before: &Arc<Handover>) {
         self.before = Some(before.clone());
         self.rivals.iter_mut().for_each(|rival| rival.follow(before));
     }
 
     /// Waits until so much of the source is written.
     pub(crate) fn wait_for(&self, progress: Progress) -> Result<(), Error> {
-        self.before.as_ref().map_or(Ok(()), |before| before.handover.wait_for(progress))
+        self.before.as_ref().map_or(Ok(()), |before| before.wait_for(progress))
     }
 
     /// With calibration, if the recipe asks for it.

@@ -197,7 +197,7 @@ pub(crate) fn identity(plan: &Plan) -> Result<String, Error> {
         let head = sha256(&plan.header(number)?);
         // A source that is being written has no time of change; what it will hold is known by its plan.
         let state = match &plan.before {
-            Some(before) => before.identity.clone(),
+            Some(before) => before.opening()?.identity,
             None => source.modified()?.to_string(),
         };
         text += &format!("\n{} {} {state} {head}", source.name, source.bytes);
