@@ -54,6 +54,11 @@ impl Cross {
         &self.values
     }
 
+    /// All of the matrix, and it is gone.
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
     /// Adds `left^T right`, `[count, rows]` and `[count, columns]`.
     ///
     /// Pieces are scaled as in [`crate::Symmetric::add_products`]; their sums are f32, so that only

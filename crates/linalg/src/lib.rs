@@ -20,6 +20,7 @@ mod ordered;
 mod packed;
 mod piece;
 mod small;
+mod spread;
 mod symmetric;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,10 @@ mod gate;
 mod softmax;
 
 pub use exp::{exp, exp_in_place};
-pub use gate::{gelu, gelu_tanh, gelu_tanh_times, gelu_times, silu, silu_times, tanh, tanh_cap};
+pub use gate::{
+    gelu, gelu_slopes, gelu_tanh, gelu_tanh_slopes, gelu_tanh_times, gelu_times, silu, silu_slopes,
+    silu_times, tanh, tanh_cap,
+};
 pub use softmax::{exp_of_differences, max, sum_exp};
 
 /// `c[0] + c[1] x + c[2] x^2 + ...`

@@ -76,6 +76,7 @@ pub(crate) fn pruned(flags: &Prune) -> Result<PruneRequest, Refusal> {
             axes: axes(&flags.axes)?,
             method,
             refit: !flags.no_refit,
+            refine: if flags.no_refit { 0 } else { flags.refine },
             bias: flags.bias,
             align: flags.align,
             strict: flags.strict,

@@ -71,9 +71,9 @@ pub use memory::{Memory, available_memory};
 pub use method::{Method, UnknownMethod};
 pub use plan::Plan;
 pub use pruning::{
-    ChoiceSummary, FoundLayers, JudgedMix, LeftOut, Mix, PruneDecision, PruneMemory, PruneMethod,
-    PrunePlan, PruneRecipe, PruneReport, PruneRequest, PruneSummary, PrunedTensor, PrunedUnits,
-    RemovedTensor, StepFacts, TriedLayers, UnknownPruneMethod, plan_prune, prune,
+    ChoiceSummary, FoundLayers, JudgedMix, LeftOut, Mix, MovedFacts, PruneDecision, PruneMemory,
+    PruneMethod, PrunePlan, PruneRecipe, PruneReport, PruneRequest, PruneSummary, PrunedTensor,
+    PrunedUnits, RemovedTensor, StepFacts, TriedLayers, UnknownPruneMethod, plan_prune, prune,
 };
 pub use reading::ReadingMemory;
 pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe, Resources};

@@ -53,6 +53,7 @@ fn pruned(folder: &Path, axes: &[Axis], source: CalibrationSource) -> PruneReque
             axes: axes.to_vec(),
             method: PruneMethod::Obs,
             refit: true,
+            refine: 1,
             bias: false,
             align: None,
             strict: false,

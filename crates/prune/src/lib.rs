@@ -2,16 +2,20 @@
 //!
 //! A [`Regression`] asks for the outputs that a matrix should have. It says which of the matrix's
 //! inputs to keep, by optimal brain surgeon ([`Regression::select`]), and what weights they should
-//! have then ([`Regression::refit`]). [`magnitude()`] and [`Fluctuation`] are the baselines. This crate
+//! have then ([`Regression::refit`]). A [`Tangent`] moves the units of a gated layer to first order
+//! ([`Descent`]). [`magnitude()`] and [`Fluctuation`] are the baselines. This crate
 //! never knows quantization, formats, files, or the name of a tensor.
 
 #![forbid(unsafe_code)]
 
 mod centred;
 mod course;
+mod descent;
 mod fluctuation;
+mod gated;
 mod gather;
 mod magnitude;
+mod metric;
 mod moments;
 mod pivot;
 mod price;
@@ -21,10 +25,14 @@ mod selection;
 mod swaps;
 mod swept;
 mod tableau;
+mod tangent;
 
+pub use descent::Descent;
 pub use fluctuation::Fluctuation;
+pub use gated::{Gated, Ready, Slopes};
 pub use magnitude::{Side, magnitude};
 pub use moments::{Constant, Moments};
 pub use refit::Refit;
 pub use regression::{Regression, RegressionError};
 pub use selection::{Search, Selection, Step};
+pub use tangent::Tangent;

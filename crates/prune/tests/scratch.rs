@@ -2,8 +2,9 @@
 
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
+use llmopt_linalg::vector::silu_slopes;
 use llmopt_linalg::{Cross, Gemm, KernelChoice, Precision, Symmetric};
-use llmopt_prune::{Constant, Moments, Regression, Search};
+use llmopt_prune::{Constant, Gated, Moments, Regression, Search, Tangent};
 
 #[path = "../../linalg/tests/counting/mod.rs"]
 mod counting;
@@ -46,5 +47,33 @@ fn regressions_allocate_what_they_promise_at_most() {
         let kept: Vec<usize> = (0..columns * 2 / 3).collect();
         let promised = Regression::refit_bytes(rows, columns, kept.len(), 1);
         check(&what, promised, || regression.refit(&kept)).expect("weights");
+    }
+}
+
+#[test]
+fn moving_a_layer_allocates_what_it_promises_at_most() {
+    let gemm = Gemm::new(Precision::F32, KernelChoice::Auto).expect("some kernel");
+    for [units, inputs, outputs] in [[900, 300, 300], [200, 700, 640], [1100, 100, 900]] {
+        let some = |count: usize, period: usize| -> Vec<f32> {
+            (0..count).map(|i| ((i * 7919) % period) as f32 / period as f32 - 0.5).collect()
+        };
+        let tokens = 1200;
+        let (seen, asked) = (some(tokens * inputs, 997), some(tokens * outputs, 991));
+        let (gate, up) = (some(units * inputs, 983), some(units * inputs, 977));
+        let down = some(outputs * units, 971);
+        let promised = Tangent::bytes(gemm, [units, inputs, outputs], 1);
+        check(&format!("{units} {inputs} {outputs}"), promised, || {
+            let (gate, up, down) = (gate.clone(), up.clone(), down.clone());
+            let slopes = silu_slopes;
+            let gated = Gated { gate, up, down, gate_bias: None, up_bias: None, inputs, slopes };
+            let mut tangent = Tangent::new(gemm, gated);
+            tangent.add(&seen, &asked);
+            let mut descent = tangent.descent(2).expect("finite sums");
+            while descent.is_open() {
+                descent.add(&seen);
+                descent.step();
+            }
+            descent.into_gated()
+        });
     }
 }

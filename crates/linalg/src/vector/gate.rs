@@ -13,11 +13,17 @@ pub fn silu(x: f32) -> f32 {
 /// `x` times the normal distribution's share below `x`.
 #[inline(always)]
 pub fn gelu(x: f32) -> f32 {
+    x * share_below(x)
+}
+
+/// The share of the normal distribution below `x`.
+#[inline(always)]
+fn share_below(x: f32) -> f32 {
     // The share beyond |x|, and what is left of one: neither cancels.
     let z = x.abs() * FRAC_1_SQRT_2;
     let t = 1.0 / (1.0 + 0.5 * z);
     let beyond = 0.5 * t * polynomial(ERFCX, t) * exp(-0.5 * (x * x));
-    x * if x < 0.0 { beyond } else { 1.0 - beyond }
+    if x < 0.0 { beyond } else { 1.0 - beyond }
 }
 
 /// The approximation of [`gelu`] by tanh, which some models are trained with:
@@ -53,6 +59,32 @@ pub fn gelu_tanh_times(gate: &[f32], up: &[f32], out: &mut [f32]) {
     dispatch(Times(gate, up, out, gelu_tanh));
 }
 
+/// `values = silu(gate)`, and its derivative there.
+pub fn silu_slopes(gate: &[f32], values: &mut [f32], slopes: &mut [f32]) {
+    dispatch(Slopes(gate, values, slopes, |x: f32| {
+        let share = 1.0 / (1.0 + exp(-x));
+        (x * share, share * (1.0 + x * (1.0 - share)))
+    }));
+}
+
+/// `values = gelu(gate)`, and its derivative there.
+pub fn gelu_slopes(gate: &[f32], values: &mut [f32], slopes: &mut [f32]) {
+    dispatch(Slopes(gate, values, slopes, |x: f32| {
+        let share = share_below(x);
+        (x * share, share + x * (DENSITY * exp(-0.5 * (x * x))))
+    }));
+}
+
+/// `values = gelu_tanh(gate)`, and its derivative there.
+pub fn gelu_tanh_slopes(gate: &[f32], values: &mut [f32], slopes: &mut [f32]) {
+    dispatch(Slopes(gate, values, slopes, |x: f32| {
+        let cubed = 0.044_715 * (x * x * x);
+        let share = 1.0 / (1.0 + exp(-TWICE_SQRT_2_PI * (x + cubed)));
+        let bend = TWICE_SQRT_2_PI * (x + 3.0 * cubed) * (share * (1.0 - share));
+        (x * share, share + if bend.is_finite() { bend } else { 0.0 })
+    }));
+}
+
 /// Each value becomes `cap * tanh(value / cap)`.
 pub fn tanh_cap(values: &mut [f32], cap: f32) {
     dispatch(Cap(values, cap));
@@ -73,6 +105,22 @@ impl<F: Fn(f32) -> f32> Kernel for Times<'_, F> {
     }
 }
 
+/// Of a function that yields its value and its derivative.
+struct Slopes<'a, F>(&'a [f32], &'a mut [f32], &'a mut [f32], F);
+
+impl<F: Fn(f32) -> (f32, f32)> Kernel for Slopes<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self(gate, values, slopes, activation) = self;
+        debug_assert!(gate.len() == values.len() && gate.len() == slopes.len());
+        for ((gate, value), slope) in gate.iter().zip(values).zip(slopes) {
+            (*value, *slope) = activation(*gate);
+        }
+    }
+}
+
 struct Cap<'a>(&'a mut [f32], f32);
 
 impl Kernel for Cap<'_> {
@@ -85,6 +133,9 @@ impl Kernel for Cap<'_> {
         }
     }
 }
+
+/// `1 / sqrt(2 pi)`: the normal distribution's density at zero.
+const DENSITY: f32 = 0.398_942_3;
 
 /// `2 * sqrt(2 / pi)`.
 const TWICE_SQRT_2_PI: f32 = 1.595_769;
@@ -132,6 +183,33 @@ mod tests {
             |x: f64| 2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
         check(gelu_tanh, |x| x * sigmoid(argument(x)), 12.0);
         check(tanh, f64::tanh, 6.0);
+    }
+
+    #[test]
+    fn slopes_are_the_derivatives_and_values_those_of_the_activations() {
+        let x: Vec<f32> = (-4000..=4000).map(|i| i as f32 * 5e-3).collect();
+        let far = [-1e30, -1e4, -90.0, 90.0, 1e4, 1e30];
+        let x: Vec<f32> = x.into_iter().chain(far).collect();
+        let (mut values, mut slopes) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        type Whole = fn(&[f32], &mut [f32], &mut [f32]);
+        let mut check = |whole: Whole, single: fn(f32) -> f32, definition: fn(f64) -> f64| {
+            whole(&x, &mut values, &mut slopes);
+            for ((&x, &value), &slope) in x.iter().zip(&values).zip(&slopes) {
+                let step = 1e-5;
+                let wide = f64::from(x);
+                let rise = (definition(wide + step) - definition(wide - step)) / (2.0 * step);
+                let expected = if x.abs() > 80.0 { f64::from(u8::from(x > 0.0)) } else { rise };
+                assert!((f64::from(slope) - expected).abs() < 2e-6, "{x}: {slope}, {expected}");
+                let near = (value - single(x)).abs() <= 1e-6 * single(x).abs();
+                assert!(near || single(x).abs() < 1e-30, "{x}: {value}");
+            }
+        };
+        check(silu_slopes, silu, |x| x / (1.0 + (-x).exp()));
+        check(gelu_slopes, gelu, |x| x * 0.5 * libm::erfc(-x * 0.5f64.sqrt()));
+        check(gelu_tanh_slopes, gelu_tanh, |x| {
+            x / (1.0
+                + (-2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).exp())
+        });
     }
 
     #[test]

@@ -132,6 +132,29 @@ fn refitting_a_chosen_set_keeps_more_of_the_model_than_scores_do() {
 }
 
 #[test]
+fn moving_what_makes_the_units_keeps_more_of_the_model() {
+    let dir = Dir::with_tiny_llama();
+    let lost = |name: &str, recipe: &str| {
+        let share = if recipe.contains("layers") { 0.25 } else { 0.4 };
+        let args = format!("{TINY} --sparsity {share} {recipe} -q -o {name}");
+        dir.done(&args.replace("--samples 32", "--samples 128"));
+        dir.done(&format!("verify {name} --against tiny-llama -q"));
+        divergence(&dir, name)
+    };
+    let [still, once, twice] =
+        [0, 1, 2].map(|n| lost(&format!("refine-{n}"), &format!("--axes ffn --refine {n}")));
+    assert!(once < 0.92 * still && twice < once, "{still} {once} {twice}");
+    let [plain, moved] =
+        [0, 2].map(|n| lost(&format!("layers-{n}"), &format!("--axes layers --refine {n}")));
+    assert!(moved < plain, "a stand-in for layers: {plain} {moved}");
+    let biased = lost("biased", "--axes ffn --bias");
+    assert!(biased < still, "{biased}");
+    let ran = dir.run("prune tiny-llama --sparsity 0.4 --no-refit --refine 2 -o no");
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--refine"), "{}", ran.stderr);
+}
+
+#[test]
 fn the_plain_command_prunes_a_bare_folder_and_quantizing_goes_on_from_there() {
     let dir = Dir::with_tiny_llama();
     let told = dir.done("prune tiny-llama --sparsity 0.4 --window 128 --samples 24").stderr;
@@ -216,6 +239,12 @@ fn the_report_says_what_stayed_and_what_it_cost() {
             .collect();
         assert!(losses.is_sorted(), "{place}");
         assert!(place["loss"].as_f64().unwrap() <= losses[losses.len() - 1], "{place}");
+        let moved = &place["moved"];
+        assert_eq!(moved.is_null(), place["axis"] == "heads", "{place}");
+        if !moved.is_null() {
+            assert!(moved["after"].as_f64() < moved["before"].as_f64(), "{place}");
+            assert_eq!(moved["tensors"].as_array().unwrap().len(), 2, "{place}");
+        }
     }
     let config = dir.json("out/config.json");
     let shape = |name: &str| {
@@ -240,7 +269,8 @@ fn the_report_says_what_stayed_and_what_it_cost() {
     let named = |ending: &str| what.iter().find(|(name, _)| name.ends_with(ending)).unwrap().1;
     assert_eq!(named("down_proj.weight"), "refitted");
     assert_eq!(named("o_proj.weight"), "refitted");
-    assert_eq!(named("gate_proj.weight"), "sliced");
+    assert_eq!(named("gate_proj.weight"), "refitted");
+    assert_eq!(named("up_proj.weight"), "refitted");
     assert_eq!(named("k_proj.weight"), "sliced");
     assert_eq!(named("input_layernorm.weight"), "kept");
 }
@@ -260,7 +290,7 @@ fn a_bias_is_added_where_the_family_has_a_place_for_it() {
 #[test]
 fn what_was_only_cut_is_held_against_the_model() {
     let dir = Dir::with_tiny_llama();
-    dir.done(&format!("{TINY} --sparsity 0.2 --axes ffn -q -o out"));
+    dir.done(&format!("{TINY} --sparsity 0.2 --axes ffn --refine 0 -q -o out"));
     dir.done("verify out --against tiny-llama -q");
     let mut report = dir.json("out/llmopt.json");
     let kept = report["pruned"][0]["kept"].as_str().unwrap().to_owned();

@@ -1,7 +1,9 @@
 //! What a pruning sweep holds in memory, and what it puts aside.
 
+use super::moving::moving_bytes;
 use super::observe::Observed;
 use super::recipe::{PruneMethod, PruneRecipe};
+use super::sweep::watched;
 use super::target::Target;
 use super::write::COPY_BYTES;
 use crate::Error;
@@ -64,7 +66,7 @@ impl Demand<'_> {
         let (tokens, streams, slots, running) = match batches {
             Some(batches) => {
                 let (ids, streams, slots, running) = self.running(batches)?;
-                (self.plans * ids, streams, slots, running)
+                (self.plans * ids, streams, slots, running.max(self.moving(batches)))
             }
             None => (0, 0, 0, 0),
         };
@@ -112,15 +114,23 @@ impl Demand<'_> {
         let batch = batches.shape_of(batches.largest());
         let (engine, threads) = (self.engine, self.resources.threads);
         let target = self.targets.iter().find(|target| reads(phase, target).is_some());
-        let tap = target.and_then(|target| reads(phase, target));
-        let watched: Vec<Tap> = tap.into_iter().collect();
+        let watched = target.map(|target| watched(phase, target)).unwrap_or_default();
         let running = phase_bytes(self.variant, phase, &batch, engine, &watched, threads)?;
         let Some(target) = target else { return Ok(running) };
         let hidden = (self.variant.program().hidden * batch.tokens() * size_of::<f32>()) as u64;
         let seen = (target.columns * batch.tokens() * size_of::<f32>()) as u64;
         let adding = Observed::adding_bytes(engine.gemm(), target, batch.tokens(), threads);
         let sums = Observed::bytes(target, self.recipe.needs_gram());
-        Ok(sums + running + seen + 3 * hidden + adding)
+        let input = if target.site.is_some() { hidden } else { 0 };
+        Ok(sums + running + seen + input + 3 * hidden + adding)
+    }
+
+    /// Moving what makes the units of a place.
+    fn moving(&self, batches: &Batches) -> u64 {
+        let (gemm, threads) = (self.engine.gemm(), self.resources.threads);
+        let tokens = batches.rows_of(batches.largest());
+        let of = |target: &Target| moving_bytes(gemm, target, tokens, threads);
+        self.targets.iter().map(of).max().unwrap_or(0)
     }
 
     /// The sums of a place, its matrices, and what choosing and refitting take.

@@ -8,6 +8,7 @@ use llmopt_linalg::Gemm;
 use llmopt_prune::{
     Constant, Fluctuation, Moments, Refit, Regression, RegressionError, Search, Selection,
 };
+use std::collections::BTreeMap;
 
 /// What was decided for a place.
 pub(super) struct Chosen {
@@ -16,6 +17,8 @@ pub(super) struct Chosen {
     pub(super) weights: Option<Vec<f32>>,
     /// What is added to its bias.
     pub(super) bias: Option<Vec<f32>>,
+    /// Other matrices with new values, by name.
+    pub(super) moved: BTreeMap<String, Vec<f32>>,
 }
 
 /// Decides by `magnitudes`, one for each unit, and by what was `observed`.
@@ -87,7 +90,7 @@ pub(super) fn chosen(
     Ok(chosen)
 }
 
-fn prepared<'a>(
+pub(super) fn prepared<'a>(
     target: &Target,
     gemm: Gemm,
     reader: &'a [f32],
@@ -133,9 +136,10 @@ fn plain(target: &Target, kept: Vec<usize>, tokens: u64) -> Chosen {
         curve: Vec::new(),
         swaps: None,
         damping: None,
+        moved: None,
         fallback: None,
     };
-    Chosen { facts, weights: None, bias: None }
+    Chosen { facts, weights: None, bias: None, moved: BTreeMap::new() }
 }
 
 fn tell(facts: &mut PrunedUnits, selection: &Selection, energy: f64) {

@@ -4,6 +4,7 @@ use super::budget::reads;
 use super::layout::{Layout, new_biases};
 use super::recipe::PruneRecipe;
 use super::shape::refused;
+use super::site::Site;
 use super::sweep::follows;
 use super::target::Target;
 use crate::Error;
@@ -42,6 +43,9 @@ impl Cut {
         let mut targets = targets(model, recipe, &shape)?;
         let layers = variant.program().blocks.len();
         stand_in(&mut targets, variant, recipe, &shape);
+        if recipe.refit && recipe.refine > 0 {
+            find_sites(&mut targets, variant);
+        }
         let biases = match recipe.bias {
             true => new_biases(model, &targets, &shape)?,
             false => Vec::new(),
@@ -67,7 +71,11 @@ impl Cut {
             let whole =
                 alone.filter_map(|coupling| Target::whole(variant.model(), Axis::Layers, coupling));
             let is_new = |target: &Target| self.targets.iter().all(|t| t.reader != target.reader);
-            targets.extend(whole.filter(is_new));
+            let mut whole: Vec<Target> = whole.filter(is_new).collect();
+            if recipe.refine > 0 {
+                find_sites(&mut whole, variant);
+            }
+            targets.extend(whole);
         }
         targets
     }
@@ -112,6 +120,16 @@ fn stand_in(targets: &mut Vec<Target>, variant: &Variant, recipe: &PruneRecipe, 
                 }
             }
         }
+    }
+}
+
+/// Finds what makes the units of each place.
+fn find_sites(targets: &mut [Target], variant: &Variant) {
+    let program = variant.program();
+    for target in targets {
+        let phases = program.blocks.get(target.coupling.layer).into_iter();
+        let mut phases = phases.flat_map(|block| &block.phases);
+        target.site = phases.find_map(|phase| Site::of(phase, program, target));
     }
 }
 

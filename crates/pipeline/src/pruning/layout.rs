@@ -193,13 +193,14 @@ fn cut_tensors<'a>(
         let some: Vec<usize> = (0..target.keep).collect();
         for part in target.written_parts() {
             let shape = match target.is_whole() {
-                true => vec![target.rows, target.columns],
+                true => model.get(&part.tensor).map_or_else(Vec::new, |t| t.meta.shape().to_vec()),
                 false => {
                     let slice = model.slices(&part.tensor, target.kept(&some));
                     slice.ok_or_else(|| uncut(&part.tensor))?.shape()
                 }
             };
-            let is_fitted = refit && part.tensor == target.reader;
+            let is_moved = target.moved_tensors().any(|tensor| tensor == part.tensor);
+            let is_fitted = refit && (is_moved || part.tensor == target.reader);
             let fate = if is_fitted { Fate::Refitted } else { Fate::Sliced };
             cut.insert(part.tensor.as_str(), (shape, fate));
         }

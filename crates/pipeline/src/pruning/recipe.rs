@@ -38,6 +38,8 @@ pub struct PruneRecipe {
     pub method: PruneMethod,
     /// Whether the matrices that read what was removed are refitted.
     pub refit: bool,
+    /// In how many passes over the tokens gate and up projections are moved, too.
+    pub refine: usize,
     /// Whether they get a bias.
     pub bias: bool,
     /// What widths are multiples of; from the model, if not given.

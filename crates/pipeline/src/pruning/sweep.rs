@@ -7,6 +7,7 @@ use super::budget::reads;
 use super::choice::{Chosen, chosen};
 use super::cut::Cut;
 use super::journal::Records;
+use super::moving::Tokens;
 use super::observe::Observed;
 use super::plan::PrunePlan;
 use super::target::Target;
@@ -16,7 +17,8 @@ use crate::handover::{Handover, Progress};
 use crate::reading::{Batches, Runner, Store};
 use crate::variant::Variant;
 use crate::{Cancel, Error, Events};
-use llmopt_arch::program::Phase;
+use llmopt_arch::program::{Phase, Tap};
+use llmopt_forward::Taps;
 use llmopt_linalg::give_back_freed;
 use llmopt_prune::{Side, magnitude};
 use std::collections::BTreeMap;
@@ -37,10 +39,17 @@ pub(super) struct Sweep<'a> {
 }
 
 /// Hidden states of all batches, between two phases.
-struct Streams {
+pub(super) struct Streams {
     /// Through the artifact.
-    own: Store,
-    original: Store,
+    pub(super) own: Store,
+    pub(super) original: Store,
+}
+
+/// What a place shows, as it was found.
+struct Seen {
+    sums: Observed,
+    /// What its units are made of, where that is moved.
+    inputs: Option<Store>,
 }
 
 impl Sweep<'_> {
@@ -66,8 +75,8 @@ impl Sweep<'_> {
                     self.pass(layers.start + 1..layers.end, batches, &mut streams.original)?;
                 }
                 if let Some(number) = self.target_of(phase).filter(|&t| !records.is_pruned(t)) {
-                    let observed = self.observe(phase, number, batches, &streams)?;
-                    self.prune(number, Some(&observed), records)?;
+                    let seen = self.observe(phase, number, batches, &streams)?;
+                    self.prune(number, Some((seen, &streams, batches)), records)?;
                     open -= 1;
                 }
                 if open == 0 {
@@ -128,38 +137,51 @@ impl Sweep<'_> {
         number: usize,
         batches: &Batches,
         streams: &Streams,
-    ) -> Result<Observed, Error> {
+    ) -> Result<Seen, Error> {
         let (plan, target) = (self.plan, &self.cut.targets[number]);
         let gemm = plan.engine.gemm();
-        let tap = reads(phase, target).expect("the phase was found by it");
+        let watched = watched(phase, target);
         let follows = follows(phase, target);
         let mut observed = Observed::new(target, plan.recipe.needs_gram(), follows);
         let weights = plan.variant.weights(phase, gemm)?;
         let mut tried = streams.own.copied(|| self.store(batches))?;
         let runner = self.runner(&plan.variant, batches);
         for batch in 0..batches.len() {
-            let seen = runner.observe(phase, &weights, &mut tried, batch, &[tap])?;
+            let mut seen = runner.observe(phase, &weights, &mut tried, batch, &watched)?;
             let (original, own) = (streams.original.hidden(batch)?, tried.hidden(batch)?);
             let behind = follows.then_some((&*original, &*own));
             observed.add(gemm, &seen[0], behind);
+            drop((original, own));
+            if let Some(inputs) = seen.drain(1..).next() {
+                tried.put(batch, Taps::new(inputs))?;
+            }
         }
         plan.engine.release();
-        Ok(observed)
+        Ok(Seen { sums: observed, inputs: target.site.is_some().then_some(tried) })
     }
 
     /// Chooses what stays of a place, and writes it.
     fn prune(
         &self,
         number: usize,
-        observed: Option<&Observed>,
+        seen: Option<(Seen, &Streams, &Batches)>,
         records: &mut Records,
     ) -> Result<(), Error> {
         let (plan, target) = (self.plan, &self.cut.targets[number]);
         let reader = plan.variant.rows(&target.reader, 0..target.rows, target.columns)?;
         let magnitudes = || self.magnitudes(target);
         let gemm = plan.engine.gemm();
-        let made = chosen(target, &plan.recipe, gemm, &reader, magnitudes, observed)?;
-        let prints = self.write(target, &reader, &made)?;
+        let observed = seen.as_ref().map(|(seen, ..)| &seen.sums);
+        let mut made = chosen(target, &plan.recipe, gemm, &reader, magnitudes, observed)?;
+        let inputs =
+            seen.and_then(|(seen, streams, batches)| Some((seen.inputs?, streams, batches)));
+        drop(reader);
+        if let (Some(site), Some((inputs, streams, batches))) = (&target.site, &inputs) {
+            give_back_freed();
+            let tokens = Tokens { inputs, streams, batches: batches.len() };
+            self.move_units(target, site, &mut made, &tokens)?;
+        }
+        let prints = self.write(target, &made)?;
         self.files.sync(prints.keys())?;
         records.add_pruned(number, made.facts, prints)?;
         self.events.advanced(target.bytes(plan.variant.model()), &target.reader);
@@ -168,20 +190,14 @@ impl Sweep<'_> {
     }
 
     /// Writes every tensor that ranges over the units of a place. Returns their fingerprints.
-    fn write(
-        &self,
-        target: &Target,
-        reader: &[f32],
-        made: &Chosen,
-    ) -> Result<BTreeMap<String, u64>, Error> {
+    fn write(&self, target: &Target, made: &Chosen) -> Result<BTreeMap<String, u64>, Error> {
         let (model, source) = (self.plan.variant.model(), self.plan.variant.source());
         let mut prints = BTreeMap::new();
         for part in target.written_parts() {
-            let print = match &made.weights {
-                Some(weights) if part.tensor == target.reader => {
-                    self.files.write_values(&part.tensor, weights)?
-                }
-                _ => {
+            let fitted = made.weights.as_ref().filter(|_| part.tensor == target.reader);
+            let print = match fitted.or_else(|| made.moved.get(&part.tensor)) {
+                Some(weights) => self.files.write_values(&part.tensor, weights)?,
+                None => {
                     let slice = model.slices(&part.tensor, target.kept(&made.facts.kept));
                     let slice = slice.expect("the plan has cut it");
                     self.files.write(&part.tensor, &sliced(source, &part.tensor, &slice)?)?
@@ -192,7 +208,7 @@ impl Sweep<'_> {
         if let Some(name) = &target.bias {
             let mut bias = match model.get(name) {
                 Some(_) => self.plan.variant.vector(name)?,
-                None => vec![0.0; reader.len() / target.columns.max(1)],
+                None => vec![0.0; target.rows],
             };
             let added = made.bias.iter().flatten();
             bias.iter_mut().zip(added).for_each(|(value, added)| *value += added);
@@ -240,6 +256,12 @@ impl Sweep<'_> {
     fn folder(&self) -> Option<&Path> {
         self.plan.memory.spills.then_some(self.plan.scratch.as_path())
     }
+}
+
+/// The tap that holds the units of a place and, where they are moved, that of what they are made of.
+pub(super) fn watched(phase: &Phase, target: &Target) -> Vec<Tap> {
+    let site = target.site.as_ref().map(|site| site.input);
+    reads(phase, target).into_iter().chain(site).collect()
 }
 
 /// Whether what the reader gives is added to the hidden state as it is, so that the original's stream

@@ -1,5 +1,6 @@
 //! A place that loses units, and what became of it.
 
+use super::site::Site;
 use llmopt_arch::Model;
 use llmopt_arch::axes::{Axis, Coupling, Kept, Part};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,8 @@ pub(crate) struct Target {
     pub(super) bias: Option<String>,
     /// Layers right behind it that go, if it can stand in for them.
     pub(super) stands_for: Vec<usize>,
+    /// What makes the units, where it is moved, too.
+    pub(super) site: Option<Site>,
 }
 
 impl Target {
@@ -27,8 +30,8 @@ impl Target {
     pub(super) fn whole(model: &Model, axis: Axis, coupling: Coupling) -> Option<Self> {
         let reader = coupling.reader()?.tensor.clone();
         let &[rows, columns] = model.get(&reader)?.meta.shape() else { return None };
-        let (keep, bias, stands_for) = (coupling.units, None, Vec::new());
-        Some(Self { axis, coupling, keep, reader, rows, columns, bias, stands_for })
+        let (keep, bias, stands_for, site) = (coupling.units, None, Vec::new(), None);
+        Some(Self { axis, coupling, keep, reader, rows, columns, bias, stands_for, site })
     }
 
     /// Columns of the reader that belong to a unit.
@@ -43,8 +46,21 @@ impl Target {
 
     /// The dimensions of tensors that change.
     pub(super) fn written_parts(&self) -> impl Iterator<Item = &Part> {
-        let changes = |part: &&Part| !self.is_whole() || part.tensor == self.reader;
+        let moves = |part: &Part| self.moved_tensors().any(|tensor| tensor == part.tensor);
+        let changes =
+            move |part: &&Part| !self.is_whole() || part.tensor == self.reader || moves(part);
         self.coupling.parts.iter().filter(changes)
+    }
+
+    /// The tensors that are moved.
+    pub(super) fn moved_tensors(&self) -> impl Iterator<Item = &str> {
+        self.site.iter().flat_map(Site::tensors)
+    }
+
+    /// The place as it is once the units that go are gone.
+    pub(super) fn narrowed(&self) -> Self {
+        let coupling = Coupling { units: self.keep, ..self.coupling.clone() };
+        Self { columns: self.kept_columns(), coupling, ..self.clone() }
     }
 
     /// The units that stay, as slices take them.
@@ -104,9 +120,25 @@ pub struct PrunedUnits {
     /// What was added to the diagonal of the Gram matrix, relative to its mean.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damping: Option<f64>,
+    /// What moving gate and up projection did, where they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved: Option<MovedFacts>,
     /// Why it was not pruned as asked for, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+}
+
+/// What moving gate and up projection of the units that stay did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MovedFacts {
+    /// The matrices that were moved.
+    pub tensors: Vec<String>,
+    /// Steps of conjugate gradients; zero if none made it better.
+    pub steps: usize,
+    /// The squared error of the outputs before, as a share of the energy of those asked for.
+    pub before: f64,
+    /// That behind the steps, before the reader was refitted to them.
+    pub after: f64,
 }
 
 /// A point of the curve of estimated damage.

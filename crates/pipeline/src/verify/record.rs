@@ -158,7 +158,11 @@ impl Record {
 
     /// Whether a matrix of the source is one that was fitted, or a bias, which may have been.
     pub(super) fn may_be_refitted(&self, tensor: &str) -> bool {
-        tensor.ends_with(".bias") || self.pruned.iter().any(|units| units.reader == tensor)
+        let moved = |units: &PrunedUnits| {
+            units.moved.as_ref().is_some_and(|moved| moved.tensors.iter().any(|t| t == tensor))
+        };
+        tensor.ends_with(".bias")
+            || self.pruned.iter().any(|units| units.reader == tensor || moved(units))
     }
 
     /// Whether the run was allowed to keep NaN and infinity.

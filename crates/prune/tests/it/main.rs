@@ -1,6 +1,7 @@
 //! What regressions promise, asked through their interface alone.
 
 mod baselines;
+mod gated;
 mod inputs;
 mod numerics;
 mod refit;

@@ -1,0 +1,230 @@
+//! Gate and up projections of what stays, moved to first order, and the reader refitted to them.
+
+use super::choice::{Chosen, prepared};
+use super::observe::Observed;
+use super::site::{Projection, Site};
+use super::sweep::{Streams, Sweep};
+use super::target::{MovedFacts, Target};
+use crate::Error;
+use crate::reading::Store;
+use llmopt_forward::Matrix;
+use llmopt_linalg::{Gemm, give_back_freed, kept_bytes};
+use llmopt_prune::{Gated, Ready, Refit, Regression, RegressionError, Tangent};
+use llmopt_tensor::{decode, encode};
+use std::collections::BTreeMap;
+
+/// The tokens of a place.
+pub(super) struct Tokens<'a> {
+    /// What gate and up projection read.
+    pub(super) inputs: &'a Store,
+    /// The hidden states before the phase in the pruned model, and behind it in the original.
+    pub(super) streams: &'a Streams,
+    pub(super) batches: usize,
+}
+
+impl Sweep<'_> {
+    /// Moves the units of `target` that stay, and refits their reader once more. What was chosen stays as
+    /// it is if that does not lower the error.
+    ///
+    /// # Errors
+    /// If the model cannot be read, or what it computes is not finite.
+    pub(super) fn move_units(
+        &self,
+        target: &Target,
+        site: &Site,
+        made: &mut Chosen,
+        tokens: &Tokens<'_>,
+    ) -> Result<(), Error> {
+        let Some(reader) = made.weights.clone() else { return Ok(()) };
+        let gemm = self.plan.engine.gemm();
+        let fault = |error| fault(target, error);
+        let mut tangent = Tangent::new(gemm, self.gated(site, &made.facts.kept, reader)?);
+        let fitted = made.bias.clone();
+        self.each(site, tokens, |inputs, mut asked| {
+            subtract(&mut asked, fitted.as_deref());
+            tangent.add(inputs, &asked);
+        })?;
+        let before = tangent.error();
+        let mut descent = tangent.descent(self.plan.recipe.refine).map_err(fault)?;
+        while descent.is_open() {
+            self.each(site, tokens, |inputs, _| descent.add(inputs))?;
+            descent.step();
+        }
+        let mut gated = descent.into_gated();
+        give_back_freed();
+        self.round(&site.gate, &mut gated.gate)?;
+        self.round(&site.up, &mut gated.up)?;
+        let (observed, after) = self.seen_again((target, site), &gated, made, tokens)?;
+        if after < before {
+            let narrowed = target.narrowed();
+            let regression = prepared(&narrowed, gemm, &gated.down, &observed).map_err(fault)?;
+            let all: Vec<usize> = (0..narrowed.columns).collect();
+            let Refit { weights, bias } = regression.refit(&all).map_err(fault)?;
+            (made.weights, made.bias) = (Some(weights), bias);
+        } else {
+            gated.gate = self.rows(&site.gate, &made.facts.kept)?;
+            gated.up = self.rows(&site.up, &made.facts.kept)?;
+        }
+        made.moved = moved(site, gated);
+        let tensors = site.tensors().map(str::to_owned).collect();
+        let steps = if after < before { self.plan.recipe.refine } else { 0 };
+        made.facts.moved = Some(MovedFacts { tensors, steps, before, after });
+        Ok(())
+    }
+
+    /// What the reader reads of units that were moved, and the squared error of its outputs, as a share of
+    /// the energy of those asked for.
+    fn seen_again(
+        &self,
+        (target, site): (&Target, &Site),
+        gated: &Gated,
+        made: &Chosen,
+        tokens: &Tokens<'_>,
+    ) -> Result<(Observed, f64), Error> {
+        let gemm = self.plan.engine.gemm();
+        let ready = gated.ready(gemm);
+        let narrowed = target.narrowed();
+        let mut observed = Observed::new(&narrowed, true, true);
+        let (mut error, mut energy) = (0.0, 0.0);
+        self.each(site, tokens, |inputs, asked| {
+            let inputs = inputs.chunks(Tangent::PIECE * gated.inputs);
+            for (inputs, asked) in inputs.zip(asked.chunks(Tangent::PIECE * target.rows)) {
+                let units = ready.units(inputs);
+                let given = ready.outputs(&units);
+                let (of_lack, of_asked) = squares(asked, &given, made.bias.as_deref());
+                (error, energy) = (error + of_lack, energy + of_asked);
+                let behind = (matrix(asked.to_vec(), target.rows), matrix(given, target.rows));
+                let units = matrix(units, narrowed.columns);
+                observed.add(gemm, &units, Some((&behind.0, &behind.1)));
+            }
+        })?;
+        Ok((observed, if energy > 0.0 { error / energy } else { 0.0 }))
+    }
+
+    /// Shows the inputs of every batch, and what the reader should give beside its bias.
+    fn each(
+        &self,
+        site: &Site,
+        tokens: &Tokens<'_>,
+        mut show: impl FnMut(&[f32], Vec<f32>),
+    ) -> Result<(), Error> {
+        let bias = site.reader_bias.as_deref().map(|bias| self.plan.variant.vector(bias));
+        let bias = bias.transpose()?;
+        for batch in 0..tokens.batches {
+            if self.cancel.is_cancelled() {
+                return Err(Error::Interrupted);
+            }
+            let (own, original) = (&tokens.streams.own, &tokens.streams.original);
+            let mut asked = original.hidden(batch)?.values().to_vec();
+            let own = own.hidden(batch)?;
+            asked.iter_mut().zip(own.values()).for_each(|(asked, own)| *asked -= own);
+            drop(own);
+            subtract(&mut asked, bias.as_deref());
+            show(tokens.inputs.hidden(batch)?.values(), asked);
+        }
+        Ok(())
+    }
+
+    fn gated(&self, site: &Site, kept: &[usize], down: Vec<f32>) -> Result<Gated, Error> {
+        Ok(Gated {
+            gate: self.rows(&site.gate, kept)?,
+            up: self.rows(&site.up, kept)?,
+            down,
+            gate_bias: self.biases(&site.gate, kept)?,
+            up_bias: self.biases(&site.up, kept)?,
+            inputs: site.gate.columns,
+            slopes: site.slopes(),
+        })
+    }
+
+    /// Those of the units that stay.
+    fn rows(&self, from: &Projection, kept: &[usize]) -> Result<Vec<f32>, Error> {
+        let mut rows = Vec::with_capacity(kept.len() * from.columns);
+        for run in kept.chunk_by(|a, b| a + 1 == *b) {
+            let range = from.first + run[0]..from.first + run[run.len() - 1] + 1;
+            rows.extend(self.plan.variant.rows(&from.tensor, range, from.columns)?);
+        }
+        Ok(rows)
+    }
+
+    fn biases(&self, from: &Projection, kept: &[usize]) -> Result<Option<Vec<f32>>, Error> {
+        let Some(bias) = &from.bias else { return Ok(None) };
+        let all = self.plan.variant.vector(bias)?;
+        Ok(Some(kept.iter().map(|unit| all[from.first + unit]).collect()))
+    }
+
+    /// Rounds to what the artifact will hold.
+    fn round(&self, to: &Projection, values: &mut [f32]) -> Result<(), Error> {
+        let tensor = self.plan.variant.model().get(&to.tensor).expect("a tensor of the model");
+        let dtype = tensor.meta.dtype();
+        let wrong = |error| Error::Refused(format!("tensor `{}`: {error}", to.tensor));
+        let mut bytes = vec![0; dtype.bits() / 8 * values.len()];
+        encode(dtype, values, &mut bytes).map_err(wrong)?;
+        decode(dtype, &bytes, values).map_err(wrong)
+    }
+}
+
+/// The most memory that moving takes, what is chosen included; `tokens` are those of a batch.
+pub(super) fn moving_bytes(gemm: Gemm, target: &Target, tokens: usize, threads: usize) -> u64 {
+    let narrowed = target.narrowed();
+    let Some(site) = &target.site else { return 0 };
+    let (units, inputs, outputs) = (narrowed.columns, site.gate.columns, target.rows);
+    let shown = (tokens * (2 * outputs + inputs.max(outputs)) * size_of::<f32>()) as u64;
+    let reader = (outputs * units * size_of::<f32>()) as u64;
+    let sizes = [units, inputs, outputs];
+    let layer = reader + 2 * (units * inputs * size_of::<f32>()) as u64;
+    let observed = Observed::bytes(&narrowed, true);
+    let running = Ready::running_bytes(gemm, Tangent::PIECE, sizes, threads)
+        + (Tangent::PIECE * (units + 3 * outputs) * size_of::<f32>()) as u64;
+    let adding = Observed::adding_bytes(gemm, &narrowed, Tangent::PIECE, threads);
+    let ready = Ready::bytes(gemm, units, inputs, outputs, threads);
+    let again = observed + ready + running + adding + shown;
+    let prepared = Regression::prepare_bytes(gemm, outputs, units, threads);
+    let refit =
+        Regression::bytes(outputs, units) + Regression::refit_bytes(outputs, units, units, threads);
+    let solving = observed + prepared.max(refit) + kept_bytes(threads) as u64;
+    reader + (shown + Tangent::bytes(gemm, sizes, threads)).max(layer + again.max(solving))
+}
+
+/// The tensors that change, where both may be one.
+fn moved(site: &Site, gated: Gated) -> BTreeMap<String, Vec<f32>> {
+    let Gated { gate, up, .. } = gated;
+    if site.gate.tensor != site.up.tensor {
+        return BTreeMap::from([(site.gate.tensor.clone(), gate), (site.up.tensor.clone(), up)]);
+    }
+    let (mut first, second) = if site.gate.first < site.up.first { (gate, up) } else { (up, gate) };
+    first.extend(second);
+    BTreeMap::from([(site.gate.tensor.clone(), first)])
+}
+
+fn fault(target: &Target, error: RegressionError) -> Error {
+    Error::Input {
+        what: format!("tensor `{}`: {error}", target.reader),
+        hint: Some("`--refine 0` leaves gate and up projection as they are".to_owned()),
+    }
+}
+
+fn subtract(values: &mut [f32], bias: Option<&[f32]>) {
+    let Some(bias) = bias.filter(|bias| !bias.is_empty()) else { return };
+    for row in values.chunks_exact_mut(bias.len()) {
+        row.iter_mut().zip(bias).for_each(|(value, bias)| *value -= bias);
+    }
+}
+
+/// The squares of what outputs lack, and of those asked for, both beside `bias`.
+fn squares(asked: &[f32], given: &[f32], bias: Option<&[f32]>) -> (f64, f64) {
+    let bias = bias.into_iter().flatten().map(|&bias| f64::from(bias)).collect::<Vec<_>>();
+    let biases = bias.iter().copied().cycle().chain(std::iter::repeat(0.0));
+    let (mut error, mut energy) = (0.0, 0.0);
+    for ((&asked, &given), bias) in asked.iter().zip(given).zip(biases) {
+        let asked = f64::from(asked) - bias;
+        error += (asked - f64::from(given)).powi(2);
+        energy += asked.powi(2);
+    }
+    (error, energy)
+}
+
+fn matrix(values: Vec<f32>, columns: usize) -> Matrix {
+    let rows = values.len() / columns.max(1);
+    Matrix::from_values(rows, columns, values).expect("whole rows")
+}

@@ -1,0 +1,169 @@
+//! Conjugate gradients on the weights of a gated layer's units.
+
+use crate::gated::{Gated, PART, product};
+use crate::metric::Metric;
+use crate::tangent::{Jacobian, Tangent, dot, square, times};
+use llmopt_linalg::{Cross, Packed};
+use rayon::prelude::*;
+
+/// Preconditioned conjugate gradients (Hestenes and Stiefel 1952; Nocedal and Wright, Numerical
+/// Optimization, algorithm 5.3) on the layer to first order at its first weights. Each step is a pass
+/// over all tokens: [`Descent::add`] them, then [`Descent::step`].
+///
+/// Work is spread over the rayon pool in which it is called. Results do not depend on the number of
+/// threads.
+pub struct Descent {
+    /// Moved so far.
+    gated: Gated,
+    back: Jacobian,
+    metric: Metric,
+    /// What is left of the gradient, for gates and ups.
+    lack: [Vec<f32>; 2],
+    direction: [Vec<f32>; 2],
+    packed: [Packed; 2],
+    /// `lack` times its image under the metric.
+    fall: f64,
+    /// `sum |J direction|^2`.
+    bend: f64,
+    /// Pieces and tokens of this pass, and those that `bend` was measured on.
+    pieces: usize,
+    tokens: usize,
+    measured: usize,
+    /// `sum J^T J direction`, if another step follows.
+    turned: Option<[Cross; 2]>,
+    left: usize,
+}
+
+impl Descent {
+    pub(crate) fn new(
+        gated: Gated,
+        back: Jacobian,
+        metric: Metric,
+        lack: [Vec<f32>; 2],
+        steps: usize,
+    ) -> Self {
+        let direction = metric.solve(&lack);
+        let fall = along(&lack, &direction);
+        let packed = packed(&back, &direction, gated.inputs);
+        let mut descent = Self {
+            gated,
+            back,
+            metric,
+            lack,
+            direction,
+            packed,
+            fall,
+            bend: 0.0,
+            pieces: 0,
+            tokens: 0,
+            measured: 0,
+            turned: None,
+            left: steps,
+        };
+        descent.begin();
+        descent
+    }
+
+    /// Whether another step follows.
+    pub fn is_open(&self) -> bool {
+        self.left > 0
+    }
+
+    /// Adds tokens: inputs `[count, inputs]`, the same in every step. In the last one a quarter of the pieces
+    /// is enough to know how far to go.
+    pub fn add(&mut self, inputs: &[f32]) {
+        for inputs in inputs.chunks(Tangent::PIECE * self.gated.inputs) {
+            let tokens = inputs.len() / self.gated.inputs;
+            self.tokens += tokens;
+            if self.turned.is_some() || self.pieces.is_multiple_of(MEASURED) {
+                self.measured += tokens;
+                self.add_piece(inputs);
+            }
+            self.pieces += 1;
+        }
+    }
+
+    fn add_piece(&mut self, inputs: &[f32]) {
+        let gemm = self.back.ready.gemm;
+        let values = self.back.ready.values(inputs);
+        let [to_gate, to_up] = &self.packed;
+        let mut rise = times(&values.with_gate, product(gemm, inputs, to_gate));
+        add(&mut rise, 1.0, &times(&values.with_up, product(gemm, inputs, to_up)));
+        let rise = product(gemm, &rise, &self.back.down);
+        self.bend += square(&rise);
+        let Some([of_gate, of_up]) = &mut self.turned else { return };
+        let back = product(gemm, &rise, &self.back.up);
+        of_gate.add_products(gemm, &times(&back, values.with_gate), inputs);
+        of_up.add_products(gemm, &times(&back, values.with_up), inputs);
+    }
+
+    /// Moves the weights to the lowest point along the direction, and finds the next one.
+    pub fn step(&mut self) {
+        let ridges = self.metric.ridges;
+        let norms = self.direction.each_ref().map(|direction| square(direction));
+        let all = self.tokens as f64 / self.measured.max(1) as f64;
+        let bend = self.bend * all + ridges[0] * norms[0] + ridges[1] * norms[1];
+        let length = self.fall / bend;
+        self.left = self.left.saturating_sub(1);
+        if !length.is_finite() {
+            self.left = 0;
+            return;
+        }
+        for (weights, direction) in
+            [&mut self.gated.gate, &mut self.gated.up].into_iter().zip(&self.direction)
+        {
+            add(weights, length, direction);
+        }
+        if let Some(turned) = self.turned.take() {
+            for (which, turned) in turned.into_iter().enumerate() {
+                add(&mut self.lack[which], -length, turned.values());
+                add(&mut self.lack[which], -length * ridges[which], &self.direction[which]);
+            }
+            self.turn();
+        }
+    }
+
+    /// The next direction, conjugate to those before.
+    fn turn(&mut self) {
+        let image = self.metric.solve(&self.lack);
+        let fall = along(&self.lack, &image);
+        let kept = fall / self.fall;
+        for (direction, image) in self.direction.iter_mut().zip(image) {
+            let pairs = direction.iter_mut().zip(image);
+            pairs.for_each(|(direction, image)| *direction = image + kept as f32 * *direction);
+        }
+        self.fall = fall;
+        self.packed = packed(&self.back, &self.direction, self.gated.inputs);
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        let (units, inputs) = (self.gated.units(), self.gated.inputs);
+        (self.bend, self.pieces, self.tokens, self.measured) = (0.0, 0, 0, 0);
+        self.turned = (self.left > 1).then(|| [(); 2].map(|()| Cross::rectangle(units, inputs)));
+    }
+
+    /// The layer, moved.
+    pub fn into_gated(self) -> Gated {
+        self.gated
+    }
+}
+
+fn packed(back: &Jacobian, direction: &[Vec<f32>; 2], inputs: usize) -> [Packed; 2] {
+    direction.each_ref().map(|direction| back.ready.gemm.packed(direction, inputs))
+}
+
+fn along(a: &[Vec<f32>; 2], b: &[Vec<f32>; 2]) -> f64 {
+    dot(&a[0], &b[0]) + dot(&a[1], &b[1])
+}
+
+fn add(sums: &mut [f32], factor: f64, terms: &[f32]) {
+    let parts = sums.par_chunks_mut(PART).zip(terms.par_chunks(PART));
+    parts.for_each(|(sums, terms)| {
+        let pairs = sums.iter_mut().zip(terms);
+        pairs.for_each(|(sum, term)| *sum += (factor * f64::from(*term)) as f32);
+    });
+}
+
+/// Every so many pieces of tokens say how far the last step goes.
+const MEASURED: usize = 4;

@@ -1,0 +1,168 @@
+//! A gated layer to first order: where its outputs' squared error falls, and how it bends.
+
+use crate::RegressionError;
+use crate::descent::Descent;
+use crate::gated::{Gated, PART, Ready, product};
+use crate::metric::Metric;
+use llmopt_linalg::{Cross, Gemm, Packed, Symmetric, kept_bytes};
+use rayon::prelude::*;
+
+/// Sums over tokens from which gate and up projection of a gated layer are moved, so that its outputs
+/// come closer to those asked for: a Gauss-Newton step on `sum |t - y(G, U)|^2` (Nocedal and Wright,
+/// Numerical Optimization, section 10.3).
+///
+/// With the residuals `r = t - y` and the units' derivatives s to their gates and ups, the gradient
+/// to row i of either is `sum s_i (D^T r)_i x^T`, and the curvature between rows i and j
+/// `(D^T D)_ij sum s_i s_j x x^T`. The latter is approximated, to precondition with, by
+/// `(D^T D)_ii E[s_i^2]` times `sum x x^T` on the diagonal: see [`Metric`].
+///
+/// Work is spread over the rayon pool in which it is called. Results do not depend on the number of
+/// threads.
+pub struct Tangent {
+    gated: Gated,
+    back: Jacobian,
+    /// To the gates, and to the ups.
+    gradient: [Cross; 2],
+    /// Sums of the units' squared derivatives to either.
+    squares: [Vec<f64>; 2],
+    inputs: Symmetric,
+    tokens: usize,
+    error: f64,
+    energy: f64,
+}
+
+/// The layer at its first weights, in both directions.
+pub(crate) struct Jacobian {
+    pub(crate) ready: Ready,
+    /// D.
+    pub(crate) down: Packed,
+    /// Its transpose.
+    pub(crate) up: Packed,
+}
+
+impl Tangent {
+    /// Nothing seen yet.
+    pub fn new(gemm: Gemm, gated: Gated) -> Self {
+        let (units, inputs) = (gated.units(), gated.inputs);
+        Self {
+            back: Jacobian {
+                ready: gated.ready(gemm),
+                down: gemm.packed(&gated.down, units),
+                up: gemm.packed_transposed(&gated.down, units),
+            },
+            gradient: [(); 2].map(|()| Cross::rectangle(units, inputs)),
+            squares: [(); 2].map(|()| vec![0.0; units]),
+            inputs: Symmetric::zeros(inputs),
+            tokens: 0,
+            error: 0.0,
+            energy: 0.0,
+            gated,
+        }
+    }
+
+    /// Adds tokens: inputs `[count, inputs]`, and the outputs asked for, `[count, outputs]`. Calls with
+    /// whole pieces of [`Tangent::PIECE`] tokens lose no time.
+    pub fn add(&mut self, inputs: &[f32], asked: &[f32]) {
+        let (width, outputs) = (self.gated.inputs, self.gated.outputs());
+        let pieces = inputs.chunks(Self::PIECE * width).zip(asked.chunks(Self::PIECE * outputs));
+        pieces.for_each(|(inputs, asked)| self.add_piece(inputs, asked));
+    }
+
+    fn add_piece(&mut self, inputs: &[f32], asked: &[f32]) {
+        let gemm = self.back.ready.gemm;
+        let values = self.back.ready.values(inputs);
+        let mut lack = product(gemm, &values.units, &self.back.down);
+        lack.iter_mut().zip(asked).for_each(|(value, asked)| *value = asked - *value);
+        self.error += square(&lack);
+        self.energy += square(asked);
+        self.tokens += inputs.len() / self.gated.inputs;
+        add_squares(&mut self.squares[0], &values.with_gate);
+        add_squares(&mut self.squares[1], &values.with_up);
+        self.inputs.add_products(gemm, inputs);
+        let asked = product(gemm, &lack, &self.back.up);
+        let [to_gate, to_up] = &mut self.gradient;
+        to_gate.add_products(gemm, &times(&asked, values.with_gate), inputs);
+        to_up.add_products(gemm, &times(&asked, values.with_up), inputs);
+    }
+
+    /// The squared error of the outputs, as a share of the energy of those asked for.
+    pub fn error(&self) -> f64 {
+        if self.energy > 0.0 { self.error / self.energy } else { 0.0 }
+    }
+
+    /// How the weights are moved, in so many steps.
+    ///
+    /// # Errors
+    /// [`RegressionError`] if what was summed is not finite.
+    pub fn descent(self, steps: usize) -> Result<Descent, RegressionError> {
+        let Self { gated, back, gradient, mut squares, inputs, tokens, .. } = self;
+        let mut down = vec![0.0; gated.units()];
+        add_squares(&mut down, &gated.down);
+        for square in &mut squares {
+            let bends = square.iter_mut().zip(&down);
+            bends.for_each(|(square, down)| *square *= down / tokens.max(1) as f64);
+        }
+        let metric = Metric::new(&squares, &inputs)?;
+        drop(inputs);
+        let gradient = gradient.map(Cross::into_values);
+        if !gradient.iter().flatten().all(|value| value.is_finite()) {
+            return Err(RegressionError::NotFinite);
+        }
+        Ok(Descent::new(gated, back, metric, gradient, steps))
+    }
+
+    /// The most memory that a tangent takes with its descent, the layer's matrices included.
+    pub fn bytes(gemm: Gemm, [units, inputs, outputs]: [usize; 3], threads: usize) -> u64 {
+        let matrix = (units * inputs * size_of::<f32>()) as u64;
+        let layer = 2 * matrix + (outputs * units * size_of::<f32>()) as u64;
+        let packed = Ready::bytes(gemm, units, inputs, outputs, threads)
+            + (gemm.packed_bytes(outputs, units) + gemm.packed_bytes(units, outputs)) as u64;
+        let metric = Metric::bytes(units, inputs);
+        let sums = Symmetric::bytes(inputs) + (3 * units * size_of::<f64>()) as u64;
+        let piece = Self::PIECE * (8 * units + 2 * outputs) * size_of::<f32>();
+        let crossing = Cross::add_products_bytes(gemm, units, inputs, threads);
+        let squaring = Symmetric::add_products_bytes(gemm, inputs, threads);
+        let multiplying = gemm.products_bytes(inputs.max(units).max(outputs), threads);
+        let adding = (piece + crossing.max(squaring).max(multiplying)) as u64;
+        let making = Metric::making_bytes(inputs, threads) + metric;
+        let moving = Metric::solving_bytes(inputs, threads) + 2 * matrix;
+        let directions = 2 * matrix + 2 * gemm.packed_bytes(units, inputs) as u64;
+        // What multiplying in f64 takes, a thread keeps.
+        let descent =
+            metric + kept_bytes(threads) as u64 + directions + moving.max(2 * matrix + adding);
+        layer + packed + 2 * matrix + (sums + adding.max(making)).max(descent)
+    }
+
+    /// Tokens that are taken together.
+    pub const PIECE: usize = 512;
+}
+
+/// `values` times `factors`, element by element.
+pub(crate) fn times(factors: &[f32], mut values: Vec<f32>) -> Vec<f32> {
+    let parts = values.par_chunks_mut(PART).zip(factors.par_chunks(PART));
+    parts.for_each(|(values, factors)| {
+        values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+    });
+    values
+}
+
+/// The sum of squares.
+pub(crate) fn square(values: &[f32]) -> f64 {
+    dot(values, values)
+}
+
+/// The sum of products, in f64.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let parts = a.par_chunks(PART).zip(b.par_chunks(PART));
+    let part = |(a, b): (&[f32], &[f32])| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    parts.map(part).collect::<Vec<f64>>().into_iter().sum()
+}
+
+/// Adds the squares of rows, by column.
+fn add_squares(sums: &mut [f64], rows: &[f32]) {
+    for row in rows.chunks_exact(sums.len().max(1)) {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value).powi(2));
+    }
+}
