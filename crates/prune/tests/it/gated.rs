@@ -1,6 +1,7 @@
 //! Moving a gated layer, against its derivation in f64 with derivatives by differences.
 
 use crate::inputs::{gemm, normal};
+use crate::twin::{Matrix, solved};
 use llmopt_linalg::vector;
 use llmopt_prune::{Gated, Tangent};
 
@@ -130,29 +131,15 @@ fn outputs_of(layer: &Wide, row: &[f32]) -> Vec<f64> {
     layer.down.chunks(units.len()).map(|d| d.iter().zip(&units).map(|(d, z)| d * z).sum()).collect()
 }
 
-/// The solution of a symmetric system, by elimination.
-fn solved(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
-    let order = right.len();
-    for pivot in 0..order {
-        for row in pivot + 1..order {
-            let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..order {
-                matrix[row][column] -= factor * matrix[pivot][column];
-            }
-            right[row] -= factor * right[pivot];
-        }
-    }
-    for row in (0..order).rev() {
-        let known: f64 = (row + 1..order).map(|column| matrix[row][column] * right[column]).sum();
-        right[row] = (right[row] - known) / matrix[row][row];
-    }
-    right
+/// The solution of a symmetric system.
+fn solution(matrix: Matrix, right: Vec<f64>) -> Vec<f64> {
+    solved(matrix, vec![right]).remove(0)
 }
 
 /// What bends the gate and the up of each unit, per token, and the curvature over inputs.
 struct Curvature {
     units: [Vec<f64>; 2],
-    inputs: Vec<Vec<f64>>,
+    inputs: Matrix,
 }
 
 impl Curvature {
@@ -168,7 +155,7 @@ impl Curvature {
             [with_gate, gate.iter().map(|&g| g * share(g)).collect()]
         };
         let slopes: Vec<[Vec<f64>; 2]> = rows.iter().map(|row| slopes(row)).collect();
-        let square = |order: usize, of: &dyn Fn(usize, usize) -> f64| -> Vec<Vec<f64>> {
+        let square = |order: usize, of: &dyn Fn(usize, usize) -> f64| -> Matrix {
             (0..order).map(|i| (0..order).map(|j| of(i, j)).collect()).collect()
         };
         let over_units = |which: usize| {
@@ -198,7 +185,7 @@ impl Curvature {
         let least = 1e-2 * bends.iter().sum::<f64>() / bends.len() as f64;
         let rows = rows.chunks(inputs.len()).zip(bends);
         rows.flat_map(|(row, bend)| {
-            let solved = solved(inputs.clone(), row.to_vec());
+            let solved = solution(inputs.clone(), row.to_vec());
             solved.into_iter().map(move |value| value / (bend + least))
         })
         .collect()
@@ -209,7 +196,7 @@ fn mean(matrix: &[Vec<f64>]) -> f64 {
     (0..matrix.len()).map(|i| matrix[i][i]).sum::<f64>() / matrix.len() as f64
 }
 
-fn damped(matrix: &[Vec<f64>], share: f64) -> Vec<Vec<f64>> {
+fn damped(matrix: &[Vec<f64>], share: f64) -> Matrix {
     let mut damped = matrix.to_vec();
     (0..damped.len()).for_each(|i| damped[i][i] += share * mean(matrix));
     damped
@@ -274,9 +261,9 @@ fn many_steps_solve_the_damped_normal_equations() {
         let product: f64 = jacobian.iter().map(|(row, _)| row[i] * row[j]).sum();
         product + if i == j { ridge(i) } else { 0.0 }
     };
-    let matrix: Vec<Vec<f64>> =
+    let matrix: Matrix =
         (0..weights).map(|i| (0..weights).map(|j| normal(i, j)).collect()).collect();
-    let optimum = solved(matrix.clone(), gradient.clone());
+    let optimum = solution(matrix.clone(), gradient.clone());
     // What the damped squares lose by a movement.
     let fall = |d: &[f64]| {
         let bend: f64 = (0..weights).map(|i| d[i] * dot(&matrix[i], d)).sum();

@@ -108,7 +108,7 @@ pub(crate) fn features(units: &[usize], width: usize) -> Vec<usize> {
 }
 
 /// Rows `x` with `x gram = asked`, by elimination with pivots chosen among rows.
-fn solved(mut gram: Matrix, asked: Matrix) -> Matrix {
+pub(crate) fn solved(mut gram: Matrix, asked: Matrix) -> Matrix {
     let size = gram.len();
     // The matrix is symmetric: its transpose takes the rows of what is asked as columns.
     for (i, row) in gram.iter_mut().enumerate() {
