@@ -14,7 +14,7 @@ use rayon::prelude::*;
 /// With the residuals `r = t - y` and the units' derivatives s to their gates and ups, the gradient
 /// to row i of either is `sum s_i (D^T r)_i x^T`, and the curvature between rows i and j
 /// `(D^T D)_ij sum s_i s_j x x^T`. The latter is approximated, to precondition with, by
-/// `(D^T D)_ii E[s_i^2]` times `sum x x^T` on the diagonal: see [`Metric`].
+/// `(D^T D)_ii E[s_i^2]` times `sum x x^T` on the diagonal.
 ///
 /// Work is spread over the rayon pool in which it is called. Results do not depend on the number of
 /// threads.
