@@ -15,7 +15,7 @@ use rayon::prelude::*;
 pub struct Descent {
     /// Moved so far.
     gated: Gated,
-    back: Jacobian,
+    layer: Jacobian,
     metric: Metric,
     /// What is left of the gradient, for gates and ups.
     lack: [Vec<f32>; 2],
@@ -37,17 +37,17 @@ pub struct Descent {
 impl Descent {
     pub(crate) fn new(
         gated: Gated,
-        back: Jacobian,
+        layer: Jacobian,
         metric: Metric,
         lack: [Vec<f32>; 2],
         steps: usize,
     ) -> Self {
         let direction = metric.solve(&lack);
         let fall = along(&lack, &direction);
-        let packed = packed(&back, &direction, gated.inputs);
+        let packed = packed(&layer, &direction, gated.inputs);
         let mut descent = Self {
             gated,
-            back,
+            layer,
             metric,
             lack,
             direction,
@@ -84,15 +84,15 @@ impl Descent {
     }
 
     fn add_piece(&mut self, inputs: &[f32]) {
-        let gemm = self.back.ready.gemm;
-        let values = self.back.ready.values(inputs);
+        let gemm = self.layer.ready.gemm;
+        let values = self.layer.ready.values(inputs);
         let [to_gate, to_up] = &self.packed;
         let mut rise = times(&values.with_gate, product(gemm, inputs, to_gate));
         add(&mut rise, 1.0, &times(&values.with_up, product(gemm, inputs, to_up)));
-        let rise = product(gemm, &rise, &self.back.down);
+        let rise = self.layer.ready.outputs(&rise);
         self.bend += square(&rise);
         let Some([of_gate, of_up]) = &mut self.turned else { return };
-        let back = product(gemm, &rise, &self.back.up);
+        let back = product(gemm, &rise, &self.layer.back);
         of_gate.add_products(gemm, &times(&back, values.with_gate), inputs);
         of_up.add_products(gemm, &times(&back, values.with_up), inputs);
     }
@@ -133,7 +133,7 @@ impl Descent {
             pairs.for_each(|(direction, image)| *direction = image + kept as f32 * *direction);
         }
         self.fall = fall;
-        self.packed = packed(&self.back, &self.direction, self.gated.inputs);
+        self.packed = packed(&self.layer, &self.direction, self.gated.inputs);
         self.begin();
     }
 
@@ -149,8 +149,8 @@ impl Descent {
     }
 }
 
-fn packed(back: &Jacobian, direction: &[Vec<f32>; 2], inputs: usize) -> [Packed; 2] {
-    direction.each_ref().map(|direction| back.ready.gemm.packed(direction, inputs))
+fn packed(layer: &Jacobian, direction: &[Vec<f32>; 2], inputs: usize) -> [Packed; 2] {
+    direction.each_ref().map(|direction| layer.ready.gemm.packed(direction, inputs))
 }
 
 fn along(a: &[Vec<f32>; 2], b: &[Vec<f32>; 2]) -> f64 {

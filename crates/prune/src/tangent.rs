@@ -20,7 +20,7 @@ use rayon::prelude::*;
 /// threads.
 pub struct Tangent {
     gated: Gated,
-    back: Jacobian,
+    layer: Jacobian,
     /// To the gates, and to the ups.
     gradient: [Cross; 2],
     /// Sums of the units' squared derivatives to either.
@@ -34,10 +34,8 @@ pub struct Tangent {
 /// The layer at its first weights, in both directions.
 pub(crate) struct Jacobian {
     pub(crate) ready: Ready,
-    /// D.
-    pub(crate) down: Packed,
-    /// Its transpose.
-    pub(crate) up: Packed,
+    /// The transpose of D.
+    pub(crate) back: Packed,
 }
 
 impl Tangent {
@@ -45,10 +43,9 @@ impl Tangent {
     pub fn new(gemm: Gemm, gated: Gated) -> Self {
         let (units, inputs) = (gated.units(), gated.inputs);
         Self {
-            back: Jacobian {
+            layer: Jacobian {
                 ready: gated.ready(gemm),
-                down: gemm.packed(&gated.down, units),
-                up: gemm.packed_transposed(&gated.down, units),
+                back: gemm.packed_transposed(&gated.down, units),
             },
             gradient: [(); 2].map(|()| Cross::rectangle(units, inputs)),
             squares: [(); 2].map(|()| vec![0.0; units]),
@@ -69,9 +66,9 @@ impl Tangent {
     }
 
     fn add_piece(&mut self, inputs: &[f32], asked: &[f32]) {
-        let gemm = self.back.ready.gemm;
-        let values = self.back.ready.values(inputs);
-        let mut lack = product(gemm, &values.units, &self.back.down);
+        let gemm = self.layer.ready.gemm;
+        let values = self.layer.ready.values(inputs);
+        let mut lack = self.layer.ready.outputs(&values.units);
         lack.iter_mut().zip(asked).for_each(|(value, asked)| *value = asked - *value);
         self.error += square(&lack);
         self.energy += square(asked);
@@ -79,7 +76,7 @@ impl Tangent {
         add_squares(&mut self.squares[0], &values.with_gate);
         add_squares(&mut self.squares[1], &values.with_up);
         self.inputs.add_products(gemm, inputs);
-        let asked = product(gemm, &lack, &self.back.up);
+        let asked = product(gemm, &lack, &self.layer.back);
         let [to_gate, to_up] = &mut self.gradient;
         to_gate.add_products(gemm, &times(&asked, values.with_gate), inputs);
         to_up.add_products(gemm, &times(&asked, values.with_up), inputs);
@@ -95,7 +92,7 @@ impl Tangent {
     /// # Errors
     /// [`RegressionError`] if what was summed is not finite.
     pub fn descent(self, steps: usize) -> Result<Descent, RegressionError> {
-        let Self { gated, back, gradient, mut squares, inputs, tokens, .. } = self;
+        let Self { gated, layer, gradient, mut squares, inputs, tokens, .. } = self;
         let mut down = vec![0.0; gated.units()];
         add_squares(&mut down, &gated.down);
         for square in &mut squares {
@@ -108,7 +105,7 @@ impl Tangent {
         if !gradient.iter().flatten().all(|value| value.is_finite()) {
             return Err(RegressionError::NotFinite);
         }
-        Ok(Descent::new(gated, back, metric, gradient, steps))
+        Ok(Descent::new(gated, layer, metric, gradient, steps))
     }
 
     /// The most memory that a tangent takes with its descent, the layer's matrices included.
@@ -116,7 +113,7 @@ impl Tangent {
         let matrix = (units * inputs * size_of::<f32>()) as u64;
         let layer = 2 * matrix + (outputs * units * size_of::<f32>()) as u64;
         let packed = Ready::bytes(gemm, units, inputs, outputs, threads)
-            + (gemm.packed_bytes(outputs, units) + gemm.packed_bytes(units, outputs)) as u64;
+            + gemm.packed_bytes(units, outputs) as u64;
         let metric = Metric::bytes(units, inputs);
         let sums = Symmetric::bytes(inputs) + (3 * units * size_of::<f64>()) as u64;
         let piece = Self::PIECE * (8 * units + 2 * outputs) * size_of::<f32>();

@@ -3,7 +3,6 @@
 use super::moving::moving_bytes;
 use super::observe::Observed;
 use super::recipe::{PruneMethod, PruneRecipe};
-use super::sweep::watched;
 use super::target::Target;
 use super::write::COPY_BYTES;
 use crate::Error;
@@ -170,6 +169,12 @@ impl Demand<'_> {
 pub(super) fn reads(phase: &Phase, target: &Target) -> Option<Tap> {
     let mut linears = phase.operations.iter().filter_map(|operation| operation.linear());
     linears.find(|linear| linear.weight == target.reader).map(|linear| linear.input)
+}
+
+/// The tap that holds the units of a place and, where they are moved, that of what they are made of.
+pub(super) fn watched(phase: &Phase, target: &Target) -> Vec<Tap> {
+    let site = target.site.as_ref().map(|site| site.input);
+    reads(phase, target).into_iter().chain(site).collect()
 }
 
 /// Streams of hidden states: the original's, that of the pruned model, and one that is tried on.

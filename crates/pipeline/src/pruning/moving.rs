@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 /// The tokens of a place.
 pub(super) struct Tokens<'a> {
     /// What gate and up projection read.
-    pub(super) inputs: &'a Store,
+    pub(super) inputs: Store,
     /// The hidden states before the phase in the pruned model, and behind it in the original.
     pub(super) streams: &'a Streams,
     pub(super) batches: usize,
@@ -47,7 +47,10 @@ impl Sweep<'_> {
         let before = tangent.error();
         let mut descent = tangent.descent(self.plan.recipe.refine).map_err(fault)?;
         while descent.is_open() {
-            self.each(site, tokens, |inputs, _| descent.add(inputs))?;
+            for batch in 0..tokens.batches {
+                self.go_on()?;
+                descent.add(tokens.inputs.hidden(batch)?.values());
+            }
             descent.step();
         }
         let mut gated = descent.into_gated();
@@ -93,9 +96,9 @@ impl Sweep<'_> {
                 let given = ready.outputs(&units);
                 let (of_lack, of_asked) = squares(asked, &given, made.bias.as_deref());
                 (error, energy) = (error + of_lack, energy + of_asked);
-                let behind = (matrix(asked.to_vec(), target.rows), matrix(given, target.rows));
-                let units = matrix(units, narrowed.columns);
-                observed.add(gemm, &units, Some((&behind.0, &behind.1)));
+                let count = units.len() / narrowed.columns;
+                let units = Matrix::from_values(count, narrowed.columns, units);
+                observed.add(gemm, &units.expect("whole rows"), Some((asked, &given)));
             }
         })?;
         Ok((observed, if energy > 0.0 { error / energy } else { 0.0 }))
@@ -111,9 +114,7 @@ impl Sweep<'_> {
         let bias = site.reader_bias.as_deref().map(|bias| self.plan.variant.vector(bias));
         let bias = bias.transpose()?;
         for batch in 0..tokens.batches {
-            if self.cancel.is_cancelled() {
-                return Err(Error::Interrupted);
-            }
+            self.go_on()?;
             let (own, original) = (&tokens.streams.own, &tokens.streams.original);
             let mut asked = original.hidden(batch)?.values().to_vec();
             let own = own.hidden(batch)?;
@@ -175,7 +176,7 @@ pub(super) fn moving_bytes(gemm: Gemm, target: &Target, tokens: usize, threads: 
     let layer = reader + 2 * (units * inputs * size_of::<f32>()) as u64;
     let observed = Observed::bytes(&narrowed, true);
     let running = Ready::running_bytes(gemm, Tangent::PIECE, sizes, threads)
-        + (Tangent::PIECE * (units + 3 * outputs) * size_of::<f32>()) as u64;
+        + (Tangent::PIECE * (units + outputs) * size_of::<f32>()) as u64;
     let adding = Observed::adding_bytes(gemm, &narrowed, Tangent::PIECE, threads);
     let ready = Ready::bytes(gemm, units, inputs, outputs, threads);
     let again = observed + ready + running + adding + shown;
@@ -222,9 +223,4 @@ fn squares(asked: &[f32], given: &[f32], bias: Option<&[f32]>) -> (f64, f64) {
         energy += asked.powi(2);
     }
     (error, energy)
-}
-
-fn matrix(values: Vec<f32>, columns: usize) -> Matrix {
-    let rows = values.len() / columns.max(1);
-    Matrix::from_values(rows, columns, values).expect("whole rows")
 }

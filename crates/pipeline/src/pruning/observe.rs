@@ -54,11 +54,11 @@ impl Observed {
 
     /// Adds tokens: the units' values, `[tokens, columns]`, and the hidden states behind the phase in the
     /// original and here.
-    pub(super) fn add(&mut self, gemm: Gemm, seen: &Matrix, behind: Option<(&Matrix, &Matrix)>) {
+    pub(super) fn add(&mut self, gemm: Gemm, seen: &Matrix, behind: Option<(&[f32], &[f32])>) {
         self.inputs.add(gemm, seen);
         add_rows(&mut self.sums, seen.values());
         if let (Some(lack), Some((original, own))) = (&mut self.lack, behind) {
-            let pairs = original.values().iter().zip(own.values());
+            let pairs = original.iter().zip(own);
             let differences: Vec<f32> = pairs.map(|(original, own)| original - own).collect();
             lack.products.add_products(gemm, &differences, seen.values());
             add_rows(&mut lack.sums, &differences);

@@ -3,7 +3,7 @@
 //! Two streams go through the model: the original's, and that of what is written, which runs the
 //! artifact from the files that it is written to.
 
-use super::budget::reads;
+use super::budget::{reads, watched};
 use super::choice::{Chosen, chosen};
 use super::cut::Cut;
 use super::journal::Records;
@@ -17,7 +17,7 @@ use crate::handover::{Handover, Progress};
 use crate::reading::{Batches, Runner, Store};
 use crate::variant::Variant;
 use crate::{Cancel, Error, Events};
-use llmopt_arch::program::{Phase, Tap};
+use llmopt_arch::program::Phase;
 use llmopt_forward::Taps;
 use llmopt_linalg::give_back_freed;
 use llmopt_prune::{Side, magnitude};
@@ -46,10 +46,10 @@ pub(super) struct Streams {
 }
 
 /// What a place shows, as it was found.
-struct Seen {
+struct Seen<'a> {
     sums: Observed,
-    /// What its units are made of, where that is moved.
-    inputs: Option<Store>,
+    /// Where what makes its units is moved.
+    tokens: Option<Tokens<'a>>,
 }
 
 impl Sweep<'_> {
@@ -76,7 +76,7 @@ impl Sweep<'_> {
                 }
                 if let Some(number) = self.target_of(phase).filter(|&t| !records.is_pruned(t)) {
                     let seen = self.observe(phase, number, batches, &streams)?;
-                    self.prune(number, Some((seen, &streams, batches)), records)?;
+                    self.prune(number, Some(seen), records)?;
                     open -= 1;
                 }
                 if open == 0 {
@@ -92,9 +92,7 @@ impl Sweep<'_> {
     /// Prunes every place by its weights alone.
     pub(super) fn unobserved(&self, records: &mut Records) -> Result<(), Error> {
         for number in 0..self.cut.targets.len() {
-            if self.cancel.is_cancelled() {
-                return Err(Error::Interrupted);
-            }
+            self.go_on()?;
             if !records.is_pruned(number) {
                 self.prune(number, None, records)?;
             }
@@ -131,13 +129,13 @@ impl Sweep<'_> {
     }
 
     /// Runs the phase as it was found on a copy of the artifact's stream, and sums up what it shows.
-    fn observe(
+    fn observe<'s>(
         &self,
         phase: &Phase,
         number: usize,
         batches: &Batches,
-        streams: &Streams,
-    ) -> Result<Seen, Error> {
+        streams: &'s Streams,
+    ) -> Result<Seen<'s>, Error> {
         let (plan, target) = (self.plan, &self.cut.targets[number]);
         let gemm = plan.engine.gemm();
         let watched = watched(phase, target);
@@ -147,39 +145,38 @@ impl Sweep<'_> {
         let mut tried = streams.own.copied(|| self.store(batches))?;
         let runner = self.runner(&plan.variant, batches);
         for batch in 0..batches.len() {
-            let mut seen = runner.observe(phase, &weights, &mut tried, batch, &watched)?;
+            let seen = runner.observe(phase, &weights, &mut tried, batch, &watched)?;
             let (original, own) = (streams.original.hidden(batch)?, tried.hidden(batch)?);
-            let behind = follows.then_some((&*original, &*own));
+            let behind = follows.then_some((original.values(), own.values()));
             observed.add(gemm, &seen[0], behind);
             drop((original, own));
-            if let Some(inputs) = seen.drain(1..).next() {
+            if let Some(inputs) = seen.into_iter().nth(1) {
                 tried.put(batch, Taps::new(inputs))?;
             }
         }
         plan.engine.release();
-        Ok(Seen { sums: observed, inputs: target.site.is_some().then_some(tried) })
+        let tokens = Tokens { inputs: tried, streams, batches: batches.len() };
+        Ok(Seen { sums: observed, tokens: target.site.is_some().then_some(tokens) })
     }
 
     /// Chooses what stays of a place, and writes it.
     fn prune(
         &self,
         number: usize,
-        seen: Option<(Seen, &Streams, &Batches)>,
+        seen: Option<Seen<'_>>,
         records: &mut Records,
     ) -> Result<(), Error> {
         let (plan, target) = (self.plan, &self.cut.targets[number]);
         let reader = plan.variant.rows(&target.reader, 0..target.rows, target.columns)?;
         let magnitudes = || self.magnitudes(target);
         let gemm = plan.engine.gemm();
-        let observed = seen.as_ref().map(|(seen, ..)| &seen.sums);
+        let observed = seen.as_ref().map(|seen| &seen.sums);
         let mut made = chosen(target, &plan.recipe, gemm, &reader, magnitudes, observed)?;
-        let inputs =
-            seen.and_then(|(seen, streams, batches)| Some((seen.inputs?, streams, batches)));
+        let tokens = seen.and_then(|seen| seen.tokens);
         drop(reader);
-        if let (Some(site), Some((inputs, streams, batches))) = (&target.site, &inputs) {
+        if let (Some(site), Some(tokens)) = (&target.site, &tokens) {
             give_back_freed();
-            let tokens = Tokens { inputs, streams, batches: batches.len() };
-            self.move_units(target, site, &mut made, &tokens)?;
+            self.move_units(target, site, &mut made, tokens)?;
         }
         let prints = self.write(target, &made)?;
         self.files.sync(prints.keys())?;
@@ -245,6 +242,12 @@ impl Sweep<'_> {
         Ok(squares.into_iter().map(f64::sqrt).collect())
     }
 
+    /// # Errors
+    /// If the run is to stop.
+    pub(super) fn go_on(&self) -> Result<(), Error> {
+        if self.cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
     fn runner<'r>(&'r self, variant: &'r Variant, batches: &'r Batches) -> Runner<'r> {
         Runner { variant, batches, engine: &self.plan.engine, cancel: self.cancel }
     }
@@ -256,12 +259,6 @@ impl Sweep<'_> {
     fn folder(&self) -> Option<&Path> {
         self.plan.memory.spills.then_some(self.plan.scratch.as_path())
     }
-}
-
-/// The tap that holds the units of a place and, where they are moved, that of what they are made of.
-pub(super) fn watched(phase: &Phase, target: &Target) -> Vec<Tap> {
-    let site = target.site.as_ref().map(|site| site.input);
-    reads(phase, target).into_iter().chain(site).collect()
 }
 
 /// Whether what the reader gives is added to the hidden state as it is, so that the original's stream
