@@ -18,7 +18,7 @@ fn main() {
     let weights = &weights;
     let moments = Moments { weights, gram: &gram, cross: None, residual: None, constant: None };
     let prepare = || Regression::prepare(gemm, &moments, 0.01).expect("finite moments");
-    let regression = timed("prepare", prepare);
+    let mut regression = timed("prepare", prepare);
     let keep = columns / width / 2;
     for rounds in [0, 20] {
         let search = Search { rounds, ..Search::default() };

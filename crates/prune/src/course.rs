@@ -1,13 +1,13 @@
 //! A tableau that stays true to the sums that it came from.
 
 use crate::price::features;
-use crate::regression::{Regression, RegressionError};
+use crate::regression::Regression;
 use crate::tableau::Tableau;
 use llmopt_linalg::NotPositiveDefinite;
 
 /// Units that come and go, and the loss meanwhile.
 pub(crate) struct Course<'r> {
-    pub(crate) regression: &'r Regression<'r>,
+    regression: &'r Regression<'r>,
     pub(crate) tableau: Tableau,
     pub(crate) width: usize,
     /// In the unit of the damping, above that of all units.
@@ -21,7 +21,7 @@ impl<'r> Course<'r> {
     pub(crate) fn new(
         regression: &'r Regression<'r>,
         width: usize,
-    ) -> Result<Self, RegressionError> {
+    ) -> Result<Self, NotPositiveDefinite> {
         let columns = regression.columns();
         let tableau = regression.swept(&vec![true; columns])?;
         Ok(Self { regression, tableau, width, loss: 0.0, afresh: columns })
@@ -34,7 +34,7 @@ impl<'r> Course<'r> {
     }
 
     /// Removes units. Returns by how much the loss rises.
-    pub(crate) fn remove(&mut self, units: &[usize]) -> Result<f64, RegressionError> {
+    pub(crate) fn remove(&mut self, units: &[usize]) -> Result<f64, NotPositiveDefinite> {
         let cost = self.exchange(units)?;
         self.loss += cost;
         let kept = self.tableau.inside.iter().filter(|&&inside| inside).count();
@@ -46,7 +46,7 @@ impl<'r> Course<'r> {
     }
 
     /// Takes units back in. Returns by how much the loss falls.
-    pub(crate) fn add(&mut self, units: &[usize]) -> Result<f64, RegressionError> {
+    pub(crate) fn add(&mut self, units: &[usize]) -> Result<f64, NotPositiveDefinite> {
         let gain = self.exchange(units)?;
         self.loss -= gain;
         Ok(gain)
@@ -55,7 +55,7 @@ impl<'r> Course<'r> {
     /// The units whose removal costs least, so many of them, one after the other. Where there are
     /// several, each is removed from the cheapest twice as many before the next is chosen: two that say
     /// the same are each cheap, and together dear.
-    pub(crate) fn cheapest(&mut self, count: usize) -> Result<Vec<usize>, RegressionError> {
+    pub(crate) fn cheapest(&mut self, count: usize) -> Result<Vec<usize>, NotPositiveDefinite> {
         let width = self.width;
         self.steadily(|tableau| {
             let costs = tableau.costs(width)?;
@@ -71,7 +71,7 @@ impl<'r> Course<'r> {
         })
     }
 
-    fn exchange(&mut self, units: &[usize]) -> Result<f64, RegressionError> {
+    fn exchange(&mut self, units: &[usize]) -> Result<f64, NotPositiveDefinite> {
         let features = features(units, self.width);
         self.steadily(|tableau| tableau.exchange(&features))
     }
@@ -80,15 +80,15 @@ impl<'r> Course<'r> {
     fn steadily<T>(
         &mut self,
         work: impl Fn(&mut Tableau) -> Result<T, NotPositiveDefinite>,
-    ) -> Result<T, RegressionError> {
+    ) -> Result<T, NotPositiveDefinite> {
         if let Ok(done) = work(&mut self.tableau) {
             return Ok(done);
         }
         self.compute_afresh()?;
-        work(&mut self.tableau).map_err(|fault| self.regression.fault(fault))
+        work(&mut self.tableau)
     }
 
-    fn compute_afresh(&mut self) -> Result<(), RegressionError> {
+    fn compute_afresh(&mut self) -> Result<(), NotPositiveDefinite> {
         let inside = std::mem::take(&mut self.tableau.inside);
         // There is memory for one.
         self.tableau = Tableau::outside(llmopt_linalg::Symmetric::zeros(0), Vec::new());

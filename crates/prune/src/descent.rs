@@ -8,7 +8,9 @@ use rayon::prelude::*;
 
 /// Preconditioned conjugate gradients (Hestenes and Stiefel 1952; Nocedal and Wright, Numerical
 /// Optimization, algorithm 5.3) on the layer to first order at its first weights. Each step is a pass
-/// over all tokens: [`Descent::add`] them, then [`Descent::step`].
+/// over the tokens: [`Descent::add`] them, then [`Descent::step`]. Where there are many, every other piece
+/// of them says how the layer bends, the same ones in every step (Byrd et al. 2011, On the Use of
+/// Stochastic Hessian Information in Optimization Methods for Machine Learning).
 ///
 /// Work is spread over the rayon pool in which it is called. Results do not depend on the number of
 /// threads.
@@ -17,6 +19,8 @@ pub struct Descent {
     gated: Gated,
     layer: Jacobian,
     metric: Metric,
+    /// One of so many pieces says how the layer bends.
+    curved: usize,
     /// What is left of the gradient, for gates and ups.
     lack: [Vec<f32>; 2],
     direction: [Vec<f32>; 2],
@@ -40,8 +44,10 @@ impl Descent {
         layer: Jacobian,
         metric: Metric,
         lack: [Vec<f32>; 2],
+        tokens: usize,
         steps: usize,
     ) -> Self {
+        let curved = if tokens >= 2 * ENOUGH * gated.inputs { 2 } else { 1 };
         let direction = metric.solve(&lack);
         let fall = along(&lack, &direction);
         let packed = packed(&layer, &direction, gated.inputs);
@@ -49,6 +55,7 @@ impl Descent {
             gated,
             layer,
             metric,
+            curved,
             lack,
             direction,
             packed,
@@ -75,7 +82,8 @@ impl Descent {
         for inputs in inputs.chunks(Tangent::PIECE * self.gated.inputs) {
             let tokens = inputs.len() / self.gated.inputs;
             self.tokens += tokens;
-            if self.turned.is_some() || self.pieces.is_multiple_of(MEASURED) {
+            let every = if self.turned.is_some() { self.curved } else { MEASURED };
+            if self.pieces.is_multiple_of(every) {
                 self.measured += tokens;
                 self.add_piece(inputs);
             }
@@ -116,7 +124,7 @@ impl Descent {
         }
         if let Some(turned) = self.turned.take() {
             for (which, turned) in turned.into_iter().enumerate() {
-                add(&mut self.lack[which], -length, turned.values());
+                add(&mut self.lack[which], -length * all, turned.values());
                 add(&mut self.lack[which], -length * ridges[which], &self.direction[which]);
             }
             self.turn();
@@ -164,6 +172,9 @@ fn add(sums: &mut [f32], factor: f64, terms: &[f32]) {
         pairs.for_each(|(sum, term)| *sum += (factor * f64::from(*term)) as f32);
     });
 }
+
+/// Tokens for each input that say well enough how a layer bends: measured, half as many do not.
+const ENOUGH: usize = 64;
 
 /// Every so many pieces of tokens say how far the last step goes.
 const MEASURED: usize = 4;

@@ -2,7 +2,7 @@
 
 use crate::moments::Constant;
 use crate::regression::{Regression, RegressionError};
-use llmopt_linalg::{Factor, Symmetric};
+use llmopt_linalg::{Factor, NotPositiveDefinite, Symmetric};
 use rayon::prelude::*;
 
 /// A matrix that reads what is kept.
@@ -24,17 +24,20 @@ impl Regression<'_> {
     /// Allocates [`Regression::refit_bytes`].
     ///
     /// # Errors
-    /// [`RegressionError::NotPositiveDefinite`] if the damping is too little for f64.
+    /// [`RegressionError::NotPositiveDefinite`] if no damping is enough.
     ///
     /// # Panics
     /// If the columns do not ascend, or are beyond the matrix.
-    pub fn refit(&self, kept: &[usize]) -> Result<Refit, RegressionError> {
+    pub fn refit(&mut self, kept: &[usize]) -> Result<Refit, RegressionError> {
         assert!(kept.is_sorted_by(|a, b| a < b) && kept.last().is_none_or(|&k| k < self.columns()));
+        self.steadied(|regression| regression.refitted(kept))
+    }
+
+    fn refitted(&self, kept: &[usize]) -> Result<Refit, NotPositiveDefinite> {
         let stays = |column: &usize| kept.binary_search(column).is_ok();
         let removed: Vec<usize> = (0..self.columns()).filter(|column| !stays(column)).collect();
         let mut weights = to_f32(self.asked(&removed, kept));
-        let factor = self.gram.damped(kept, self.damping).cholesky();
-        factor.map_err(|fault| self.fault(fault))?.solve_rows(&mut weights);
+        self.gram.damped(kept, self.damping).cholesky()?.solve_rows(&mut weights);
         let original = self.weights.par_chunks(self.columns().max(1));
         let rows = weights.par_chunks_mut(kept.len().max(1)).zip(original);
         rows.for_each(|(row, original)| {

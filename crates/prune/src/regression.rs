@@ -43,7 +43,7 @@ pub enum RegressionError {
 
 impl<'a> Regression<'a> {
     /// Makes the moments ready. `damping` is relative to the mean of the Gram matrix's diagonal; where
-    /// it is too little for a Cholesky factor it is raised tenfold: see [`Regression::damping`].
+    /// that turns out to be too little for f64 it is raised: see [`Regression::damping`].
     ///
     /// Allocates [`Regression::prepare_bytes`].
     ///
@@ -59,8 +59,7 @@ impl<'a> Regression<'a> {
     ) -> Result<Self, RegressionError> {
         moments.check();
         let (gram, dead) = centred::gram(moments);
-        let order: Vec<usize> = (0..gram.order()).collect();
-        let (_, damping) = gram.damped_cholesky(&order, damping)?;
+        let damping = gram.damping(damping)?;
         let drift = centred::drift(gemm, moments, &dead, damping.unit);
         let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
         if !finite(moments.weights) || !drift.as_deref().is_none_or(finite) {
@@ -73,14 +72,13 @@ impl<'a> Regression<'a> {
     /// The most memory that [`Regression::prepare`] takes on so many threads for weights
     /// `[rows, columns]`; what the regression keeps, [`Regression::bytes`], is part of it.
     pub fn prepare_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usize) -> u64 {
-        let vectors = columns * (2 * size_of::<usize>() + 2 * size_of::<f64>());
-        let factor = Symmetric::bytes(columns) + Symmetric::cholesky_bytes(columns, threads) as u64;
+        let vectors = columns * (size_of::<usize>() + 2 * size_of::<f64>());
         let drift = (rows * columns * size_of::<f32>()) as u64
             + (gemm.ordered_products_bytes(columns, threads) + columns * size_of::<usize>()) as u64;
         let centred = Symmetric::bytes(columns) + columns as u64;
         let adding = Symmetric::add_outer_bytes(columns, threads) as u64;
         // What multiplying in f64 takes, a thread keeps.
-        centred + vectors as u64 + factor.max(adding + drift)
+        centred + vectors as u64 + adding + drift
     }
 
     /// The memory that a regression holds at most: a Gram matrix of its own where there is a constant,
@@ -100,7 +98,8 @@ impl<'a> Regression<'a> {
         self.weights.len() / self.columns().max(1)
     }
 
-    /// What was added to the diagonal of the Gram matrix, relative to its mean.
+    /// What was added to the diagonal of the Gram matrix, relative to its mean: what was asked for, or where
+    /// that was too little for what has been computed so far, more.
     pub fn damping(&self) -> f64 {
         self.damping.share
     }
@@ -159,8 +158,18 @@ impl<'a> Regression<'a> {
         weights
     }
 
-    pub(crate) fn fault(&self, _: NotPositiveDefinite) -> RegressionError {
-        RegressionError::NotPositiveDefinite { damping: self.damping.share }
+    /// Does something, if need be with more damping, and keeps that.
+    pub(crate) fn steadied<T>(
+        &mut self,
+        work: impl Fn(&Self) -> Result<T, NotPositiveDefinite>,
+    ) -> Result<T, RegressionError> {
+        let asked = self.damping;
+        let tried = asked.raised_until(|damping| {
+            self.damping = damping;
+            work(self).ok()
+        });
+        self.damping = tried.as_ref().map_or(asked, |(_, enough)| *enough);
+        Ok(tried?.0)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::course::Course;
 use crate::regression::{Regression, RegressionError};
 use crate::tableau::Tableau;
+use llmopt_linalg::NotPositiveDefinite;
 
 /// How units are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,12 +52,12 @@ impl Regression<'_> {
     /// Allocates [`Regression::select_bytes`].
     ///
     /// # Errors
-    /// [`RegressionError::NotPositiveDefinite`] if the damping is too little for f64.
+    /// [`RegressionError::NotPositiveDefinite`] if no damping is enough.
     ///
     /// # Panics
     /// If the columns are not whole units, or fewer than `keep`.
     pub fn select(
-        &self,
+        &mut self,
         width: usize,
         keep: usize,
         search: &Search,
@@ -64,6 +65,16 @@ impl Regression<'_> {
         assert!(width > 0 && self.columns().is_multiple_of(width), "whole units");
         let units = self.columns() / width;
         assert!(keep <= units);
+        self.steadied(|regression| regression.selected(width, keep, search))
+    }
+
+    fn selected(
+        &self,
+        width: usize,
+        keep: usize,
+        search: &Search,
+    ) -> Result<Selection, NotPositiveDefinite> {
+        let units = self.columns() / width;
         let mut course = Course::new(self, width)?;
         let mut curve = vec![Step { kept: units, loss: 0.0 }];
         for step in steps(units, keep, search.step) {

@@ -1,13 +1,13 @@
 //! Removed units against kept ones.
 
 use crate::course::Course;
-use crate::regression::RegressionError;
 use crate::selection::{Search, batch};
+use llmopt_linalg::NotPositiveDefinite;
 
 impl Course<'_> {
     /// Swaps removed units for kept ones while the loss falls. Several are swapped at a time at first,
     /// half as many where that does not help, and it ends where one does not. Returns how many were.
-    pub(crate) fn swap(&mut self, search: &Search) -> Result<usize, RegressionError> {
+    pub(crate) fn swap(&mut self, search: &Search) -> Result<usize, NotPositiveDefinite> {
         let mut count = batch(self.units(true).len(), search.step);
         let mut swapped = 0;
         for _ in 0..search.rounds {
@@ -22,7 +22,7 @@ impl Course<'_> {
 
     /// Takes in the units of greatest gain, and drops as many of the least cost. If the loss has not
     /// fallen they change places again.
-    fn swap_some(&mut self, count: usize) -> Result<usize, RegressionError> {
+    fn swap_some(&mut self, count: usize) -> Result<usize, NotPositiveDefinite> {
         let gains = self.tableau.gains(self.width);
         let count = count.min(self.units(true).len());
         let mut added: Vec<usize> = gains.iter().take(count).map(|gain| gain.unit).collect();

@@ -1,8 +1,9 @@
 //! The tableau of a regression, from its sums.
 
 use crate::gather::scatter;
-use crate::regression::{CHUNK, Regression, RegressionError};
+use crate::regression::{CHUNK, Regression};
 use crate::tableau::Tableau;
+use llmopt_linalg::NotPositiveDefinite;
 
 impl Regression<'_> {
     /// The tableau with these features inside, computed afresh.
@@ -11,7 +12,7 @@ impl Regression<'_> {
     /// rounded where nothing has changed: what is swept is what is asked beyond.
     ///
     /// Allocates the result and [`Regression::swept_bytes`].
-    pub(crate) fn swept(&self, inside: &[bool]) -> Result<Tableau, RegressionError> {
+    pub(crate) fn swept(&self, inside: &[bool]) -> Result<Tableau, NotPositiveDefinite> {
         let every: Vec<usize> = (0..self.columns()).collect();
         let (kept, removed): (Vec<usize>, Vec<usize>) =
             every.iter().partition(|&&feature| inside[feature]);
@@ -19,7 +20,7 @@ impl Regression<'_> {
         let rows = if unchanged { Vec::new() } else { self.asked(&removed, &every) };
         let mut tableau = Tableau::outside(self.gram.damped(&every, self.damping), rows);
         for chunk in kept.chunks(CHUNK) {
-            tableau.exchange(chunk).map_err(|fault| self.fault(fault))?;
+            tableau.exchange(chunk)?;
         }
         if unchanged {
             tableau.rows = vec![0.0; self.weights.len()];

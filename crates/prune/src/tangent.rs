@@ -105,7 +105,7 @@ impl Tangent {
         if !gradient.iter().flatten().all(|value| value.is_finite()) {
             return Err(RegressionError::NotFinite);
         }
-        Ok(Descent::new(gated, layer, metric, gradient, steps))
+        Ok(Descent::new(gated, layer, metric, gradient, tokens, steps))
     }
 
     /// The most memory that a tangent takes with its descent, the layer's matrices included.

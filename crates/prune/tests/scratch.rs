@@ -38,7 +38,7 @@ fn regressions_allocate_what_they_promise_at_most() {
         let what = format!("{rows} x {columns}");
         let promised = Regression::prepare_bytes(gemm, rows, columns, 1);
         let prepare = || Regression::prepare(gemm, &moments, 0.01);
-        let regression = check(&what, promised, prepare).expect("finite moments");
+        let mut regression = check(&what, promised, prepare).expect("finite moments");
         let search = Search { step, rounds: 2 };
         let promised = Regression::select_bytes(rows, columns, width, &search, 1);
         let keep = (columns - 30) / width - 1;

@@ -55,16 +55,26 @@ impl<const COLUMNS: usize, const ROWS: usize> Kernel for Interleave<'_, COLUMNS,
     #[inline(always)]
     fn run(self) {
         for (row, inputs) in self.inputs.chunks_exact(self.columns).enumerate() {
-            let lines = self.words.chunks_exact_mut(ROWS * COLUMNS);
             let (whole, rest) = inputs.as_chunks::<COLUMNS>();
-            let whole = whole.iter().map(|columns| columns.as_slice());
-            for (inputs, line) in whole.chain([rest]).zip(lines) {
-                for (x, word) in inputs.iter().zip(&mut line[row * COLUMNS..]) {
-                    *word = if COLUMNS == 1 { x.to_bits() } else { bf16_bits(*x) << 16 };
+            let lines = self.words.chunks_exact_mut(ROWS * COLUMNS);
+            // Iterators within this loop would not be inlined.
+            for (inputs, line) in whole.iter().zip(lines) {
+                for column in 0..COLUMNS {
+                    line[row * COLUMNS + column] = f32_word::<COLUMNS>(inputs[column]);
                 }
+            }
+            for (column, x) in rest.iter().enumerate() {
+                let line = whole.len() * ROWS;
+                self.words[(line + row) * COLUMNS + column] = f32_word::<COLUMNS>(*x);
             }
         }
     }
+}
+
+/// The bits of an input that meets lines of so many columns.
+#[inline(always)]
+fn f32_word<const COLUMNS: usize>(x: f32) -> u32 {
+    if COLUMNS == 1 { x.to_bits() } else { bf16_bits(x) << 16 }
 }
 
 /// Packs rows of inputs as pairs of bf16, `[line, ROWS]`.

@@ -26,10 +26,28 @@ pub enum Undamped {
     },
 }
 
+impl Damping {
+    /// Calls `work` until it has a result, with a share that is raised tenfold, up to eight times.
+    ///
+    /// # Errors
+    /// [`Undamped::NotPositiveDefinite`] if it never has one.
+    pub fn raised_until<T>(
+        mut self,
+        mut work: impl FnMut(Self) -> Option<T>,
+    ) -> Result<(T, Self), Undamped> {
+        for _ in 0..ATTEMPTS {
+            if let Some(done) = work(self) {
+                return Ok((done, self));
+            }
+            self.share = (self.share * 10.0).max(LEAST);
+        }
+        Err(Undamped::NotPositiveDefinite { share: self.share / 10.0 })
+    }
+}
+
 impl Symmetric {
-    /// The factor of `self[order, order]` times what makes the mean of its diagonal one, with `share`
-    /// on the diagonal. Where there is none the share is raised tenfold, up to eight times; it is
-    /// one at least where the diagonal is zero.
+    /// The factor of `self[order, order]` damped by `share`, or where there is none by more:
+    /// [`Symmetric::damping`], [`Damping::raised_until`].
     ///
     /// Allocates the result and [`Symmetric::cholesky_bytes`].
     ///
@@ -40,14 +58,7 @@ impl Symmetric {
         order: &[usize],
         share: f64,
     ) -> Result<(Factor, Damping), Undamped> {
-        let mut damping = self.first_damping(share)?;
-        for _ in 0..ATTEMPTS {
-            if let Ok(factor) = self.damped(order, damping).cholesky() {
-                return Ok((factor, damping));
-            }
-            damping.share = (damping.share * 10.0).max(LEAST);
-        }
-        Err(Undamped::NotPositiveDefinite { share: damping.share / 10.0 })
+        self.damping(share)?.raised_until(|damping| self.damped(order, damping).cholesky().ok())
     }
 
     /// `self[order, order]`, scaled and damped. Allocates the result alone.
@@ -58,8 +69,12 @@ impl Symmetric {
         damped
     }
 
-    /// Of inputs that were all zero, any multiple of the identity says as much.
-    fn first_damping(&self, share: f64) -> Result<Damping, Undamped> {
+    /// A damping by `share` of the diagonal's mean; by one at least where that is zero: of inputs that were
+    /// all zero, any multiple of the identity says as much.
+    ///
+    /// # Errors
+    /// [`Undamped::NotFinite`] if the mean is not.
+    pub fn damping(&self, share: f64) -> Result<Damping, Undamped> {
         let mean = self.diagonal().iter().sum::<f64>() / self.order().max(1) as f64;
         if !mean.is_finite() {
             return Err(Undamped::NotFinite);
@@ -71,7 +86,7 @@ impl Symmetric {
     }
 }
 
-/// Times that a factor is looked for.
+/// Times that a result is looked for.
 const ATTEMPTS: usize = 8;
 
 /// What no share is raised to less than.

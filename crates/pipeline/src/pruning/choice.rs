@@ -65,7 +65,7 @@ pub(super) fn chosen(
         what: format!("tensor `{}`: {error}", target.reader),
         hint: Some("`--method magnitude --no-refit` needs no moments".to_owned()),
     };
-    let regression = prepared(target, gemm, reader, observed).map_err(fault)?;
+    let mut regression = prepared(target, gemm, reader, observed).map_err(fault)?;
     let (kept, selection) = match recipe.method {
         PruneMethod::Obs if !target.is_whole() => {
             let found = regression.select(target.width(), target.keep, &Search::default());

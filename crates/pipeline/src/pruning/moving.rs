@@ -60,7 +60,8 @@ impl Sweep<'_> {
         let (observed, after) = self.seen_again((target, site), &gated, made, tokens)?;
         if after < before {
             let narrowed = target.narrowed();
-            let regression = prepared(&narrowed, gemm, &gated.down, &observed).map_err(fault)?;
+            let mut regression =
+                prepared(&narrowed, gemm, &gated.down, &observed).map_err(fault)?;
             let all: Vec<usize> = (0..narrowed.columns).collect();
             let Refit { weights, bias } = regression.refit(&all).map_err(fault)?;
             (made.weights, made.bias) = (Some(weights), bias);

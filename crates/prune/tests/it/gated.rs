@@ -252,27 +252,34 @@ fn one_step_goes_down_the_preconditioned_gradient_to_the_lowest_point() {
 
 #[test]
 fn many_steps_solve_the_damped_normal_equations() {
-    let case = Case::new(3, 90, [4, 5, 3]);
-    let (jacobian, curvature) = (case.jacobian(), Curvature::of(&case));
-    let gradient = gradient(&jacobian);
-    let (weights, half) = (gradient.len(), gradient.len() / 2);
-    let ridge = |weight: usize| curvature.ridge(usize::from(weight >= half));
-    let normal = |i: usize, j: usize| -> f64 {
-        let product: f64 = jacobian.iter().map(|(row, _)| row[i] * row[j]).sum();
-        product + if i == j { ridge(i) } else { 0.0 }
-    };
-    let matrix: Matrix =
-        (0..weights).map(|i| (0..weights).map(|j| normal(i, j)).collect()).collect();
-    let optimum = solution(matrix.clone(), gradient.clone());
-    // What the damped squares lose by a movement.
-    let fall = |d: &[f64]| {
-        let bend: f64 = (0..weights).map(|i| d[i] * dot(&matrix[i], d)).sum();
-        2.0 * dot(&gradient, d) - bend
-    };
-    let best = fall(&optimum);
-    let falls = [1, 3, 10, 40].map(|steps| fall(&movement(&case, &case.moved(steps))) / best);
-    assert!(falls[0] > 0.3 && falls[..3].is_sorted(), "{falls:?}");
-    assert!(falls[3] > 0.9999 && falls[3] < 1.0001, "{falls:?}");
+    // With many tokens for each input every other piece bends the layer.
+    for (seed, tokens, every) in [(3, 90, 1), (7, 1100, 2)] {
+        let case = Case::new(seed, tokens, [4, 5, 3]);
+        let (jacobian, curvature) = (case.jacobian(), Curvature::of(&case));
+        let gradient = gradient(&jacobian);
+        let (weights, half) = (gradient.len(), gradient.len() / 2);
+        let rows: Vec<&Vec<f64>> = jacobian.iter().map(|(row, _)| row).collect();
+        let pieces = rows.chunks(Tangent::PIECE * case.gated.outputs()).step_by(every);
+        let bending: Vec<&Vec<f64>> = pieces.flatten().copied().collect();
+        let all = rows.len() as f64 / bending.len() as f64;
+        let ridge = |weight: usize| curvature.ridge(usize::from(weight >= half));
+        let normal = |i: usize, j: usize| -> f64 {
+            let product: f64 = bending.iter().map(|row| row[i] * row[j]).sum();
+            all * product + if i == j { ridge(i) } else { 0.0 }
+        };
+        let matrix: Matrix =
+            (0..weights).map(|i| (0..weights).map(|j| normal(i, j)).collect()).collect();
+        let optimum = solution(matrix.clone(), gradient.clone());
+        // What the damped squares lose by a movement.
+        let fall = |d: &[f64]| {
+            let bend: f64 = (0..weights).map(|i| d[i] * dot(&matrix[i], d)).sum();
+            2.0 * dot(&gradient, d) - bend
+        };
+        let best = fall(&optimum);
+        let falls = [1, 3, 10, 40].map(|steps| fall(&movement(&case, &case.moved(steps))) / best);
+        assert!(falls[0] > 0.3 && falls[..3].is_sorted(), "{falls:?}");
+        assert!(falls[3] > 0.9999 && falls[3] < 1.0001, "{falls:?}");
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn results_do_not_depend_on_threads() {
     let run = |threads: usize, width: usize| -> (Selection, Refit) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| {
-            let regression = prepared(&sums.whole(), 0.01);
+            let mut regression = prepared(&sums.whole(), 0.01);
             let search = Search { step: 0.03, rounds: 5 };
             let chosen = regression.select(width, 231 / width - 30, &search).expect("a set");
             let refit = regression.refit(&features(&chosen.kept, width)).expect("weights");

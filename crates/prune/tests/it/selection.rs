@@ -71,7 +71,7 @@ fn steps_of_one_are_those_of_a_surgeon_that_solves_everything_anew() {
 fn steps_of_many_lose_little_against_steps_of_one() {
     let sums = Tokens::new(5, 400, 20, 100).sums();
     for (moments, width) in sums.each().iter().zip([1, 1, 2]) {
-        let regression = prepared(moments, 0.01);
+        let mut regression = prepared(moments, 0.01);
         let twin = Equations::new(moments, 0.01);
         let keep = 50 / width;
         let singly = regression.select(width, keep, &SINGLY).expect("a set");
@@ -139,7 +139,7 @@ fn an_order_of_zero_has_nothing_to_choose() {
         residual: None,
         constant: None,
     };
-    let regression = prepared(&moments, 0.01);
+    let mut regression = prepared(&moments, 0.01);
     let chosen = regression.select(1, 0, &Search::default()).expect("nothing");
     assert!(chosen.kept.is_empty() && chosen.loss == 0.0);
     assert!(regression.refit(&[]).expect("nothing").weights.is_empty());

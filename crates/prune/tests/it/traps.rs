@@ -12,7 +12,7 @@ fn chosen(moments: &Moments<'_>, keep: usize, search: &Search) -> Selection {
 }
 
 fn chosen_with(damping: f64, moments: &Moments<'_>, keep: usize, search: &Search) -> Selection {
-    let regression = prepared(moments, damping);
+    let mut regression = prepared(moments, damping);
     let chosen = regression.select(1, keep, search).expect("a set");
     assert_eq!(chosen.kept.len(), keep);
     assert!(chosen.loss.is_finite() && chosen.curve.iter().all(|step| step.loss.is_finite()));
@@ -72,7 +72,7 @@ fn of_two_that_say_the_same_one_is_kept() {
             }
         }
         // Almost free, even without damping to speak of.
-        let regression = prepared(&moments, 0.0);
+        let mut regression = prepared(&moments, 0.0);
         let chosen = regression.select(1, 10, &Search::default()).expect("a set");
         assert!(chosen.loss < 1e-3 * regression.energy());
     }
@@ -114,9 +114,19 @@ fn fewer_tokens_than_features_are_enough_for_the_damping() {
 #[test]
 fn damping_is_raised_until_there_is_a_factor_and_reported() {
     let sums = Tokens::new(13, 20, 5, 61).sums();
-    assert_eq!(prepared(&sums.alone(), 0.01).damping(), 0.01);
-    let raised = prepared(&sums.alone(), 0.0).damping();
-    assert!(raised >= 1e-6, "{raised}");
+    let every: Vec<usize> = (0..61).collect();
+    for keep in [7, 60] {
+        let mut enough = prepared(&sums.alone(), 0.01);
+        enough.select(1, keep, &SEARCHES[0]).expect("a set");
+        enough.refit(&every).expect("weights");
+        assert_eq!(enough.damping(), 0.01);
+        let mut raised = prepared(&sums.alone(), 0.0);
+        raised.select(1, keep, &SEARCHES[0]).expect("a set");
+        assert!(raised.damping() >= 1e-6, "{}", raised.damping());
+    }
+    let mut raised = prepared(&sums.alone(), 0.0);
+    raised.refit(&every).expect("weights");
+    assert!(raised.damping() >= 1e-6, "{}", raised.damping());
 }
 
 #[test]
@@ -149,6 +159,9 @@ fn what_is_not_finite_or_no_sum_of_squares_is_refused() {
     gram.add_to_diagonal(1.0);
     gram.set(1, 0, 1e9);
     let moments = Moments { gram: &gram, ..sums.alone() };
-    let refused = Regression::prepare(gemm(), &moments, 0.01).err();
+    let mut regression = prepared(&moments, 0.01);
+    let refused = regression.select(1, 2, &SEARCHES[0]).err();
+    assert!(matches!(refused, Some(RegressionError::NotPositiveDefinite { .. })));
+    let refused = regression.refit(&[0, 1, 2, 3, 4, 5]).err();
     assert!(matches!(refused, Some(RegressionError::NotPositiveDefinite { .. })));
 }
