@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: our side of `docs/benchmarks.md`, as plain text tables.
 
+mod blocks;
 mod calibrated;
 mod checkpoints;
 mod gemm;
@@ -19,10 +20,11 @@ use std::time::Duration;
 
 type Part = fn(&Bench) -> Result<()>;
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("speed", speed),
     ("calibrated", calibrated::calibrated),
     ("pruned", pruned::pruned),
+    ("blocks", blocks::blocks),
     ("memory", memory),
     ("inspect", inspect),
     ("start", start),

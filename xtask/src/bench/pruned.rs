@@ -1,9 +1,8 @@
-//! Pruning: its time beside that of a `gptq` sweep of the same model, and what the blocks gain.
+//! Pruning: its time beside that of a `gptq` sweep of the same model.
 
 use super::checkpoints::{self, Llama};
 use super::measure::{Samples, run as measured};
 use super::{Bench, total, weights};
-use crate::repository::{command, succeed};
 use anyhow::Result;
 use std::path::Path;
 use std::process::Command;
@@ -38,11 +37,6 @@ pub(super) fn pruned(bench: &Bench) -> Result<()> {
     }
     let [gptq, ours] = samples.map(|samples| samples.median());
     println!("  pruning takes {:.2} times as long", ours / gptq);
-    if let Some(python) = &bench.python {
-        let text = |path: &Path| path.display().to_string();
-        let (model, output) = (text(&model), text(&output));
-        succeed(&mut command(python, &["xtask/bench/block_speed.py", &model, &output, "2", "7"]))?;
-    }
     Ok(())
 }
 
