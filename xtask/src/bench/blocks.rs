@@ -1,15 +1,14 @@
 //! What the blocks of a pruned model gain, along the curve of shares.
 
 use super::Bench;
-use super::checkpoints::{self, Llama};
-use super::measure::run as measured;
+use super::checkpoints;
 use crate::repository::{command, succeed};
 use anyhow::Result;
 use std::path::Path;
 use std::process::Command;
 
 /// Half a billion parameters.
-const SHAPE: Llama = Llama { hidden: 2048, inter: 8192, layers: 8, vocab: 4096 };
+const LAYERS: usize = 8;
 const SHARES: [&str; 5] = ["0.1", "0.2", "0.3", "0.4", "0.5"];
 
 /// Dense and pruned blocks in turn, by Transformers. How units are chosen makes no difference here.
@@ -18,8 +17,7 @@ pub(super) fn blocks(bench: &Bench) -> Result<()> {
         println!("  left out: without `--python P`, one that has Transformers");
         return Ok(());
     };
-    let model = bench.folder.join(format!("calibrated-{}", SHAPE.layers));
-    checkpoints::random(&model, SHAPE)?;
+    let model = checkpoints::wide(&bench.folder, LAYERS)?;
     let output = bench.folder.join("blocks");
     let text = |path: &Path| path.display().to_string();
     let runs = bench.runs.to_string();
@@ -27,7 +25,7 @@ pub(super) fn blocks(bench: &Bench) -> Result<()> {
         let mut prune = Command::new(&bench.program);
         prune.args(["prune", "--quiet", "--force", "--axes", "ffn", "--sparsity", share]);
         prune.args(["--method", "magnitude", "--no-refit"]);
-        measured(prune.arg(&model).arg("--output").arg(&output))?;
+        succeed(prune.arg(&model).arg("--output").arg(&output))?;
         println!("  {share} of the blocks' parameters removed");
         let arguments = ["xtask/bench/block_speed.py", &text(&model), &text(&output), "2", &runs];
         succeed(&mut command(python, &arguments))?;

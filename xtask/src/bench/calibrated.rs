@@ -1,6 +1,6 @@
 //! Calibrated quantization: how time and memory grow with blocks, tokens and threads.
 
-use super::checkpoints::{self, Llama};
+use super::checkpoints;
 use super::measure::{Samples, run as measured};
 use super::{Bench, total, weights};
 use anyhow::Result;
@@ -19,12 +19,11 @@ const CASES: [Case; 4] =
     [BASE, Case { layers: 4, ..BASE }, Case { windows: 4, ..BASE }, Case { threads: 1, ..BASE }];
 
 const WINDOW: usize = 512;
-const VOCABULARY: usize = 4096;
 
 /// `quantize --method gptq` under 1 GiB, the cases in turn.
 pub(super) fn calibrated(bench: &Bench) -> Result<()> {
     let tokens = CASES.iter().map(|case| case.windows).max().unwrap_or(0) * WINDOW;
-    let ids = checkpoints::random_ids(&bench.folder, tokens, VOCABULARY)?;
+    let ids = checkpoints::random_ids(&bench.folder, tokens, checkpoints::WIDE_VOCABULARY)?;
     let mut samples: [Samples; CASES.len()] = Default::default();
     for _ in 0..bench.runs {
         for (case, samples) in CASES.iter().zip(&mut samples) {
@@ -42,10 +41,7 @@ pub(super) fn calibrated(bench: &Bench) -> Result<()> {
 
 impl Case {
     fn model(&self, bench: &Bench) -> Result<PathBuf> {
-        let model = bench.folder.join(format!("calibrated-{}", self.layers));
-        let shape = Llama { hidden: 2048, inter: 8192, layers: self.layers, vocab: VOCABULARY };
-        checkpoints::random(&model, shape)?;
-        Ok(model)
+        checkpoints::wide(&bench.folder, self.layers)
     }
 
     fn command(&self, bench: &Bench, ids: &Path) -> Result<std::process::Command> {

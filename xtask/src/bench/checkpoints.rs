@@ -30,6 +30,16 @@ const VALUES: usize = 1 << 21;
 
 type Tensor = (String, TensorMeta);
 
+/// Token ids that [`wide`] models know.
+pub(super) const WIDE_VOCABULARY: usize = 4096;
+
+/// A model of so many wide layers, sixty million random parameters each, in a folder of its own.
+pub(super) fn wide(folder: &Path, layers: usize) -> Result<PathBuf> {
+    let model = folder.join(format!("calibrated-{layers}"));
+    random(&model, Llama { hidden: 2048, inter: 8192, layers, vocab: WIDE_VOCABULARY })?;
+    Ok(model)
+}
+
 /// A folder of random BF16 weights; one that is there is taken as it is.
 pub(super) fn random(folder: &Path, model: Llama) -> Result<()> {
     let values = values();

@@ -1,6 +1,6 @@
 //! Pruning: its time beside that of a `gptq` sweep of the same model.
 
-use super::checkpoints::{self, Llama};
+use super::checkpoints;
 use super::measure::{Samples, run as measured};
 use super::{Bench, total, weights};
 use anyhow::Result;
@@ -8,15 +8,15 @@ use std::path::Path;
 use std::process::Command;
 
 /// A quarter of a billion parameters, observed on as many tokens as its widest matrix has columns.
-const SHAPE: Llama = Llama { hidden: 2048, inter: 8192, layers: 4, vocab: 4096 };
+const LAYERS: usize = 4;
 const WINDOW: usize = 512;
 const WINDOWS: usize = 16;
 
 /// `quantize --method gptq` and `prune --axes ffn` on the same windows, in turn.
 pub(super) fn pruned(bench: &Bench) -> Result<()> {
-    let model = bench.folder.join(format!("calibrated-{}", SHAPE.layers));
-    checkpoints::random(&model, SHAPE)?;
-    let ids = checkpoints::random_ids(&bench.folder, WINDOWS * WINDOW, SHAPE.vocab)?;
+    let model = checkpoints::wide(&bench.folder, LAYERS)?;
+    let ids =
+        checkpoints::random_ids(&bench.folder, WINDOWS * WINDOW, checkpoints::WIDE_VOCABULARY)?;
     let output = bench.folder.join("pruned");
     let mut quantize = bench.quantize(&model, &output, &["--bits", "4", "--method", "gptq"]);
     let mut prune = Command::new(&bench.program);
