@@ -197,6 +197,22 @@ impl Output {
         fs::remove_dir_all(partial).map_err(|error| Error::write(partial, error))
     }
 
+    /// Removes what an interrupted output `target` has left, if anything. A folder in its place that no
+    /// output has begun, or that another run writes to, stays.
+    pub fn discard_left(target: &Path) -> Result<(), Error> {
+        let partial = Place::new(target)?.partial;
+        if !partial.join(LOCK).is_file() {
+            return Ok(());
+        }
+        match Lock::take(&partial) {
+            Ok(_lock) => {
+                fs::remove_dir_all(&partial).map_err(|error| Error::write(&partial, error))
+            }
+            Err(Error::Request(RequestError::Busy { .. })) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Where `name` is written, its folders made.
     fn path_for(&self, name: &str) -> Result<PathBuf, Error> {
         let inner = Path::new(name);

@@ -146,6 +146,11 @@ impl Recipe {
         };
         Method::RIVALS.map(rival).to_vec()
     }
+
+    /// What follows the output's name for each of [`Recipe::rivals`].
+    pub(crate) fn rival_names() -> impl Iterator<Item = String> {
+        Method::RIVALS.into_iter().map(|method| method.to_string())
+    }
 }
 
 impl Format {

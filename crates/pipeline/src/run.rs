@@ -107,6 +107,15 @@ pub(crate) fn beside_name(output: &Path, what: &str) -> PathBuf {
     output.with_file_name(format!("{name}.{what}")).join("")
 }
 
+/// Removes what an interrupted run with rivals of such names has left of them beside `output`. Whoever
+/// writes to that has them to himself, too.
+pub(crate) fn discard_left(
+    output: &Path,
+    rivals: impl IntoIterator<Item = String>,
+) -> Result<(), Error> {
+    rivals.into_iter().try_for_each(|rival| Ok(Staged::discard_left(&beside_name(output, &rival))?))
+}
+
 /// Whether method and calibration go together.
 fn check_method(recipe: &Recipe) -> Result<(), Error> {
     let (method, calibrated) = (recipe.method, recipe.calibrate.is_some());
@@ -134,6 +143,9 @@ fn check_method(recipe: &Recipe) -> Result<(), Error> {
 pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
     let staged = [plan].into_iter().chain(&plan.rivals).map(begun);
     let staged = staged.collect::<Result<Vec<Staged>, Error>>()?;
+    if plan.rivals.is_empty() {
+        discard_left(&plan.output, Recipe::rival_names())?;
+    }
     match carried_out(plan, &staged, events, cancel) {
         Ok((best, report)) => {
             let chosen = chosen(staged, best)?;

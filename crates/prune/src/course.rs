@@ -12,8 +12,6 @@ pub(crate) struct Course<'r> {
     pub(crate) width: usize,
     /// In the unit of the damping, above that of all units.
     pub(crate) loss: f64,
-    /// Features that were inside when the tableau was last computed afresh.
-    afresh: usize,
 }
 
 impl<'r> Course<'r> {
@@ -24,7 +22,7 @@ impl<'r> Course<'r> {
     ) -> Result<Self, NotPositiveDefinite> {
         let columns = regression.columns();
         let tableau = regression.swept(&vec![true; columns])?;
-        Ok(Self { regression, tableau, width, loss: 0.0, afresh: columns })
+        Ok(Self { regression, tableau, width, loss: 0.0 })
     }
 
     /// The units on one side.
@@ -37,11 +35,6 @@ impl<'r> Course<'r> {
     pub(crate) fn remove(&mut self, units: &[usize]) -> Result<f64, NotPositiveDefinite> {
         let cost = self.exchange(units)?;
         self.loss += cost;
-        let kept = self.tableau.inside.iter().filter(|&&inside| inside).count();
-        // Each step adds its rounding to an inverse that began with the worst conditioned features.
-        if 2 * kept < self.afresh {
-            self.compute_afresh()?;
-        }
         Ok(cost)
     }
 
@@ -93,7 +86,6 @@ impl<'r> Course<'r> {
         // There is memory for one.
         self.tableau = Tableau::outside(llmopt_linalg::Symmetric::zeros(0), Vec::new());
         self.tableau = self.regression.swept(&inside)?;
-        self.afresh = inside.into_iter().filter(|&inside| inside).count();
         Ok(())
     }
 }
@@ -121,6 +113,10 @@ mod tests {
 
     const COLUMNS: usize = 9;
 
+    fn gemm() -> Gemm {
+        Gemm::new(Precision::F32, KernelChoice::Portable).expect("plain Rust")
+    }
+
     /// A matrix with something beside its diagonal.
     fn gram() -> Symmetric {
         let mut gram = Symmetric::zeros(COLUMNS);
@@ -138,8 +134,7 @@ mod tests {
         let (gram, weights) = (gram(), [1.0, -2.0, 3.0, 0.5, 2.0, 1.5, -1.0, 0.25, 4.0].repeat(2));
         let weights = &weights;
         let moments = Moments { weights, gram: &gram, cross: None, residual: None, constant: None };
-        let gemm = Gemm::new(Precision::F32, KernelChoice::Portable).expect("plain Rust");
-        let regression = Regression::prepare(gemm, &moments, 0.01).expect("finite moments");
+        let regression = Regression::prepare(gemm(), &moments, 0.01).expect("finite moments");
         let mut course = Course::new(&regression, 1).expect("a tableau");
         course.remove(&[1, 5]).expect("a pivot");
         work(&mut course);
@@ -166,6 +161,56 @@ mod tests {
             let gain = course.add(&[1, 5]).expect("a pivot");
             assert!((loss - gain).abs() < 1e-12 && course.loss.abs() < 1e-12);
         });
+    }
+
+    /// Columns that nearly repeat each other, and outlying ones.
+    fn redundant(columns: usize, latent: usize) -> Symmetric {
+        let mut state = 7_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let mix: Vec<f32> = (0..columns * latent).map(|_| next()).collect();
+        let token = |_| {
+            let hidden: Vec<f32> = (0..latent).map(|_| next()).collect();
+            let mixed = mix.chunks(latent).enumerate().map(|(column, mix)| {
+                let said: f32 = mix.iter().zip(&hidden).map(|(a, b)| a * b).sum();
+                let size = if column % 17 == 0 { 100.0 } else { 1.0 };
+                size * (said + 1e-3 * next())
+            });
+            mixed.collect::<Vec<f32>>()
+        };
+        let rows: Vec<f32> = (0..4 * columns).flat_map(token).collect();
+        let mut gram = Symmetric::zeros(columns);
+        gram.add_products(gemm(), &rows);
+        gram
+    }
+
+    #[test]
+    fn rounding_does_not_build_up_where_features_nearly_repeat() {
+        const MANY: usize = 160;
+        let gram = redundant(MANY, 12);
+        let weights: Vec<f32> = (0..3 * MANY).map(|i| (i as f32 * 0.7).sin()).collect();
+        let weights = &weights[..];
+        let moments = Moments { weights, gram: &gram, cross: None, residual: None, constant: None };
+        let regression = Regression::prepare(gemm(), &moments, 1e-6).expect("finite moments");
+        let mut course = Course::new(&regression, 1).expect("a tableau");
+        while course.units(true).len() > 8 {
+            let cheapest = course.cheapest(2).expect("a pivot");
+            course.remove(&cheapest).expect("a pivot");
+        }
+        let afresh = regression.swept(&course.tableau.inside).expect("a tableau");
+        let kept = course.units(true);
+        for row in 0..3 {
+            for &column in &kept {
+                let at = row * MANY + column;
+                let (found, expected) = (course.tableau.rows[at], afresh.rows[at]);
+                assert!(
+                    (found - expected).abs() < 1e-6 * expected.abs().max(1.0),
+                    "{found}, not {expected}"
+                );
+            }
+        }
     }
 
     #[test]

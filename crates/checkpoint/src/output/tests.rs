@@ -280,3 +280,19 @@ fn names_stay_inside_the_output() {
     let output = begin_file(&folder, false).unwrap();
     assert!(output.write("a/b", b"").is_err());
 }
+
+#[test]
+fn what_an_interrupted_output_left_is_removed_and_nothing_else() {
+    let folder = input().with("out.partial/mine", "not begun by an output");
+    let target = folder.join("out");
+    Output::discard_left(&target).unwrap();
+    check(&folder, &[("in/config.json", "{}"), ("out.partial/mine", "not begun by an output")]);
+    let output = begin(&folder, false).unwrap();
+    output.write("w.safetensors", b"abc").unwrap();
+    Output::discard_left(&target).unwrap();
+    assert!(output.partial_path().join("w.safetensors").exists(), "it is being written");
+    drop(output);
+    Output::discard_left(&target).unwrap();
+    check(&folder, &[("in/config.json", "{}")]);
+    Output::discard_left(&target).unwrap();
+}

@@ -80,6 +80,16 @@ pub struct JudgedMix {
 /// The mixes that are tried, the preferred one first where numbers are equal.
 const MIXES: [&[Axis]; 3] = [&[Axis::Ffn], &[Axis::Ffn, Axis::Heads], &[Axis::Ffn, Axis::Layers]];
 
+/// What follows the output's name while a mix competes for it.
+fn beside(axes: &[Axis]) -> String {
+    names(axes).join("-")
+}
+
+/// What follows the output's name for each mix that may compete with the first.
+pub(super) fn rivals() -> impl Iterator<Item = String> {
+    MIXES[1..].iter().map(|axes| beside(axes))
+}
+
 /// Plans every mix that the model can have. Without data there is nothing to decide by, and it is the
 /// first.
 ///
@@ -125,7 +135,7 @@ impl PlannedChoice {
         let mut plan = plans.next().expect("several plans");
         let rivals: Vec<PrunePlan> = plans
             .map(|rival| {
-                let output = beside_name(&plan.output, &names(&rival.recipe.axes).join("-"));
+                let output = beside_name(&plan.output, &beside(&rival.recipe.axes));
                 PrunePlan { output, force: true, ..rival }
             })
             .collect();

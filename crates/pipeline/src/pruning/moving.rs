@@ -45,7 +45,8 @@ impl Sweep<'_> {
             tangent.add(inputs, &asked);
         })?;
         let before = tangent.error();
-        let mut descent = tangent.descent(self.plan.recipe.refine).map_err(fault)?;
+        let steps = tangent.worthwhile(self.plan.recipe.refine);
+        let mut descent = tangent.descent(steps).map_err(fault)?;
         while descent.is_open() {
             for batch in 0..tokens.batches {
                 self.go_on()?;
@@ -71,7 +72,7 @@ impl Sweep<'_> {
         }
         made.moved = moved(site, gated);
         let tensors = site.tensors().map(str::to_owned).collect();
-        let steps = if after < before { self.plan.recipe.refine } else { 0 };
+        let steps = if after < before { steps } else { 0 };
         made.facts.moved = Some(MovedFacts { tensors, steps, before, after });
         Ok(())
     }

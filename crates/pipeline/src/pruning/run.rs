@@ -4,6 +4,7 @@ use super::cut::Cut;
 use super::depth::Searching;
 use super::journal::{Records, identity};
 use super::layout::Layout;
+use super::mix::rivals;
 use super::plan::PrunePlan;
 use super::read_back::read_back;
 use super::report::{PruneReport, Pruned};
@@ -12,7 +13,7 @@ use super::write::Files;
 use crate::calibration::{Data, Drawing, in_batches};
 use crate::evaluation::on_threads;
 use crate::handover::{Handover, Progress};
-use crate::run::chosen;
+use crate::run::{chosen, discard_left};
 use crate::variant::Variant;
 use crate::{Cancel, Error, Events, pool, verify};
 use llmopt_checkpoint::{Output as Staged, OutputOptions, sha256};
@@ -36,6 +37,9 @@ pub(crate) fn led(
     cancel: &Cancel,
 ) -> Result<PruneReport, Error> {
     let staged = plan.all().map(begun).collect::<Result<Vec<Staged>, Error>>()?;
+    if plan.choice.is_none() {
+        discard_left(&plan.output, rivals())?;
+    }
     match carried_out(plan, &staged, handover, events, cancel) {
         Ok((best, report)) => {
             // What follows reads the folder under its present name.

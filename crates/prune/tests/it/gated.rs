@@ -251,6 +251,17 @@ fn one_step_goes_down_the_preconditioned_gradient_to_the_lowest_point() {
 }
 
 #[test]
+fn a_step_is_worth_four_tokens_of_each_input() {
+    let case = Case::new(6, 41, [2, 5, 3]);
+    for (tokens, worthwhile) in [(1, 1), (20, 1), (39, 1), (40, 2), (41, 2)] {
+        let mut tangent = Tangent::new(gemm(), case.gated.clone());
+        tangent.add(&case.inputs[..tokens * 5], &case.asked[..tokens * 3]);
+        assert_eq!(tangent.worthwhile(7), worthwhile);
+        assert_eq!(tangent.worthwhile(0), 0);
+    }
+}
+
+#[test]
 fn many_steps_solve_the_damped_normal_equations() {
     // With many tokens for each input every other piece bends the layer.
     for (seed, tokens, every) in [(3, 90, 1), (7, 1100, 2)] {

@@ -14,7 +14,30 @@ fn interrupted_in_the_middle_it_does_the_rest_alone() {
     let expected = dir.tree("out");
     dir.remove("out");
 
-    let mut child = dir.command(&args).spawn().unwrap();
+    interrupted(&dir, &args);
+    let journal = std::fs::read_to_string(dir.path("out.partial/.journal")).unwrap();
+    let done = journal.matches("Pruned").count();
+    assert!((1..8).contains(&done), "{done} of 8 places before the interruption");
+    assert_eq!(dir.names(), ["out.partial", "tiny-llama"]);
+    dir.done(&args);
+    assert_eq!(dir.names(), ["out", "tiny-llama"]);
+    assert!(dir.tree("out") == expected, "the bytes differ");
+}
+
+#[test]
+fn what_a_choice_among_mixes_left_goes_with_the_next_run_of_one() {
+    let dir = Dir::with_tiny_llama();
+    let args = format!("{TINY} --sparsity 0.3 --refine 0 --json -o out");
+    interrupted(&dir, &args);
+    let left = ["out.ffn-heads.partial", "out.ffn-layers.partial", "out.partial", "tiny-llama"];
+    assert_eq!(dir.names(), left);
+    dir.done(&format!("{args} --axes ffn"));
+    assert_eq!(dir.names(), ["out", "tiny-llama"]);
+}
+
+/// Runs a command and interrupts it in the middle of its sweep.
+fn interrupted(dir: &Dir, args: &str) {
+    let mut child = dir.command(args).spawn().unwrap();
     let mut begun = false;
     for line in BufReader::new(child.stderr.take().unwrap()).lines() {
         let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
@@ -25,13 +48,6 @@ fn interrupted_in_the_middle_it_does_the_rest_alone() {
         }
     }
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let journal = std::fs::read_to_string(dir.path("out.partial/.journal")).unwrap();
-    let done = journal.matches("Pruned").count();
-    assert!((1..8).contains(&done), "{done} of 8 places before the interruption");
-    assert_eq!(dir.names(), ["out.partial", "tiny-llama"]);
-    dir.done(&args);
-    assert_eq!(dir.names(), ["out", "tiny-llama"]);
-    assert!(dir.tree("out") == expected, "the bytes differ");
 }
 
 #[test]
