@@ -19,7 +19,7 @@ pub(crate) struct Prune {
     pub(crate) sparsity: f64,
     /// What is removed: intermediate channels (ffn), key-value groups with their query heads (heads), whole
     /// layers (layers), or several of these [default: what diverges least of ffn, ffn with heads, and ffn
-    /// with layers]
+    /// with layers, on windows beyond those of --samples]
     #[arg(long, value_name = "LIST", value_parser = Listed(AXES), value_delimiter = ',', help_heading = PRUNED)]
     pub(crate) axes: Vec<String>,
     /// How units are chosen: by optimal brain surgeon on the Gram matrix (obs), by fluctuation (flap), or

@@ -82,7 +82,7 @@ impl CalibrationSet {
         }
         if self.windows() < request.samples {
             self.notes.push(format!(
-                "{} windows of {} tokens are all that there is; {} were asked for",
+                "{} windows of {} tokens are all that there is; {} are wanted",
                 self.windows(),
                 self.window,
                 request.samples

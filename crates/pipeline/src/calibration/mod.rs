@@ -22,7 +22,7 @@ pub use data::{CalibrationFacts, CalibrationRequest, SourceFacts};
 pub use facts::{Calibrated, TriedMethod};
 pub(crate) use own::{Drawing, SWEEPS};
 pub use plan::CalibrationSummary;
-pub(crate) use plan::{Calibration, check_room, held_out, in_batches};
+pub(crate) use plan::{Calibration, beside_held_out, check_room, held_out, in_batches};
 pub(crate) use run::{Data, calibrated};
 pub use source::{CalibrationSource, SourceError};
 pub(crate) use statistics::resolved;

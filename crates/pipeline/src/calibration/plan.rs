@@ -290,5 +290,23 @@ pub(crate) fn held_out(windows: usize) -> usize {
     (windows / HELD_OUT).max(1).min(windows.saturating_sub(1))
 }
 
+/// How many windows there must be for so many beside those that are held out.
+pub(crate) fn beside_held_out(fitted: usize) -> usize {
+    fitted + (fitted / (HELD_OUT - 1)).max(1)
+}
+
 /// One window of so many is held out.
 const HELD_OUT: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::{beside_held_out, held_out};
+
+    #[test]
+    fn as_many_fit_as_are_asked_for_beside_those_that_judge() {
+        for fitted in 1..50 {
+            let all = beside_held_out(fitted);
+            assert_eq!(all - held_out(all), fitted);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::plan::{PrunePlan, planned};
 use super::recipe::{PruneRecipe, PruneRequest};
-use crate::calibration::check_room;
+use crate::calibration::{beside_held_out, check_room};
 use crate::decision::{Divergences, judges, judging};
 use crate::evaluation::on_threads;
 use crate::memory::known_bytes;
@@ -90,7 +90,8 @@ pub(super) fn rivals() -> impl Iterator<Item = String> {
     MIXES[1..].iter().map(|axes| beside(axes))
 }
 
-/// Plans every mix that the model can have. Without data there is nothing to decide by, and it is the
+/// Plans every mix that the model can have. They are judged on windows beyond those asked for, as long as
+/// there are such: what wins is fitted to as many as it would be alone. Without data there is nothing to decide by, and it is the
 /// first.
 ///
 /// # Errors
@@ -106,6 +107,7 @@ pub(super) fn mixed(request: &PruneRequest, resources: Resources) -> Result<Prun
     for axes in MIXES {
         let mut recipe = recipe(axes);
         recipe.calibrate.held_out = true;
+        recipe.calibrate.data.samples = beside_held_out(recipe.calibrate.data.samples);
         match planned(request, recipe, MIXES.len() as u64, resources) {
             Ok(plan) => plans.push(plan),
             Err(error @ (Error::Refused(_) | Error::RefusedWithHint { .. })) => {

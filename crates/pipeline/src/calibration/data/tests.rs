@@ -75,7 +75,7 @@ fn what_is_missing_is_made_up_for_and_told() {
     assert_eq!(notes, [short]);
     let (found, notes) = firsts(&request(&[&a, &b], 8));
     assert_eq!(found.len(), 6);
-    let all = "6 windows of 8 tokens are all that there is; 8 were asked for";
+    let all = "6 windows of 8 tokens are all that there is; 8 are wanted";
     assert_eq!(notes, [&short.replace('3', "4"), all]);
 }
 
