@@ -5,12 +5,13 @@ mod solve;
 #[cfg(test)]
 mod tests;
 
+use crate::real::Real;
 use crate::tiles::Tiles;
 use std::ops::Range;
 
-/// A lower triangular matrix in f64, in the memory of a [`crate::Symmetric`].
-pub struct Lower {
-    tiles: Tiles,
+/// A lower triangular matrix, in the memory of a [`crate::Symmetric`].
+pub struct Lower<T = f64> {
+    tiles: Tiles<T>,
 }
 
 impl Lower {
@@ -63,23 +64,25 @@ impl Lower {
 ///
 /// Work is spread over the rayon pool in which it is called. Results do not depend on the number of
 /// threads.
-pub struct Factor {
-    lower: Lower,
+pub struct Factor<T = f64> {
+    lower: Lower<T>,
 }
 
-impl Factor {
-    pub(crate) fn new(tiles: Tiles) -> Self {
+impl<T: Real> Factor<T> {
+    pub(crate) fn new(tiles: Tiles<T>) -> Self {
         Self { lower: Lower { tiles } }
     }
 
     /// Rows, and columns.
     pub fn order(&self) -> usize {
-        self.lower.order()
+        self.lower.tiles.order()
     }
+}
 
+impl Factor {
     /// The memory that a factor of this order holds.
     pub fn bytes(order: usize) -> u64 {
-        Tiles::bytes(order)
+        Tiles::<f64>::bytes(order)
     }
 
     /// The triangle itself.

@@ -2,9 +2,9 @@
 //! slow twin.
 //!
 //! This crate owns GEMM in f32 and in bf16 with f32 accumulation, elementary functions on slices,
-//! symmetric matrices in f64 with what their Cholesky factor solves, and products in f64. It is the
-//! only one that may hold `unsafe`; the one thing here that is no arithmetic is a call to the
-//! allocator. It never knows what a matrix means.
+//! symmetric matrices with what their Cholesky factor solves, in f64 and, where few digits are enough,
+//! in f32, and products in either. It is the only one that may hold `unsafe`; the one thing here that
+//! is no arithmetic is a call to the allocator. It never knows what a matrix means.
 
 mod buffer;
 mod choice;
@@ -19,6 +19,7 @@ mod kernels;
 mod ordered;
 mod packed;
 mod piece;
+mod real;
 mod small;
 mod spread;
 mod symmetric;
@@ -35,5 +36,6 @@ pub use factor::{Factor, Lower};
 pub use freed::give_back_freed;
 pub use gemm::Gemm;
 pub use packed::{Band, Packed};
+pub use real::Real;
 pub use small::{Strided, StridedMut, product, product_transposed};
 pub use symmetric::{Damping, NotPositiveDefinite, Symmetric, Undamped};

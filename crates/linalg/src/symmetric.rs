@@ -12,17 +12,18 @@ mod times;
 pub use cholesky::NotPositiveDefinite;
 pub use damped::{Damping, Undamped};
 
+use crate::real::Real;
 use crate::tiles::{AREA, TILE, Tiles};
 use rayon::prelude::*;
 
-/// A symmetric matrix in f64, of which the lower triangle is held, in square tiles: about the memory
-/// of the whole matrix in f32.
+/// A symmetric matrix, of which the lower triangle is held, in square tiles: in f64 about the memory of
+/// the whole matrix in f32.
 ///
 /// Work is spread over the rayon pool in which it is called. Results do not depend on the number of
 /// threads.
-#[derive(Clone)]
-pub struct Symmetric {
-    tiles: Tiles,
+#[derive(Clone, Default)]
+pub struct Symmetric<T = f64> {
+    tiles: Tiles<T>,
 }
 
 impl Symmetric {
@@ -33,7 +34,25 @@ impl Symmetric {
 
     /// The memory that a matrix of this order holds.
     pub fn bytes(order: usize) -> u64 {
-        Tiles::bytes(order)
+        Tiles::<f64>::bytes(order)
+    }
+
+    /// The nearest matrix in f32.
+    pub fn rounded(&self) -> Symmetric<f32> {
+        Symmetric { tiles: self.tiles.to_f32() }
+    }
+}
+
+impl Symmetric<f32> {
+    /// The memory that a matrix of this order holds in f32.
+    pub fn bytes_in_f32(order: usize) -> u64 {
+        Tiles::<f32>::bytes(order)
+    }
+}
+
+impl<T: Real> Symmetric<T> {
+    pub(crate) fn of(tiles: Tiles<T>) -> Self {
+        Self { tiles }
     }
 
     /// Rows, and columns.
@@ -42,22 +61,22 @@ impl Symmetric {
     }
 
     /// An element of either triangle.
-    pub fn get(&self, row: usize, column: usize) -> f64 {
+    pub fn get(&self, row: usize, column: usize) -> T {
         self.tiles.get(row.max(column), row.min(column))
     }
 
     /// Sets an element and its mirror image.
-    pub fn set(&mut self, row: usize, column: usize, value: f64) {
+    pub fn set(&mut self, row: usize, column: usize, value: T) {
         *self.tiles.get_mut(row.max(column), row.min(column)) = value;
     }
 
     /// The elements of the diagonal.
-    pub fn diagonal(&self) -> Vec<f64> {
+    pub fn diagonal(&self) -> Vec<T> {
         (0..self.order()).map(|i| self.tiles.get(i, i)).collect()
     }
 
     /// Adds a number to every element of the diagonal.
-    pub fn add_to_diagonal(&mut self, value: f64) {
+    pub fn add_to_diagonal(&mut self, value: T) {
         for i in 0..self.order() {
             *self.tiles.get_mut(i, i) += value;
         }
@@ -69,27 +88,37 @@ impl Symmetric {
         let tiles = self.tiles.values_mut().par_chunks_mut(AREA);
         tiles.zip(other.tiles.values().par_chunks(AREA)).for_each(|(sums, terms)| {
             for (sum, term) in sums.iter_mut().zip(terms) {
-                *sum += term;
+                *sum += *term;
             }
         });
     }
 
     /// Multiplies every element.
-    pub fn scale(&mut self, factor: f64) {
+    pub fn scale(&mut self, factor: T) {
         let tiles = self.tiles.values_mut().par_chunks_mut(AREA);
         tiles.for_each(|tile| tile.iter_mut().for_each(|value| *value *= factor));
     }
 
-    /// The matrix whose element `[i, j]` is `self[order[i], order[j]]`, of all rows or some. Allocates the result alone.
+    /// The matrix whose element `[i, j]` is `self[order[i], order[j]]`, of all rows or some. Allocates the
+    /// result alone.
     pub fn permuted(&self, order: &[usize]) -> Self {
-        let mut permuted = Self::zeros(order.len());
+        self.picked(order)
+    }
+
+    /// The same in f64, whatever this one holds.
+    pub fn permuted_in_f64(&self, order: &[usize]) -> Symmetric {
+        self.picked(order)
+    }
+
+    fn picked<U: Real>(&self, order: &[usize]) -> Symmetric<U> {
+        let mut permuted = Symmetric::of(Tiles::zeros(order.len()));
         let rows = permuted.tiles.rows_mut().into_par_iter().enumerate();
         rows.for_each(|(i, tiles)| {
             let rows = &order[i * TILE..order.len().min((i + 1) * TILE)];
             for (tile, columns) in tiles.chunks_exact_mut(AREA).zip(order.chunks(TILE)) {
                 for (&row, values) in rows.iter().zip(tile.chunks_exact_mut(TILE)) {
                     for (&column, value) in columns.iter().zip(values) {
-                        *value = self.get(row, column);
+                        *value = U::nearest(self.get(row, column).into());
                     }
                 }
             }
@@ -116,7 +145,7 @@ impl Symmetric {
                 for (column, out) in out[columns.clone()].iter_mut().enumerate() {
                     let below = if i == j { column <= row } else { j < i };
                     let at = if below { row * TILE + column } else { column * TILE + row };
-                    *out = tile[at] as f32;
+                    *out = f32::nearest(tile[at].into());
                 }
             }
         }

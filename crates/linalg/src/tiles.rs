@@ -1,5 +1,7 @@
-//! The lower triangle of a square matrix, in square tiles of f64.
+//! The lower triangle of a square matrix, in square tiles.
 
+use crate::real::Real;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows and columns of a tile.
@@ -10,22 +12,25 @@ pub(crate) const AREA: usize = TILE * TILE;
 
 /// Tiles on and below the diagonal, one row of tiles after the other. What a tile of the diagonal
 /// holds above the diagonal means nothing; nor does what lies beyond the order.
-#[derive(Clone)]
-pub(crate) struct Tiles {
+#[derive(Clone, Default)]
+pub(crate) struct Tiles<T = f64> {
     order: usize,
-    values: Vec<f64>,
+    values: Vec<T>,
 }
 
-impl Tiles {
+impl<T: Real> Tiles<T> {
     pub(crate) fn zeros(order: usize) -> Self {
         let elements = before(order.div_ceil(TILE)).and_then(|tiles| tiles.checked_mul(AREA));
-        Self { order, values: vec![0.0; elements.expect("a matrix fits the address space")] }
+        Self {
+            order,
+            values: vec![T::default(); elements.expect("a matrix fits the address space")],
+        }
     }
 
     /// The memory of a matrix of this order.
     pub(crate) fn bytes(order: usize) -> u64 {
         let tiles = order.div_ceil(TILE) as u64;
-        (tiles.saturating_mul(tiles + 1) / 2).saturating_mul((AREA * size_of::<f64>()) as u64)
+        (tiles.saturating_mul(tiles + 1) / 2).saturating_mul((AREA * size_of::<T>()) as u64)
     }
 
     pub(crate) fn order(&self) -> usize {
@@ -44,35 +49,40 @@ impl Tiles {
     }
 
     /// An element on or below the diagonal.
-    pub(crate) fn get(&self, row: usize, column: usize) -> f64 {
+    pub(crate) fn get(&self, row: usize, column: usize) -> T {
         assert!(column <= row && row < self.order);
         self.values[Self::position(row, column)]
     }
 
     /// An element on or below the diagonal, to write.
-    pub(crate) fn get_mut(&mut self, row: usize, column: usize) -> &mut f64 {
+    pub(crate) fn get_mut(&mut self, row: usize, column: usize) -> &mut T {
         assert!(column <= row && row < self.order);
         &mut self.values[Self::position(row, column)]
     }
 
-    pub(crate) fn tile(&self, row: usize, column: usize) -> &[f64] {
+    pub(crate) fn tile(&self, row: usize, column: usize) -> &[T] {
         &self.row(row)[column * AREA..][..AREA]
     }
 
     /// The tiles of a row, from the first to that of the diagonal.
-    pub(crate) fn row(&self, row: usize) -> &[f64] {
+    pub(crate) fn row(&self, row: usize) -> &[T] {
         &self.values[row * (row + 1) / 2 * AREA..][..(row + 1) * AREA]
     }
 
+    /// The same, to write.
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [T] {
+        &mut self.values[row * (row + 1) / 2 * AREA..][..(row + 1) * AREA]
+    }
+
     /// Every row of tiles.
-    pub(crate) fn rows_mut(&mut self) -> Vec<&mut [f64]> {
+    pub(crate) fn rows_mut(&mut self) -> Vec<&mut [T]> {
         let mut rest = &mut self.values[..];
         let count = self.order.div_ceil(TILE);
         (0..count).map(|row| rest.split_off_mut(..(row + 1) * AREA).unwrap_or_default()).collect()
     }
 
     /// The tiles of every column, from that of the diagonal to the last.
-    pub(crate) fn columns_mut(&mut self) -> Vec<Vec<&mut [f64]>> {
+    pub(crate) fn columns_mut(&mut self) -> Vec<Vec<&mut [T]>> {
         let mut columns: Vec<Vec<_>> = (0..self.count()).map(|_| Vec::new()).collect();
         for row in self.rows_mut() {
             for (tile, column) in row.chunks_exact_mut(AREA).zip(&mut columns) {
@@ -87,15 +97,25 @@ impl Tiles {
         let held = self.range(self.count().saturating_sub(1)).len();
         let last = self.values.len().saturating_sub(AREA);
         let diagonal = self.values[last..].iter_mut().step_by(TILE + 1);
-        diagonal.skip(held).for_each(|element| *element = 1.0);
+        diagonal.skip(held).for_each(|element| *element = T::nearest(1.0));
     }
 
-    pub(crate) fn values(&self) -> &[f64] {
+    pub(crate) fn values(&self) -> &[T] {
         &self.values
     }
 
-    pub(crate) fn values_mut(&mut self) -> &mut [f64] {
+    pub(crate) fn values_mut(&mut self) -> &mut [T] {
         &mut self.values
+    }
+
+    /// The nearest f32 of each element.
+    pub(crate) fn to_f32(&self) -> Tiles<f32> {
+        let mut rounded = Tiles { order: self.order, values: vec![0.0; self.values.len()] };
+        let tiles = rounded.values.par_chunks_mut(AREA).zip(self.values.par_chunks(AREA));
+        tiles.for_each(|(to, from)| {
+            to.iter_mut().zip(from).for_each(|(to, &from)| *to = f32::nearest(from.into()));
+        });
+        rounded
     }
 
     /// The rows, or columns, of the matrix in a row, or column, of tiles.

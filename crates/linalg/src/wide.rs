@@ -1,6 +1,7 @@
-//! Products of whole matrices in f64.
+//! Products of whole matrices, in f64 or f32 alike.
 
 use crate::dense::{WORKSPACE, add_rows_transposed};
+use crate::real::Real;
 use rayon::prelude::*;
 
 /// `out += factor * a * b^T` with `out` `[m, n]`, `a` `[m, inner]` and `b` `[n, inner]`, row-major.
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 ///
 /// # Panics
 /// If the sizes do not fit together.
-pub fn add_product_transposed(out: &mut [f64], factor: f64, a: &[f64], b: &[f64], inner: usize) {
+pub fn add_product_transposed<T: Real>(out: &mut [T], factor: f64, a: &[T], b: &[T], inner: usize) {
     if inner == 0 || out.is_empty() {
         return;
     }

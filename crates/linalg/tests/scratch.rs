@@ -62,6 +62,8 @@ fn factors_allocate_what_they_promise_at_most() {
         let promised = Factor::inverse_bytes(order, 1);
         check(&what, promised + Factor::bytes(order) as usize, || drop(factor.inverse()));
         check(&what, promised + 8 * order, || drop(factor.inverse_diagonal()));
+        let promised = Factor::inverse_in_f32_bytes(order, 1) as usize;
+        check(&what, promised, || drop(factor.inverse_in_f32()));
     }
 }
 

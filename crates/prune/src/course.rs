@@ -6,9 +6,12 @@ use crate::tableau::Tableau;
 use llmopt_linalg::NotPositiveDefinite;
 
 /// Units that come and go, and the loss meanwhile.
+///
+/// The tableau is in f32: a choice needs few digits, and the damping bounds what rounding does to an
+/// inverse. Where it eats up a pivot, the tableau is computed afresh in f64.
 pub(crate) struct Course<'r> {
     regression: &'r Regression<'r>,
-    pub(crate) tableau: Tableau,
+    pub(crate) tableau: Tableau<f32>,
     pub(crate) width: usize,
     /// In the unit of the damping, above that of all units.
     pub(crate) loss: f64,
@@ -20,8 +23,7 @@ impl<'r> Course<'r> {
         regression: &'r Regression<'r>,
         width: usize,
     ) -> Result<Self, NotPositiveDefinite> {
-        let columns = regression.columns();
-        let tableau = regression.swept(&vec![true; columns])?;
+        let tableau = regression.everything()?;
         Ok(Self { regression, tableau, width, loss: 0.0 })
     }
 
@@ -72,7 +74,7 @@ impl<'r> Course<'r> {
     /// Does something, if need be with a tableau computed afresh.
     fn steadily<T>(
         &mut self,
-        work: impl Fn(&mut Tableau) -> Result<T, NotPositiveDefinite>,
+        work: impl Fn(&mut Tableau<f32>) -> Result<T, NotPositiveDefinite>,
     ) -> Result<T, NotPositiveDefinite> {
         if let Ok(done) = work(&mut self.tableau) {
             return Ok(done);
@@ -84,15 +86,15 @@ impl<'r> Course<'r> {
     fn compute_afresh(&mut self) -> Result<(), NotPositiveDefinite> {
         let inside = std::mem::take(&mut self.tableau.inside);
         // There is memory for one.
-        self.tableau = Tableau::outside(llmopt_linalg::Symmetric::zeros(0), Vec::new());
-        self.tableau = self.regression.swept(&inside)?;
+        self.tableau = Tableau::empty();
+        self.tableau = self.regression.swept(&inside)?.rounded();
         Ok(())
     }
 }
 
 /// Removes the cheapest unit so many times.
 fn removed_singly(
-    mut tableau: Tableau,
+    mut tableau: Tableau<f32>,
     width: usize,
     count: usize,
 ) -> Result<Vec<usize>, NotPositiveDefinite> {
@@ -130,6 +132,11 @@ mod tests {
         gram
     }
 
+    fn near(found: f32, expected: f64, tolerance: f64) {
+        let error = (f64::from(found) - expected).abs();
+        assert!(error < tolerance * expected.abs().max(1.0), "{found}, not {expected}");
+    }
+
     fn check(work: impl Fn(&mut Course<'_>)) {
         let (gram, weights) = (gram(), [1.0, -2.0, 3.0, 0.5, 2.0, 1.5, -1.0, 0.25, 4.0].repeat(2));
         let weights = &weights;
@@ -140,11 +147,10 @@ mod tests {
         work(&mut course);
         let afresh = regression.swept(&course.tableau.inside).expect("a tableau");
         for (i, j) in (0..COLUMNS).flat_map(|i| (0..COLUMNS).map(move |j| (i, j))) {
-            let (found, expected) = (course.tableau.matrix.get(i, j), afresh.matrix.get(i, j));
-            assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+            near(course.tableau.matrix.get(i, j), afresh.matrix.get(i, j), 1e-5);
         }
-        for (found, expected) in course.tableau.rows.iter().zip(&afresh.rows) {
-            assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+        for (&found, &expected) in course.tableau.rows.iter().zip(&afresh.rows) {
+            near(found, expected, 1e-5);
         }
     }
 
@@ -159,7 +165,7 @@ mod tests {
         check(|course| {
             let loss = course.loss;
             let gain = course.add(&[1, 5]).expect("a pivot");
-            assert!((loss - gain).abs() < 1e-12 && course.loss.abs() < 1e-12);
+            assert!((loss - gain).abs() < 1e-5 && course.loss.abs() < 1e-5);
         });
     }
 
@@ -193,7 +199,7 @@ mod tests {
         let weights: Vec<f32> = (0..3 * MANY).map(|i| (i as f32 * 0.7).sin()).collect();
         let weights = &weights[..];
         let moments = Moments { weights, gram: &gram, cross: None, residual: None, constant: None };
-        let regression = Regression::prepare(gemm(), &moments, 1e-6).expect("finite moments");
+        let regression = Regression::prepare(gemm(), &moments, 1e-3).expect("finite moments");
         let mut course = Course::new(&regression, 1).expect("a tableau");
         while course.units(true).len() > 8 {
             let cheapest = course.cheapest(2).expect("a pivot");
@@ -204,11 +210,7 @@ mod tests {
         for row in 0..3 {
             for &column in &kept {
                 let at = row * MANY + column;
-                let (found, expected) = (course.tableau.rows[at], afresh.rows[at]);
-                assert!(
-                    (found - expected).abs() < 1e-6 * expected.abs().max(1.0),
-                    "{found}, not {expected}"
-                );
+                near(course.tableau.rows[at], afresh.rows[at], 1e-3);
             }
         }
     }

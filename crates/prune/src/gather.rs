@@ -1,14 +1,11 @@
 //! Columns of row-major matrices.
 
+use llmopt_linalg::Real;
 use rayon::prelude::*;
 
 /// Some columns of rows of `length`, `[rows, columns.len()]`.
-pub(crate) fn gathered<T: Copy + Into<f64> + Sync>(
-    rows: &[T],
-    length: usize,
-    columns: &[usize],
-) -> Vec<f64> {
-    let mut picked = vec![0.0; rows.len() / length.max(1) * columns.len()];
+pub(crate) fn gathered<T: Real>(rows: &[impl Real], length: usize, columns: &[usize]) -> Vec<T> {
+    let mut picked = vec![T::default(); rows.len() / length.max(1) * columns.len()];
     let chunks = picked
         .par_chunks_mut((ROWS * columns.len()).max(1))
         .zip(rows.par_chunks((ROWS * length).max(1)));
@@ -16,7 +13,7 @@ pub(crate) fn gathered<T: Copy + Into<f64> + Sync>(
         let rows = rows.chunks_exact(length);
         for (picked, row) in picked.chunks_exact_mut(columns.len()).zip(rows) {
             for (value, &column) in picked.iter_mut().zip(columns) {
-                *value = row[column].into();
+                *value = T::nearest(row[column].into());
             }
         }
     });
@@ -24,12 +21,12 @@ pub(crate) fn gathered<T: Copy + Into<f64> + Sync>(
 }
 
 /// `rows[r, columns[c]] = of(rows[r, columns[c]], values[r, c])`.
-pub(crate) fn scatter(
-    rows: &mut [f64],
+pub(crate) fn scatter<T: Real>(
+    rows: &mut [T],
     length: usize,
     columns: &[usize],
-    values: &[f64],
-    of: impl Fn(f64, f64) -> f64 + Sync,
+    values: &[T],
+    of: impl Fn(T, T) -> T + Sync,
 ) {
     if rows.is_empty() || columns.is_empty() {
         return;
@@ -47,11 +44,12 @@ pub(crate) fn scatter(
 
 /// Sums of squares of the columns of rows of `length`, in groups of a constant number of rows.
 /// Allocates [`squares_bytes`].
-pub(crate) fn squares(rows: &[f64], length: usize) -> Vec<f64> {
-    let part = |rows: &[f64]| {
+pub(crate) fn squares<T: Real>(rows: &[T], length: usize) -> Vec<f64> {
+    let part = |rows: &[T]| {
         let mut sums = vec![0.0; length];
         for row in rows.chunks_exact(length) {
-            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value * value);
+            let squares = row.iter().map(|&value| value.into().powi(2));
+            sums.iter_mut().zip(squares).for_each(|(sum, square)| *sum += square);
         }
         sums
     };
@@ -61,6 +59,11 @@ pub(crate) fn squares(rows: &[f64], length: usize) -> Vec<f64> {
         sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
     }
     sums
+}
+
+/// The sum of all squares.
+pub(crate) fn energy(values: &[impl Real]) -> f64 {
+    values.iter().map(|&value| value.into().powi(2)).sum()
 }
 
 /// The memory of [`squares`].

@@ -1,9 +1,9 @@
 //! What each unit is worth.
 
-use crate::gather::{gathered, squares, squares_bytes};
-use crate::pivot::Pivot;
+use crate::gather::{energy, gathered, squares, squares_bytes};
+use crate::pivot::{Pivot, pivot_bytes};
 use crate::tableau::Tableau;
-use llmopt_linalg::NotPositiveDefinite;
+use llmopt_linalg::{NotPositiveDefinite, Real};
 use rayon::prelude::*;
 
 /// A unit, and by how much the loss changes if it alone changes sides.
@@ -18,7 +18,7 @@ pub(crate) fn features(units: &[usize], width: usize) -> Vec<usize> {
     units.iter().flat_map(|unit| unit * width..(unit + 1) * width).collect()
 }
 
-impl Tableau {
+impl<T: Real> Tableau<T> {
     /// What removing each unit inside costs, the cheapest first; of equals the first unit
     /// (`tr(W_S ((H^-1)_SS)^-1 W_S^T)`: ZipLM, 2302.04089, section 3.1; SlimGPT, 2412.18110).
     ///
@@ -44,15 +44,6 @@ impl Tableau {
         gains
     }
 
-    /// The most memory that prices take on so many threads, the result included.
-    pub(crate) fn prices_bytes(count: usize, order: usize, width: usize, threads: usize) -> u64 {
-        let lists = order.div_ceil(width) * 6 * size_of::<Priced>();
-        let one = Pivot::bytes(width, 1) + (2 * count * width * size_of::<f64>()) as u64;
-        let pricing =
-            if width == 1 { squares_bytes(count, order) as u64 } else { threads as u64 * one };
-        lists as u64 + pricing
-    }
-
     /// The price of each unit on a side.
     fn prices(&self, width: usize, inside: bool) -> Vec<(usize, Result<f64, NotPositiveDefinite>)> {
         let units = (0..self.order() / width).filter(|unit| self.inside[unit * width] == inside);
@@ -65,7 +56,7 @@ impl Tableau {
     }
 
     fn single(&self, feature: usize, square: f64) -> Result<f64, NotPositiveDefinite> {
-        let pivot = self.sign(&[feature]) * self.matrix.get(feature, feature);
+        let pivot = self.sign(&[feature]) * self.matrix.get(feature, feature).into();
         if pivot > 0.0 && pivot.is_finite() {
             Ok(square / pivot)
         } else {
@@ -76,6 +67,17 @@ impl Tableau {
     fn price(&self, features: &[usize]) -> Result<f64, NotPositiveDefinite> {
         let pivot = Pivot::new(&self.matrix, features, self.sign(features))?;
         let shares = pivot.halved(&gathered(&self.rows, self.order(), features));
-        Ok(shares.iter().map(|share| share * share).sum())
+        Ok(energy(&shares))
+    }
+}
+
+impl Tableau {
+    /// The most memory that prices take on so many threads, the result included.
+    pub(crate) fn prices_bytes(count: usize, order: usize, width: usize, threads: usize) -> u64 {
+        let lists = order.div_ceil(width) * 6 * size_of::<Priced>();
+        let one = pivot_bytes(width, 1) + (2 * count * width * size_of::<f64>()) as u64;
+        let pricing =
+            if width == 1 { squares_bytes(count, order) as u64 } else { threads as u64 * one };
+        lists as u64 + pricing
     }
 }

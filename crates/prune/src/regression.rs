@@ -3,7 +3,7 @@
 use crate::centred;
 use crate::gather::gathered;
 use crate::moments::{Constant, Moments};
-use llmopt_linalg::{Damping, Gemm, NotPositiveDefinite, Symmetric, Undamped, wide};
+use llmopt_linalg::{Damping, Gemm, NotPositiveDefinite, Real, Symmetric, Undamped, wide};
 use std::borrow::Cow;
 
 /// A damped least squares problem: weights V for some of the inputs that bring the outputs `V x` close
@@ -17,6 +17,7 @@ use std::borrow::Cow;
 /// Work is spread over the rayon pool in which it is called. Results do not depend on the number of
 /// threads.
 pub struct Regression<'a> {
+    pub(crate) gemm: Gemm,
     pub(crate) weights: &'a [f32],
     pub(crate) gram: Cow<'a, Symmetric>,
     /// Sum of `(t - W x) x^T` in the unit of the damping.
@@ -66,7 +67,7 @@ impl<'a> Regression<'a> {
             return Err(RegressionError::NotFinite);
         }
         let (weights, constant) = (moments.weights, moments.constant);
-        Ok(Self { weights, gram, drift, constant, damping, dead })
+        Ok(Self { gemm, weights, gram, drift, constant, damping, dead })
     }
 
     /// The most memory that [`Regression::prepare`] takes on so many threads for weights
@@ -146,12 +147,12 @@ impl<'a> Regression<'a> {
     }
 
     /// Some columns of the weights, zeros for those that nothing was seen of.
-    pub(crate) fn live_weights(&self, columns: &[usize]) -> Vec<f64> {
+    pub(crate) fn live_weights<T: Real>(&self, columns: &[usize]) -> Vec<T> {
         let mut weights = gathered(self.weights, self.columns(), columns);
         if columns.iter().any(|&column| self.dead[column]) {
             for row in weights.chunks_exact_mut(columns.len()) {
                 for (&column, weight) in columns.iter().zip(row) {
-                    *weight = if self.dead[column] { 0.0 } else { *weight };
+                    *weight = if self.dead[column] { T::default() } else { *weight };
                 }
             }
         }

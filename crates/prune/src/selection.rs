@@ -3,7 +3,7 @@
 use crate::course::Course;
 use crate::regression::{Regression, RegressionError};
 use crate::tableau::Tableau;
-use llmopt_linalg::NotPositiveDefinite;
+use llmopt_linalg::{Gemm, NotPositiveDefinite, Symmetric};
 
 /// How units are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,6 +89,7 @@ impl Regression<'_> {
 
     /// The most memory that [`Regression::select`] takes on so many threads.
     pub fn select_bytes(
+        gemm: Gemm,
         rows: usize,
         columns: usize,
         width: usize,
@@ -102,11 +103,13 @@ impl Regression<'_> {
         let choosing = Tableau::bytes(rows, candidates)
             + Tableau::exchange_bytes(rows, candidates, width, threads);
         let pricing = Tableau::prices_bytes(rows, columns, width, threads);
-        let computing = Self::swept_bytes(rows, columns, threads);
+        let computing = Self::everything_bytes(gemm, rows, columns, threads);
+        let sweeping = Self::swept_bytes(rows, columns, threads)
+            .max((rows * columns * size_of::<f32>()) as u64 + Symmetric::bytes_in_f32(columns));
         let lists = 4 * columns * size_of::<usize>() + (units + 1) * 2 * size_of::<Step>();
-        Tableau::bytes(rows, columns)
-            + lists as u64
-            + computing.max(exchanging).max(choosing + pricing)
+        let chosen = Tableau::bytes_in_f32(rows, columns) + exchanging.max(choosing + pricing);
+        let afresh = Tableau::bytes(rows, columns) + sweeping;
+        lists as u64 + computing.max(chosen).max(afresh)
     }
 }
 

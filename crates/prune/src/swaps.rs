@@ -49,4 +49,4 @@ impl Course<'_> {
 }
 
 /// What a swap must gain, relative to the loss: more than rounding.
-const LEAST: f64 = 1e-9;
+const LEAST: f64 = 1e-5;

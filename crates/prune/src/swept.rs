@@ -3,9 +3,38 @@
 use crate::gather::scatter;
 use crate::regression::{CHUNK, Regression};
 use crate::tableau::Tableau;
-use llmopt_linalg::NotPositiveDefinite;
+use llmopt_linalg::{Factor, Gemm, NotPositiveDefinite, Symmetric};
 
 impl Regression<'_> {
+    /// The tableau with all features inside, in f32 from a factor in f64.
+    ///
+    /// Allocates the result and [`Regression::everything_bytes`].
+    pub(crate) fn everything(&self) -> Result<Tableau<f32>, NotPositiveDefinite> {
+        let every: Vec<usize> = (0..self.columns()).collect();
+        let mut matrix = self.gram.damped(&every, self.damping).cholesky()?.inverse_in_f32();
+        let mut rows = vec![0.0; self.weights.len()];
+        if let Some(drift) = &self.drift {
+            matrix.times(self.gemm, drift, &mut rows);
+        }
+        for chunk in every.chunks(CHUNK) {
+            let weights = self.live_weights(chunk);
+            scatter(&mut rows, every.len(), chunk, &weights, |sum, weight| sum + weight);
+        }
+        matrix.scale(-1.0);
+        Ok(Tableau { matrix, rows, inside: vec![true; every.len()] })
+    }
+
+    /// The most memory that a tableau with all features takes, itself included.
+    pub(crate) fn everything_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usize) -> u64 {
+        let factoring = Symmetric::cholesky_bytes(columns, threads) as u64;
+        let inverting = Factor::inverse_in_f32_bytes(columns, threads);
+        let factored = Symmetric::bytes(columns) + factoring.max(Symmetric::bytes_in_f32(columns));
+        let chunk = rows * CHUNK.min(columns) * size_of::<f32>();
+        let multiplying = Symmetric::times_bytes(gemm, columns, threads).max(chunk) as u64;
+        let solved = Tableau::bytes_in_f32(rows, columns) + multiplying;
+        (columns * size_of::<usize>()) as u64 + factored.max(inverting).max(solved)
+    }
+
     /// The tableau with these features inside, computed afresh.
     ///
     /// Their original weights solve their own part of the equations as they are, so that nothing is

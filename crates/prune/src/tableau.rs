@@ -14,22 +14,28 @@
 //! section 3.1: removal, compensation, and downdate of the inverse), taking them in is its mirror
 //! image, and both cost what they change in the loss by the same formula.
 
-use crate::gather::{gathered, scatter};
-use crate::pivot::Pivot;
-use llmopt_linalg::{NotPositiveDefinite, Symmetric, wide};
+use crate::gather::{energy, gathered, scatter};
+use crate::pivot::{Pivot, pivot_bytes};
+use llmopt_linalg::{NotPositiveDefinite, Real, Symmetric, wide};
+use rayon::prelude::*;
 
-pub(crate) struct Tableau {
-    pub(crate) matrix: Symmetric,
+pub(crate) struct Tableau<T = f64> {
+    pub(crate) matrix: Symmetric<T>,
     /// `[count, order]`, row-major.
-    pub(crate) rows: Vec<f64>,
+    pub(crate) rows: Vec<T>,
     pub(crate) inside: Vec<bool>,
 }
 
-impl Tableau {
+impl<T: Real> Tableau<T> {
     /// Nothing inside: the Gram matrix and the right hand sides as they are.
-    pub(crate) fn outside(matrix: Symmetric, rows: Vec<f64>) -> Self {
+    pub(crate) fn outside(matrix: Symmetric<T>, rows: Vec<T>) -> Self {
         let inside = vec![false; matrix.order()];
         Self { matrix, rows, inside }
+    }
+
+    /// Of no features.
+    pub(crate) fn empty() -> Self {
+        Self::outside(Symmetric::default(), Vec::new())
     }
 
     pub(crate) fn order(&self) -> usize {
@@ -51,15 +57,7 @@ impl Tableau {
         for &feature in features {
             self.inside[feature] = !self.inside[feature];
         }
-        Ok(shares.iter().map(|share| share * share).sum())
-    }
-
-    /// The most memory that exchanging so many features at once takes on so many threads.
-    pub(crate) fn exchange_bytes(count: usize, order: usize, width: usize, threads: usize) -> u64 {
-        let columns = (3 * order + 2 * count) * width * size_of::<f64>();
-        let multiplying = wide::add_product_transposed_bytes(threads);
-        let adding = Symmetric::add_outer_bytes(order, threads);
-        Pivot::bytes(width, threads) + (columns + multiplying.max(adding)) as u64
+        Ok(energy(&shares))
     }
 
     /// The sign of a pivot on the side of these features.
@@ -69,7 +67,7 @@ impl Tableau {
         if inside { -1.0 } else { 1.0 }
     }
 
-    fn exchange_matrix(&mut self, features: &[usize], sign: f64, pivot: &Pivot, shares: &[f64]) {
+    fn exchange_matrix(&mut self, features: &[usize], sign: f64, pivot: &Pivot<T>, shares: &[T]) {
         let (order, width) = (self.order(), features.len());
         let every: Vec<usize> = (0..order).collect();
         let halves = pivot.halved(&self.matrix.block(&every, features));
@@ -81,7 +79,10 @@ impl Tableau {
         let square = pivot.square();
         for (&feature, row) in features.iter().zip(square.chunks_exact(width)) {
             let column = &mut columns[feature * width..][..width];
-            column.iter_mut().zip(row).for_each(|(value, inverse)| *value = -sign * inverse);
+            column
+                .iter_mut()
+                .zip(row)
+                .for_each(|(value, inverse)| *value = T::nearest(-sign) * *inverse);
         }
         self.matrix.set_columns(features, &columns);
     }
@@ -92,10 +93,35 @@ impl Tableau {
         let rows = gathered(&self.rows, self.order(), features);
         Self { matrix: self.matrix.permuted(features), rows, inside }
     }
+}
+
+impl Tableau {
+    /// The nearest in f32.
+    pub(crate) fn rounded(self) -> Tableau<f32> {
+        let rows = self.rows.par_iter().map(|&value| value as f32).collect();
+        drop(self.rows);
+        Tableau { matrix: self.matrix.rounded(), rows, inside: self.inside }
+    }
 
     /// The memory of a tableau of so many rows.
     pub(crate) fn bytes(count: usize, order: usize) -> u64 {
         let rows = (count * size_of::<f64>() + 1) * order;
         Symmetric::bytes(order) + rows as u64
+    }
+
+    /// The most memory that exchanging so many features at once takes on so many threads.
+    pub(crate) fn exchange_bytes(count: usize, order: usize, width: usize, threads: usize) -> u64 {
+        let columns = (3 * order + 2 * count) * width * size_of::<f64>();
+        let multiplying = wide::add_product_transposed_bytes(threads);
+        let adding = Symmetric::add_outer_bytes(order, threads);
+        pivot_bytes(width, threads) + (columns + multiplying.max(adding)) as u64
+    }
+}
+
+impl Tableau<f32> {
+    /// The memory of a tableau of so many rows in f32.
+    pub(crate) fn bytes_in_f32(count: usize, order: usize) -> u64 {
+        let rows = (count * size_of::<f32>() + 1) * order;
+        Symmetric::bytes_in_f32(order) + rows as u64
     }
 }

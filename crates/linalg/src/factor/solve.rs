@@ -4,6 +4,7 @@ use super::Factor;
 use crate::dense::{
     Blocks, WORKSPACE, add_product, add_product_transposed, solve, solve_transposed,
 };
+use crate::real::Real;
 use crate::tiles::{AREA, TILE};
 use rayon::prelude::*;
 
@@ -25,20 +26,7 @@ impl Factor {
 
     /// The most memory that [`Factor::solve_rows`] allocates on so many threads.
     pub fn solve_rows_bytes(order: usize, threads: usize) -> usize {
-        threads * (Blocks::bytes(ROWS, order) + WORKSPACE)
-    }
-
-    /// `x = x L^-T`, block by block, where blocks before the first are zero.
-    pub(super) fn forward(&self, x: &mut Blocks, first: usize) {
-        let tiles = &self.lower.tiles;
-        for i in first..tiles.count() {
-            let (before, block, _) = x.around(i);
-            let each = before.chunks_exact(block.len()).zip(tiles.row(i).chunks_exact(AREA));
-            for (known, tile) in each.skip(first) {
-                add_product_transposed(block, -1.0, known, tile);
-            }
-            solve_transposed(block, tiles.tile(i, i));
-        }
+        threads * (Blocks::<f64>::bytes(ROWS, order) + WORKSPACE)
     }
 
     /// `x = x L^-1`, block by block from the last.
@@ -50,6 +38,21 @@ impl Factor {
                 add_product(block, -1.0, known, tiles.tile(i, j));
             }
             solve(block, tiles.tile(j, j));
+        }
+    }
+}
+
+impl<T: Real> Factor<T> {
+    /// `x = x L^-T`, block by block, where blocks before the first are zero.
+    pub(super) fn forward(&self, x: &mut Blocks<T>, first: usize) {
+        let tiles = &self.lower.tiles;
+        for i in first..tiles.count() {
+            let (before, block, _) = x.around(i);
+            let each = before.chunks_exact(block.len()).zip(tiles.row(i).chunks_exact(AREA));
+            for (known, tile) in each.skip(first) {
+                add_product_transposed(block, -1.0, known, tile);
+            }
+            solve_transposed(block, tiles.tile(i, i));
         }
     }
 }

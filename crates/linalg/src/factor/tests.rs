@@ -111,6 +111,26 @@ fn the_inverse_times_the_factor_is_the_identity() {
     }
 }
 
+#[test]
+fn the_inverse_in_f32_is_that_in_f64_but_for_its_digits() {
+    for order in ORDERS {
+        let factor = factor(&positive(order));
+        let lower = factor.inverse();
+        let expected = |i: usize, j: usize| -> f64 {
+            (i.max(j)..order).map(|k| lower.get(k, i) * lower.get(k, j)).sum()
+        };
+        let expected: Vec<f64> =
+            (0..order * order).map(|at| expected(at / order, at % order)).collect();
+        let found = factor.inverse_in_f32();
+        for (at, value) in expected.iter().enumerate() {
+            let (i, j) = (at / order, at % order);
+            let size = (expected[i * order + i] * expected[j * order + j]).sqrt();
+            let error = (f64::from(found.get(i, j)) - value).abs();
+            assert!(error < 1e-4 * size, "[{i}, {j}] of {order}: off by {error} beside {size}");
+        }
+    }
+}
+
 /// Unit vectors are solved for as well: rows of the inverse, each with its element of the diagonal.
 #[test]
 fn the_diagonal_of_the_inverse_is_that_of_solved_unit_vectors() {
@@ -148,7 +168,10 @@ fn results(order: usize) -> Vec<u64> {
             [matrix.get(i, j), factor.lower().get(i, j), inverse.get(i, j)]
         });
         bits.extend(lowers.chain(forms).chain(factor.inverse_diagonal()).map(f64::to_bits));
-        let singles = [cross.values(), &out, &solved].concat();
+        let rounded = factor.inverse_in_f32();
+        let rounded: Vec<f32> =
+            (0..order * order).map(|at| rounded.get(at / order, at % order)).collect();
+        let singles = [cross.values(), &out, &solved, &rounded[..]].concat();
         bits.extend(singles.iter().map(|value| u64::from(value.to_bits())));
     }
     bits

@@ -2,13 +2,14 @@
 
 use super::Symmetric;
 use crate::dense::{WORKSPACE, add_product_transposed_to_part};
+use crate::real::Real;
 use crate::tiles::{AREA, TILE};
 use rayon::prelude::*;
 
-impl Symmetric {
+impl<T: Real> Symmetric<T> {
     /// `self[rows, columns]`, `[rows.len(), columns.len()]`, row-major. Allocates the result alone.
-    pub fn block(&self, rows: &[usize], columns: &[usize]) -> Vec<f64> {
-        let mut block = vec![0.0; rows.len() * columns.len()];
+    pub fn block(&self, rows: &[usize], columns: &[usize]) -> Vec<T> {
+        let mut block = vec![T::default(); rows.len() * columns.len()];
         let chunks = block.par_chunks_mut((TILE * columns.len()).max(1)).zip(rows.par_chunks(TILE));
         chunks.for_each(|(block, rows)| {
             for (&row, block) in rows.iter().zip(block.chunks_exact_mut(columns.len())) {
@@ -22,7 +23,7 @@ impl Symmetric {
 
     /// Sets whole columns, and the rows that mirror them, from `[order, columns.len()]`, row-major.
     /// Of two places that mirror each other within these columns, the one in the later row wins.
-    pub fn set_columns(&mut self, columns: &[usize], values: &[f64]) {
+    pub fn set_columns(&mut self, columns: &[usize], values: &[T]) {
         assert_eq!(values.len(), self.order() * columns.len());
         if columns.is_empty() {
             return;
@@ -36,7 +37,7 @@ impl Symmetric {
 
     /// `self += factor * rows * rows^T`, where rows are `[order, width]`, row-major. Allocates
     /// [`Symmetric::add_outer_bytes`].
-    pub fn add_outer(&mut self, factor: f64, rows: &[f64], width: usize) {
+    pub fn add_outer(&mut self, factor: f64, rows: &[T], width: usize) {
         assert_eq!(rows.len(), self.order() * width);
         if rows.is_empty() {
             return;
@@ -48,7 +49,9 @@ impl Symmetric {
             }
         });
     }
+}
 
+impl Symmetric {
     /// The most memory that [`Symmetric::add_outer`] allocates on so many threads.
     pub fn add_outer_bytes(order: usize, threads: usize) -> usize {
         order.div_ceil(TILE) * size_of::<&mut [f64]>() + threads * WORKSPACE

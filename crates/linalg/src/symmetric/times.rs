@@ -2,11 +2,12 @@
 
 use super::Symmetric;
 use crate::dense::{Blocks, WORKSPACE, add_product, add_product_transposed};
+use crate::real::Real;
 use crate::tiles::{AREA, TILE};
 use crate::{Band, Gemm};
 use rayon::prelude::*;
 
-impl Symmetric {
+impl<T: Real> Symmetric<T> {
     /// Writes `rows * self`, both `[count, order]`.
     ///
     /// Elements of the matrix beyond f32 count as infinite: [`Symmetric::scale`] it first where it may
@@ -36,7 +37,9 @@ impl Symmetric {
             });
         }
     }
+}
 
+impl Symmetric {
     /// The most memory that [`Symmetric::times`] allocates on so many threads.
     pub fn times_bytes(gemm: Gemm, order: usize, threads: usize) -> usize {
         let filling = TILE * order * size_of::<f32>();
@@ -61,7 +64,7 @@ impl Symmetric {
     /// The most memory that [`Symmetric::quadratic`] allocates on so many threads, beside its result.
     pub fn quadratic_bytes(order: usize, threads: usize) -> usize {
         let chunk = (ROWS * TILE + AREA + 3 * ROWS) * size_of::<f64>();
-        threads * (Blocks::bytes(ROWS, order) + chunk + WORKSPACE)
+        threads * (Blocks::<f64>::bytes(ROWS, order) + chunk + WORKSPACE)
     }
 
     /// What is below the diagonal counts twice.

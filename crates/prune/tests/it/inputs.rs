@@ -145,10 +145,8 @@ pub(crate) fn prepared<'a>(moments: &Moments<'a>, damping: f64) -> Regression<'a
     Regression::prepare(gemm(), moments, damping).expect("moments of finite inputs")
 }
 
-/// How close a loss comes to that of the twin: cross moments have the precision of f32.
-pub(crate) fn precision(moments: &Moments<'_>) -> f64 {
-    if moments.cross.is_some() { 1e-5 } else { 1e-9 }
-}
+/// How close a loss comes to that of the twin: cross moments and tableaus have the precision of f32.
+pub(crate) const PRECISION: f64 = 1e-5;
 
 #[track_caller]
 pub(crate) fn close(found: f64, expected: f64, share: f64) {

@@ -1,6 +1,6 @@
 //! Keep-sets against all there are, and against a surgeon that solves everything anew.
 
-use crate::inputs::{Tokens, close, precision, prepared};
+use crate::inputs::{PRECISION, Tokens, close, prepared};
 use crate::twin::{Equations, features};
 use llmopt_linalg::Symmetric;
 use llmopt_prune::{Search, Side, magnitude};
@@ -26,7 +26,7 @@ fn chosen_sets_are_close_to_the_best_of_all_and_never_worse_than_those_of_magnit
             let least = subsets(columns, keep).iter().map(|set| loss(set)).fold(f64::MAX, f64::min);
             let search = Search { step: 0.0, rounds: 50 };
             let chosen = prepared(&moments, 0.01).select(1, keep, &search).expect("a set");
-            close(chosen.loss, loss(&chosen.kept), precision(&moments));
+            close(chosen.loss, loss(&chosen.kept), PRECISION);
             assert!(chosen.loss <= 1.25 * least, "{seed}: {} against {least}", chosen.loss);
             product *= chosen.loss / least;
             cases += 1.0;
@@ -53,7 +53,7 @@ fn check_singly(columns: usize, width: usize, keep: usize) {
         let units = columns / width;
         for (i, (step, loss)) in chosen.curve.iter().zip(losses).enumerate() {
             assert_eq!(step.kept, units - i);
-            close(step.loss, loss, precision(&moments));
+            close(step.loss, loss, PRECISION);
         }
         assert_eq!(chosen.curve.last().map(|step| step.loss), Some(chosen.loss));
     }
@@ -77,13 +77,13 @@ fn steps_of_many_lose_little_against_steps_of_one() {
         let singly = regression.select(width, keep, &SINGLY).expect("a set");
         let many = Search { step: 0.1, rounds: 0 };
         let many = regression.select(width, keep, &many).expect("a set");
-        close(many.loss, twin.loss(&features(&many.kept, width)), precision(moments));
+        close(many.loss, twin.loss(&features(&many.kept, width)), PRECISION);
         assert!(many.loss <= 1.05 * singly.loss, "{} against {}", many.loss, singly.loss);
         assert!(many.curve.len() < singly.curve.len() / 2);
 
         let swapped = Search { step: 0.1, rounds: 30 };
         let swapped = regression.select(width, keep, &swapped).expect("a set");
-        close(swapped.loss, twin.loss(&features(&swapped.kept, width)), precision(moments));
+        close(swapped.loss, twin.loss(&features(&swapped.kept, width)), PRECISION);
         assert!(swapped.loss <= many.loss);
         assert!((swapped.swaps == 0) == (swapped.kept == many.kept));
     }

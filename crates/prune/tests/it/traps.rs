@@ -1,6 +1,6 @@
 //! Inputs that tempt into dividing by zero.
 
-use crate::inputs::{Tokens, close, gemm, precision, prepared};
+use crate::inputs::{PRECISION, Tokens, close, gemm, prepared};
 use crate::twin::Equations;
 use llmopt_linalg::Symmetric;
 use llmopt_prune::{Moments, Regression, RegressionError, Search, Selection};
@@ -106,7 +106,7 @@ fn fewer_tokens_than_features_are_enough_for_the_damping() {
         for search in &SEARCHES {
             let chosen = chosen(&moments, 25, search);
             let expected = twin.loss(&chosen.kept);
-            close(chosen.loss, expected, precision(&moments));
+            close(chosen.loss, expected, PRECISION);
         }
     }
 }
