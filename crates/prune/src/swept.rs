@@ -3,7 +3,7 @@
 use crate::gather::scatter;
 use crate::regression::{CHUNK, Regression};
 use crate::tableau::Tableau;
-use llmopt_linalg::{Factor, Gemm, NotPositiveDefinite, Symmetric};
+use llmopt_linalg::{Factor, Gemm, NotPositiveDefinite, Real, Symmetric};
 
 impl Regression<'_> {
     /// The tableau with all features inside, in f32 from a factor in f64.
@@ -16,10 +16,7 @@ impl Regression<'_> {
         if let Some(drift) = &self.drift {
             matrix.times(self.gemm, drift, &mut rows);
         }
-        for chunk in every.chunks(CHUNK) {
-            let weights = self.live_weights(chunk);
-            scatter(&mut rows, every.len(), chunk, &weights, |sum, weight| sum + weight);
-        }
+        self.add_weights(&mut rows, &every);
         matrix.scale(-1.0);
         Ok(Tableau { matrix, rows, inside: vec![true; every.len()] })
     }
@@ -45,20 +42,21 @@ impl Regression<'_> {
         let every: Vec<usize> = (0..self.columns()).collect();
         let (kept, removed): (Vec<usize>, Vec<usize>) =
             every.iter().partition(|&&feature| inside[feature]);
-        let unchanged = removed.is_empty() && self.drift.is_none();
-        let rows = if unchanged { Vec::new() } else { self.asked(&removed, &every) };
-        let mut tableau = Tableau::outside(self.gram.damped(&every, self.damping), rows);
+        let asked = self.asked(&removed, &every);
+        let mut tableau = Tableau::outside(self.gram.damped(&every, self.damping), asked);
         for chunk in kept.chunks(CHUNK) {
             tableau.exchange(chunk)?;
         }
-        if unchanged {
-            tableau.rows = vec![0.0; self.weights.len()];
-        }
+        self.add_weights(&mut tableau.rows, &kept);
+        Ok(tableau)
+    }
+
+    /// Adds the original weights of what is kept.
+    fn add_weights<T: Real>(&self, rows: &mut [T], kept: &[usize]) {
         for chunk in kept.chunks(CHUNK) {
             let weights = self.live_weights(chunk);
-            scatter(&mut tableau.rows, every.len(), chunk, &weights, |sum, weight| sum + weight);
+            scatter(rows, self.columns(), chunk, &weights, |sum, weight| sum + weight);
         }
-        Ok(tableau)
     }
 
     /// The most memory that making a tableau takes beside it.

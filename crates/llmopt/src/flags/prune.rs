@@ -30,7 +30,7 @@ pub(crate) struct Prune {
     #[arg(long, help_heading = PRUNED)]
     pub(crate) no_refit: bool,
     /// Passes over the tokens in which the gate and up projections that make what stays are moved, too; no
-    /// more than one for every four tokens of each of their inputs, and 0 leaves them as they are
+    /// more than one for every eight tokens of each of their inputs, and 0 leaves them as they are
     #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "no_refit", help_heading = PRUNED)]
     pub(crate) refine: usize,
     /// Give the matrices that read what was removed a bias, in families that have a place for it

@@ -251,9 +251,9 @@ fn one_step_goes_down_the_preconditioned_gradient_to_the_lowest_point() {
 }
 
 #[test]
-fn a_step_is_worth_four_tokens_of_each_input() {
-    let case = Case::new(6, 41, [2, 5, 3]);
-    for (tokens, worthwhile) in [(1, 1), (20, 1), (39, 1), (40, 2), (41, 2)] {
+fn a_step_is_worth_eight_tokens_of_each_input() {
+    let case = Case::new(6, 81, [2, 5, 3]);
+    for (tokens, worthwhile) in [(1, 1), (40, 1), (79, 1), (80, 2), (81, 2)] {
         let mut tangent = Tangent::new(gemm(), case.gated.clone());
         tangent.add(&case.inputs[..tokens * 5], &case.asked[..tokens * 3]);
         assert_eq!(tangent.worthwhile(7), worthwhile);
