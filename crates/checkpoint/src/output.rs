@@ -60,6 +60,11 @@ impl Output {
         &self.place.partial
     }
 
+    /// Whether this is the output `target`.
+    pub fn is_for(&self, target: &Path) -> bool {
+        Place::new(target).is_ok_and(|place| place.partial == self.place.partial)
+    }
+
     /// The journal of this work, with what it says already. An attempt at any other work, which
     /// `identity` tells apart, is emptied out first.
     pub fn journal(&self, identity: &str) -> Result<(Vec<String>, Journal), Error> {

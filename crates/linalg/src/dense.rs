@@ -12,7 +12,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 /// 0.24.4.
 pub(crate) const WORKSPACE: usize = 5 << 20;
 
-/// What so many threads keep that have multiplied or solved in f64, until they end.
+/// What so many threads keep that have multiplied or solved here, until they end.
 pub fn kept_bytes(threads: usize) -> usize {
     threads * WORKSPACE
 }

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 ///
 /// Work is spread over the rayon pool in which it is called. Results do not depend on the number of
 /// threads.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Symmetric<T = f64> {
     tiles: Tiles<T>,
 }
@@ -35,11 +35,6 @@ impl Symmetric {
     /// The memory that a matrix of this order holds.
     pub fn bytes(order: usize) -> u64 {
         Tiles::<f64>::bytes(order)
-    }
-
-    /// The nearest matrix in f32.
-    pub fn rounded(&self) -> Symmetric<f32> {
-        Symmetric { tiles: self.tiles.to_f32() }
     }
 }
 

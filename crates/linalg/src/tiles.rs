@@ -12,7 +12,7 @@ pub(crate) const AREA: usize = TILE * TILE;
 
 /// Tiles on and below the diagonal, one row of tiles after the other. What a tile of the diagonal
 /// holds above the diagonal means nothing; nor does what lies beyond the order.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Tiles<T = f64> {
     order: usize,
     values: Vec<T>,

@@ -46,11 +46,18 @@ mod tests {
             let (a, b, before) = (wide(m * inner, 1), wide(n * inner, 2), wide(m * n, 3));
             let mut out = before.clone();
             add_product_transposed(&mut out, -2.0, &a, &b, inner);
-            for (at, (found, before)) in out.iter().zip(before).enumerate() {
+            for (at, (found, before)) in out.iter().zip(&before).enumerate() {
                 let (a, b) = (&a[at / n * inner..][..inner], &b[at % n * inner..][..inner]);
                 let product: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
                 let error = found - (before - 2.0 * product);
                 assert!(error.abs() < 1e-12, "{m} x {n} x {inner}: {at} is off by {error}");
+            }
+            let narrow =
+                |values: &[f64]| -> Vec<f32> { values.iter().map(|&value| value as f32).collect() };
+            let (a, b, mut single) = (narrow(&a), narrow(&b), narrow(&before));
+            add_product_transposed(&mut single, -2.0, &a, &b, inner);
+            for (single, out) in single.iter().zip(&out) {
+                assert!((f64::from(*single) - out).abs() < 1e-4, "{single}, in f64 {out}");
             }
         }
     }

@@ -62,8 +62,15 @@ fn factors_allocate_what_they_promise_at_most() {
         let promised = Factor::inverse_bytes(order, 1);
         check(&what, promised + Factor::bytes(order) as usize, || drop(factor.inverse()));
         check(&what, promised + 8 * order, || drop(factor.inverse_diagonal()));
-        let promised = Factor::inverse_in_f32_bytes(order, 1) as usize;
-        check(&what, promised, || drop(factor.inverse_in_f32()));
+        drop(factor);
+        let (bytes, half) = (Symmetric::bytes(order), Symmetric::bytes_in_f32(order));
+        let factored = bytes + half.max(Symmetric::cholesky_bytes(order, 1) as u64);
+        let promised = factored.max(Factor::inverse_in_f32_bytes(order, 1)) as usize;
+        check(&what, promised, || {
+            let mut matrix = Symmetric::zeros(order);
+            matrix.add_to_diagonal(2.0);
+            drop(matrix.cholesky().expect("a factor").inverse_in_f32());
+        });
     }
 }
 

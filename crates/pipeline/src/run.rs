@@ -100,20 +100,26 @@ fn planned(
         .calibrated(target.scratch.clone(), resources)
 }
 
-/// A name for what is written while `output` is made, and does not stay.
+/// A name, which nobody would give, for what is written while `output` is made, and does not stay.
 pub(crate) fn beside_name(output: &Path, what: &str) -> PathBuf {
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     // A folder, as calibrated artifacts are.
-    output.with_file_name(format!("{name}.{what}")).join("")
+    output.with_file_name(format!("{name}.rival-{what}")).join("")
 }
 
-/// Removes what an interrupted run with rivals of such names has left of them beside `output`. Whoever
-/// writes to that has them to himself, too.
+/// Removes what an interrupted run with rivals of such names has left of them beside `output`, which this
+/// run has to itself. Those that are `staged` stay.
 pub(crate) fn discard_left(
     output: &Path,
-    rivals: impl IntoIterator<Item = String>,
+    rivals: impl Iterator<Item = String>,
+    staged: &[Staged],
 ) -> Result<(), Error> {
-    rivals.into_iter().try_for_each(|rival| Ok(Staged::discard_left(&beside_name(output, &rival))?))
+    for target in rivals.map(|rival| beside_name(output, &rival)) {
+        if staged.iter().all(|staged| !staged.is_for(&target)) {
+            Staged::discard_left(&target)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether method and calibration go together.
@@ -143,10 +149,8 @@ fn check_method(recipe: &Recipe) -> Result<(), Error> {
 pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
     let staged = [plan].into_iter().chain(&plan.rivals).map(begun);
     let staged = staged.collect::<Result<Vec<Staged>, Error>>()?;
-    if plan.rivals.is_empty() {
-        discard_left(&plan.output, Recipe::rival_names())?;
-    }
-    match carried_out(plan, &staged, events, cancel) {
+    let cleared = discard_left(&plan.output, Recipe::rival_names(), &staged);
+    match cleared.and_then(|()| carried_out(plan, &staged, events, cancel)) {
         Ok((best, report)) => {
             let chosen = chosen(staged, best)?;
             let mut names: Vec<String> = plan.files().into_keys().map(str::to_owned).collect();

@@ -31,7 +31,7 @@ fn main() {
         timed("refit", || regression.refit(&kept).expect("weights"));
     }
     let threads = rayon::current_num_threads();
-    let bytes = Regression::select_bytes(gemm, rows, columns, width, &Search::default(), threads);
+    let bytes = Regression::select_bytes(rows, columns, width, &Search::default(), threads);
     println!("{:>24} {} MiB", "select allocates", bytes >> 20);
 }
 

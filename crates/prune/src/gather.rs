@@ -4,7 +4,7 @@ use llmopt_linalg::Real;
 use rayon::prelude::*;
 
 /// Some columns of rows of `length`, `[rows, columns.len()]`.
-pub(crate) fn gathered<T: Real>(rows: &[impl Real], length: usize, columns: &[usize]) -> Vec<T> {
+pub(crate) fn gathered<T: Real>(rows: &[f32], length: usize, columns: &[usize]) -> Vec<T> {
     let mut picked = vec![T::default(); rows.len() / length.max(1) * columns.len()];
     let chunks = picked
         .par_chunks_mut((ROWS * columns.len()).max(1))
@@ -21,12 +21,12 @@ pub(crate) fn gathered<T: Real>(rows: &[impl Real], length: usize, columns: &[us
 }
 
 /// `rows[r, columns[c]] = of(rows[r, columns[c]], values[r, c])`.
-pub(crate) fn scatter<T: Real>(
-    rows: &mut [T],
+pub(crate) fn scatter(
+    rows: &mut [f32],
     length: usize,
     columns: &[usize],
-    values: &[T],
-    of: impl Fn(T, T) -> T + Sync,
+    values: &[f32],
+    of: impl Fn(f32, f32) -> f32 + Sync,
 ) {
     if rows.is_empty() || columns.is_empty() {
         return;
@@ -44,11 +44,11 @@ pub(crate) fn scatter<T: Real>(
 
 /// Sums of squares of the columns of rows of `length`, in groups of a constant number of rows.
 /// Allocates [`squares_bytes`].
-pub(crate) fn squares<T: Real>(rows: &[T], length: usize) -> Vec<f64> {
-    let part = |rows: &[T]| {
+pub(crate) fn squares(rows: &[f32], length: usize) -> Vec<f64> {
+    let part = |rows: &[f32]| {
         let mut sums = vec![0.0; length];
         for row in rows.chunks_exact(length) {
-            let squares = row.iter().map(|&value| value.into().powi(2));
+            let squares = row.iter().map(|&value| f64::from(value).powi(2));
             sums.iter_mut().zip(squares).for_each(|(sum, square)| *sum += square);
         }
         sums
@@ -62,8 +62,8 @@ pub(crate) fn squares<T: Real>(rows: &[T], length: usize) -> Vec<f64> {
 }
 
 /// The sum of all squares.
-pub(crate) fn energy(values: &[impl Real]) -> f64 {
-    values.iter().map(|&value| value.into().powi(2)).sum()
+pub(crate) fn energy(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value).powi(2)).sum()
 }
 
 /// The memory of [`squares`].

@@ -3,7 +3,7 @@
 use crate::gather::{energy, gathered, squares, squares_bytes};
 use crate::pivot::{Pivot, pivot_bytes};
 use crate::tableau::Tableau;
-use llmopt_linalg::{NotPositiveDefinite, Real};
+use llmopt_linalg::NotPositiveDefinite;
 use rayon::prelude::*;
 
 /// A unit, and by how much the loss changes if it alone changes sides.
@@ -18,7 +18,7 @@ pub(crate) fn features(units: &[usize], width: usize) -> Vec<usize> {
     units.iter().flat_map(|unit| unit * width..(unit + 1) * width).collect()
 }
 
-impl<T: Real> Tableau<T> {
+impl Tableau {
     /// What removing each unit inside costs, the cheapest first; of equals the first unit
     /// (`tr(W_S ((H^-1)_SS)^-1 W_S^T)`: ZipLM, 2302.04089, section 3.1; SlimGPT, 2412.18110).
     ///
@@ -56,7 +56,7 @@ impl<T: Real> Tableau<T> {
     }
 
     fn single(&self, feature: usize, square: f64) -> Result<f64, NotPositiveDefinite> {
-        let pivot = self.sign(&[feature]) * self.matrix.get(feature, feature).into();
+        let pivot = self.sign(&[feature]) * f64::from(self.matrix.get(feature, feature));
         if pivot > 0.0 && pivot.is_finite() {
             Ok(square / pivot)
         } else {
@@ -69,13 +69,11 @@ impl<T: Real> Tableau<T> {
         let shares = pivot.halved(&gathered(&self.rows, self.order(), features));
         Ok(energy(&shares))
     }
-}
 
-impl Tableau {
     /// The most memory that prices take on so many threads, the result included.
     pub(crate) fn prices_bytes(count: usize, order: usize, width: usize, threads: usize) -> u64 {
         let lists = order.div_ceil(width) * 6 * size_of::<Priced>();
-        let one = pivot_bytes(width, 1) + (2 * count * width * size_of::<f64>()) as u64;
+        let one = pivot_bytes(width, 1) + (2 * count * width * size_of::<f32>()) as u64;
         let pricing =
             if width == 1 { squares_bytes(count, order) as u64 } else { threads as u64 * one };
         lists as u64 + pricing

@@ -17,7 +17,6 @@ use std::borrow::Cow;
 /// Work is spread over the rayon pool in which it is called. Results do not depend on the number of
 /// threads.
 pub struct Regression<'a> {
-    pub(crate) gemm: Gemm,
     pub(crate) weights: &'a [f32],
     pub(crate) gram: Cow<'a, Symmetric>,
     /// Sum of `(t - W x) x^T` in the unit of the damping.
@@ -44,7 +43,7 @@ pub enum RegressionError {
 
 impl<'a> Regression<'a> {
     /// Makes the moments ready. `damping` is relative to the mean of the Gram matrix's diagonal; where
-    /// that turns out to be too little for f64 it is raised: see [`Regression::damping`].
+    /// that turns out to be too little for the arithmetic it is raised: see [`Regression::damping`].
     ///
     /// Allocates [`Regression::prepare_bytes`].
     ///
@@ -67,7 +66,7 @@ impl<'a> Regression<'a> {
             return Err(RegressionError::NotFinite);
         }
         let (weights, constant) = (moments.weights, moments.constant);
-        Ok(Self { gemm, weights, gram, drift, constant, damping, dead })
+        Ok(Self { weights, gram, drift, constant, damping, dead })
     }
 
     /// The most memory that [`Regression::prepare`] takes on so many threads for weights

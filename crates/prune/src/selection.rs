@@ -3,7 +3,7 @@
 use crate::course::Course;
 use crate::regression::{Regression, RegressionError};
 use crate::tableau::Tableau;
-use llmopt_linalg::{Gemm, NotPositiveDefinite, Symmetric};
+use llmopt_linalg::NotPositiveDefinite;
 
 /// How units are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub struct Selection {
     /// In ascending order.
     pub kept: Vec<usize>,
     /// By how much the damped sum of squared errors, [`Regression`], rises above that of all units
-    /// refitted, in the unit of the moments; the kept ones are refitted.
+    /// refitted, in the unit of the moments and to some digits; the kept ones are refitted.
     pub loss: f64,
     /// The loss after each step of removal, the first before any.
     pub curve: Vec<Step>,
@@ -89,7 +89,6 @@ impl Regression<'_> {
 
     /// The most memory that [`Regression::select`] takes on so many threads.
     pub fn select_bytes(
-        gemm: Gemm,
         rows: usize,
         columns: usize,
         width: usize,
@@ -103,13 +102,10 @@ impl Regression<'_> {
         let choosing = Tableau::bytes(rows, candidates)
             + Tableau::exchange_bytes(rows, candidates, width, threads);
         let pricing = Tableau::prices_bytes(rows, columns, width, threads);
-        let computing = Self::everything_bytes(gemm, rows, columns, threads);
-        let sweeping = Self::swept_bytes(rows, columns, threads)
-            .max((rows * columns * size_of::<f32>()) as u64 + Symmetric::bytes_in_f32(columns));
+        let computing = Self::everything_bytes(rows, columns, threads);
         let lists = 4 * columns * size_of::<usize>() + (units + 1) * 2 * size_of::<Step>();
-        let chosen = Tableau::bytes_in_f32(rows, columns) + exchanging.max(choosing + pricing);
-        let afresh = Tableau::bytes(rows, columns) + sweeping;
-        lists as u64 + computing.max(chosen).max(afresh)
+        let chosen = Tableau::bytes(rows, columns) + exchanging.max(choosing + pricing);
+        lists as u64 + computing.max(chosen)
     }
 }
 

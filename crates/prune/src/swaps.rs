@@ -4,7 +4,7 @@ use crate::course::Course;
 use crate::selection::{Search, batch};
 use llmopt_linalg::NotPositiveDefinite;
 
-impl Course<'_> {
+impl Course {
     /// Swaps removed units for kept ones while the loss falls. Several are swapped at a time at first,
     /// half as many where that does not help, and it ends where one does not. Returns how many were.
     pub(crate) fn swap(&mut self, search: &Search) -> Result<usize, NotPositiveDefinite> {
@@ -48,5 +48,5 @@ impl Course<'_> {
     }
 }
 
-/// What a swap must gain, relative to the loss: more than rounding.
+/// What a swap must gain, relative to the loss: more than rounding leaves of the prices of what is swapped.
 const LEAST: f64 = 1e-5;

@@ -16,28 +16,16 @@
 
 use crate::gather::{energy, gathered, scatter};
 use crate::pivot::{Pivot, pivot_bytes};
-use llmopt_linalg::{NotPositiveDefinite, Real, Symmetric, wide};
-use rayon::prelude::*;
+use llmopt_linalg::{NotPositiveDefinite, Symmetric, wide};
 
-pub(crate) struct Tableau<T = f64> {
-    pub(crate) matrix: Symmetric<T>,
+pub(crate) struct Tableau {
+    pub(crate) matrix: Symmetric<f32>,
     /// `[count, order]`, row-major.
-    pub(crate) rows: Vec<T>,
+    pub(crate) rows: Vec<f32>,
     pub(crate) inside: Vec<bool>,
 }
 
-impl<T: Real> Tableau<T> {
-    /// Nothing inside: the Gram matrix and the right hand sides as they are.
-    pub(crate) fn outside(matrix: Symmetric<T>, rows: Vec<T>) -> Self {
-        let inside = vec![false; matrix.order()];
-        Self { matrix, rows, inside }
-    }
-
-    /// Of no features.
-    pub(crate) fn empty() -> Self {
-        Self::outside(Symmetric::default(), Vec::new())
-    }
-
+impl Tableau {
     pub(crate) fn order(&self) -> usize {
         self.inside.len()
     }
@@ -67,7 +55,7 @@ impl<T: Real> Tableau<T> {
         if inside { -1.0 } else { 1.0 }
     }
 
-    fn exchange_matrix(&mut self, features: &[usize], sign: f64, pivot: &Pivot<T>, shares: &[T]) {
+    fn exchange_matrix(&mut self, features: &[usize], sign: f64, pivot: &Pivot, shares: &[f32]) {
         let (order, width) = (self.order(), features.len());
         let every: Vec<usize> = (0..order).collect();
         let halves = pivot.halved(&self.matrix.block(&every, features));
@@ -79,10 +67,7 @@ impl<T: Real> Tableau<T> {
         let square = pivot.square();
         for (&feature, row) in features.iter().zip(square.chunks_exact(width)) {
             let column = &mut columns[feature * width..][..width];
-            column
-                .iter_mut()
-                .zip(row)
-                .for_each(|(value, inverse)| *value = T::nearest(-sign) * *inverse);
+            column.iter_mut().zip(row).for_each(|(value, inverse)| *value = -sign as f32 * inverse);
         }
         self.matrix.set_columns(features, &columns);
     }
@@ -93,35 +78,18 @@ impl<T: Real> Tableau<T> {
         let rows = gathered(&self.rows, self.order(), features);
         Self { matrix: self.matrix.permuted(features), rows, inside }
     }
-}
-
-impl Tableau {
-    /// The nearest in f32.
-    pub(crate) fn rounded(self) -> Tableau<f32> {
-        let rows = self.rows.par_iter().map(|&value| value as f32).collect();
-        drop(self.rows);
-        Tableau { matrix: self.matrix.rounded(), rows, inside: self.inside }
-    }
 
     /// The memory of a tableau of so many rows.
     pub(crate) fn bytes(count: usize, order: usize) -> u64 {
-        let rows = (count * size_of::<f64>() + 1) * order;
-        Symmetric::bytes(order) + rows as u64
+        let rows = (count * size_of::<f32>() + 1) * order;
+        Symmetric::bytes_in_f32(order) + rows as u64
     }
 
     /// The most memory that exchanging so many features at once takes on so many threads.
     pub(crate) fn exchange_bytes(count: usize, order: usize, width: usize, threads: usize) -> u64 {
-        let columns = (3 * order + 2 * count) * width * size_of::<f64>();
+        let columns = (3 * order + 2 * count) * width * size_of::<f32>();
         let multiplying = wide::add_product_transposed_bytes(threads);
         let adding = Symmetric::add_outer_bytes(order, threads);
         pivot_bytes(width, threads) + (columns + multiplying.max(adding)) as u64
-    }
-}
-
-impl Tableau<f32> {
-    /// The memory of a tableau of so many rows in f32.
-    pub(crate) fn bytes_in_f32(count: usize, order: usize) -> u64 {
-        let rows = (count * size_of::<f32>() + 1) * order;
-        Symmetric::bytes_in_f32(order) + rows as u64
     }
 }

@@ -40,7 +40,7 @@ fn regressions_allocate_what_they_promise_at_most() {
         let prepare = || Regression::prepare(gemm, &moments, 0.01);
         let mut regression = check(&what, promised, prepare).expect("finite moments");
         let search = Search { step, rounds: 2 };
-        let promised = Regression::select_bytes(gemm, rows, columns, width, &search, 1);
+        let promised = Regression::select_bytes(rows, columns, width, &search, 1);
         let keep = (columns - 30) / width - 1;
         let chosen = check(&what, promised, || regression.select(width, keep, &search));
         assert_eq!(chosen.expect("a set").kept.len(), keep);

@@ -289,6 +289,7 @@ fn what_an_interrupted_output_left_is_removed_and_nothing_else() {
     check(&folder, &[("in/config.json", "{}"), ("out.partial/mine", "not begun by an output")]);
     let output = begin(&folder, false).unwrap();
     output.write("w.safetensors", b"abc").unwrap();
+    assert!(output.is_for(&target.join("")) && !output.is_for(&folder.join("in")));
     Output::discard_left(&target).unwrap();
     assert!(output.partial_path().join("w.safetensors").exists(), "it is being written");
     drop(output);

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 impl Factor {
     /// `(L L^T)^-1` by arithmetic in f32 on the rounded factor: as a sum of squares it is as positive as
-    /// its digits allow. Allocates [`Factor::inverse_in_f32_bytes`], the result included, beside the
-    /// factor.
+    /// its digits allow. Allocates half of the factor's memory beside it and then, the factor gone,
+    /// [`Factor::inverse_in_f32_bytes`], the result included.
     pub fn inverse_in_f32(self) -> Symmetric<f32> {
         let rounded = self.lower.tiles.to_f32();
         drop(self);

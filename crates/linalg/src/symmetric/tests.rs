@@ -288,3 +288,34 @@ fn damping_is_raised_until_there_is_a_factor() {
     let refused = symmetric(2, |i, j| if i == j { 1.0 } else { 1e9 }).damped_cholesky(&[0, 1], 0.1);
     assert!(refused.is_err_and(|refused| refused.to_string().contains("damping")));
 }
+
+#[test]
+fn in_f32_all_is_as_in_f64_but_for_its_digits() {
+    for order in ORDERS {
+        let every: Vec<usize> = (0..order).rev().collect();
+        let mut matrix = mixed(order);
+        let mut single: Symmetric<f32> = matrix.picked(&every);
+        matrix = matrix.permuted(&every);
+        let width = 3;
+        let rows = random(order * width, 21);
+        let wide: Vec<f64> = rows.iter().map(|&value| f64::from(value)).collect();
+        let column = [order / 2];
+        single.add_outer(-2.0, &rows, width);
+        matrix.add_outer(-2.0, &wide, width);
+        single.set_columns(&column, &rows[..order]);
+        matrix.set_columns(&column, &wide[..order]);
+        single.scale(-1.0);
+        matrix.scale(-1.0);
+        let near = |found: f32, expected: f64| {
+            let error = (f64::from(found) - expected).abs();
+            assert!(error <= 1e-5 * expected.abs().max(1.0), "{order}: {found}, not {expected}");
+        };
+        let (found, expected) = (single.block(&every, &every), matrix.block(&every, &every));
+        found.iter().zip(expected).for_each(|(&found, expected)| near(found, expected));
+        let (wide, again) = (single.permuted_in_f64(&every), single.permuted(&every));
+        for (i, j) in (0..order).flat_map(|i| (0..order).map(move |j| (i, j))) {
+            assert_eq!(wide.get(i, j), f64::from(again.get(i, j)));
+            assert_eq!(again.get(i, j), single.get(every[i], every[j]));
+        }
+    }
+}

@@ -19,7 +19,7 @@ pub(crate) struct Prune {
     pub(crate) sparsity: f64,
     /// What is removed: intermediate channels (ffn), key-value groups with their query heads (heads), whole
     /// layers (layers), or several of these [default: what diverges least of ffn, ffn with heads, and ffn
-    /// with layers, on windows beyond those of --samples]
+    /// with layers, on windows taken beside those of --samples]
     #[arg(long, value_name = "LIST", value_parser = Listed(AXES), value_delimiter = ',', help_heading = PRUNED)]
     pub(crate) axes: Vec<String>,
     /// How units are chosen: by optimal brain surgeon on the Gram matrix (obs), by fluctuation (flap), or
@@ -29,8 +29,9 @@ pub(crate) struct Prune {
     /// Leave the matrices that read what was removed as they are, but for what is cut off
     #[arg(long, help_heading = PRUNED)]
     pub(crate) no_refit: bool,
-    /// Passes over the tokens in which the gate and up projections that make what stays are moved, too; no
-    /// more than one for every eight tokens of each of their inputs, and 0 leaves them as they are
+    /// Passes over the tokens in which the gate and up projections that make what stays are moved, too; at
+    /// most one for every eight tokens of each of their inputs, but one at least; 0 leaves them as they
+    /// are
     #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "no_refit", help_heading = PRUNED)]
     pub(crate) refine: usize,
     /// Give the matrices that read what was removed a bias, in families that have a place for it

@@ -172,6 +172,9 @@ fn the_default_mixes_axes_as_held_out_windows_say() {
     dir.done(&format!("{args} --sparsity 0.4 -q -o mixed"));
     let report = dir.json("mixed/llmopt.json");
     let decision = &report["decision"];
+    // As many fit as were asked for.
+    assert_eq!(report["recipe"]["calibrate"]["samples"], 73);
+    assert_eq!(decision["windows"], 9);
     let candidates = decision["candidates"].as_array().unwrap();
     let axes: Vec<String> = candidates.iter().map(|mix| mix["axes"].to_string()).collect();
     assert_eq!(axes, [r#"["ffn"]"#, r#"["ffn","heads"]"#, r#"["ffn","layers"]"#]);

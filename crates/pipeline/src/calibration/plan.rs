@@ -292,7 +292,7 @@ pub(crate) fn held_out(windows: usize) -> usize {
 
 /// How many windows there must be for so many beside those that are held out.
 pub(crate) fn beside_held_out(fitted: usize) -> usize {
-    fitted + (fitted / (HELD_OUT - 1)).max(1)
+    fitted.saturating_add((fitted / (HELD_OUT - 1)).max(1))
 }
 
 /// One window of so many is held out.

@@ -157,7 +157,7 @@ impl Demand<'_> {
             if self.recipe.method == PruneMethod::Obs {
                 let search = Search::default();
                 let select =
-                    Regression::select_bytes(gemm, rows, columns, target.width(), &search, threads);
+                    Regression::select_bytes(rows, columns, target.width(), &search, threads);
                 solving = solving.max(kept + select + kept_bytes(threads) as u64);
             }
         }

@@ -90,8 +90,9 @@ pub(super) fn rivals() -> impl Iterator<Item = String> {
     MIXES[1..].iter().map(|axes| beside(axes))
 }
 
-/// Plans every mix that the model can have. They are judged on windows beyond those asked for, as long as
-/// there are such: what wins is fitted to as many as it would be alone. Without data there is nothing to decide by, and it is the
+/// Plans every mix that the model can have. An eighth of the windows judges them; so many more than asked
+/// for are taken, where there are such, that as many fit as would for one mix alone. Without data there
+/// is nothing to decide by, and it is the
 /// first.
 ///
 /// # Errors
@@ -148,7 +149,7 @@ impl PlannedChoice {
                 what: "which axes are best is judged on windows that nothing is fitted to, and there is \
                        one window in all"
                     .to_owned(),
-                hint: "more `--samples`, or `--axes`".to_owned(),
+                hint: "more text, or `--axes`".to_owned(),
             });
         }
         let batches = judging(windows);

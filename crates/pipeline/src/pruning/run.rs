@@ -37,10 +37,8 @@ pub(crate) fn led(
     cancel: &Cancel,
 ) -> Result<PruneReport, Error> {
     let staged = plan.all().map(begun).collect::<Result<Vec<Staged>, Error>>()?;
-    if plan.choice.is_none() {
-        discard_left(&plan.output, rivals())?;
-    }
-    match carried_out(plan, &staged, handover, events, cancel) {
+    let cleared = discard_left(&plan.output, rivals(), &staged);
+    match cleared.and_then(|()| carried_out(plan, &staged, handover, events, cancel)) {
         Ok((best, report)) => {
             // What follows reads the folder under its present name.
             handover.inspect(|handover| handover.written(Progress::All));

@@ -165,3 +165,19 @@ fn wide() -> Dir {
     dir.write("model/model.safetensors", &safetensors(&tensors));
     dir
 }
+
+#[test]
+fn what_a_choice_between_methods_left_goes_with_the_next_run_of_one() {
+    let dir = Dir::with_family("llama");
+    let before = dir.names();
+    let args = "quantize model --bits 4 --group-size 16 --runtime transformers --calibrate \
+                ids.safetensors --window 64 --samples 16 --json -o out";
+    let mut child = dir.command(&format!("{args} --method auto")).spawn().unwrap();
+    progress(&mut child, |event| event["event"] == "stage-finished" && event["stage"] == "rewrite");
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(dir.names().iter().any(|name| name.starts_with("out.rival-")), "{:?}", dir.names());
+    dir.done(&format!("{args} --method gptq"));
+    dir.remove("out");
+    assert_eq!(dir.names(), before);
+}

@@ -29,7 +29,12 @@ fn what_a_choice_among_mixes_left_goes_with_the_next_run_of_one() {
     let dir = Dir::with_tiny_llama();
     let args = format!("{TINY} --sparsity 0.3 --refine 0 --json -o out");
     interrupted(&dir, &args);
-    let left = ["out.ffn-heads.partial", "out.ffn-layers.partial", "out.partial", "tiny-llama"];
+    let left = [
+        "out.partial",
+        "out.rival-ffn-heads.partial",
+        "out.rival-ffn-layers.partial",
+        "tiny-llama",
+    ];
     assert_eq!(dir.names(), left);
     dir.done(&format!("{args} --axes ffn"));
     assert_eq!(dir.names(), ["out", "tiny-llama"]);
