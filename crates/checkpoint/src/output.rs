@@ -205,14 +205,12 @@ impl Output {
     /// Removes what an interrupted output `target` has left, if anything. A folder in its place that no
     /// output has begun, or that another run writes to, stays.
     pub fn discard_left(target: &Path) -> Result<(), Error> {
-        let partial = Place::new(target)?.partial;
-        if !partial.join(LOCK).is_file() {
+        let place = Place::new(target)?;
+        if !place.partial.join(LOCK).is_file() {
             return Ok(());
         }
-        match Lock::take(&partial) {
-            Ok(_lock) => {
-                fs::remove_dir_all(&partial).map_err(|error| Error::write(&partial, error))
-            }
+        match Lock::take(&place.partial) {
+            Ok(lock) => Self { place, force: false, file: false, _lock: lock }.discard(),
             Err(Error::Request(RequestError::Busy { .. })) => Ok(()),
             Err(error) => Err(error),
         }

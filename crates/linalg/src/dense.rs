@@ -18,7 +18,7 @@ pub fn kept_bytes(threads: usize) -> usize {
 }
 
 /// `out += factor * a * tile`, of `[rows, TILE]`, row-major.
-pub(crate) fn add_product<T: Real>(out: &mut [T], factor: f64, a: &[T], tile: &[T]) {
+pub(crate) fn add_product(out: &mut [f64], factor: f64, a: &[f64], tile: &[f64]) {
     accumulate(out, factor, a, square(tile));
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn add_rows_transposed<T: Real>(
 }
 
 /// `x = x * lower^-1`, where x is `[rows, TILE]`, row-major.
-pub(crate) fn solve<T: Real>(x: &mut [T], lower: &[T]) {
+pub(crate) fn solve(x: &mut [f64], lower: &[f64]) {
     solve_upper_triangular_in_place(square(lower).transpose(), transposed_mut(x), Par::Seq);
 }
 
@@ -94,27 +94,13 @@ fn transposed_mut<T: Real>(x: &mut [T]) -> MatMut<'_, T> {
     MatMut::from_column_major_slice_mut(x, TILE, rows)
 }
 
-/// Rows of f32 as blocks, each of a tile's columns of all the rows, and zeros beyond the last
-/// column.
+/// Rows as blocks, each of a tile's columns of all the rows, and zeros beyond the last column.
 pub(crate) struct Blocks<T = f64> {
     rows: usize,
     values: Vec<T>,
 }
 
 impl<T: Real> Blocks<T> {
-    /// From rows `[count, order]`.
-    pub(crate) fn new(rows: &[f32], order: usize) -> Self {
-        let mut blocks = Self::zeros(rows.len() / order, order);
-        for (j, block) in blocks.values.chunks_exact_mut(blocks.rows * TILE).enumerate() {
-            for (row, block) in rows.chunks_exact(order).zip(block.chunks_exact_mut(TILE)) {
-                for (value, out) in row[j * TILE..].iter().zip(block) {
-                    *out = T::nearest(f64::from(*value));
-                }
-            }
-        }
-        blocks
-    }
-
     pub(crate) fn zeros(rows: usize, order: usize) -> Self {
         Self { rows, values: vec![T::default(); rows * order.next_multiple_of(TILE)] }
     }
@@ -122,17 +108,6 @@ impl<T: Real> Blocks<T> {
     /// The memory of so many rows.
     pub(crate) fn bytes(rows: usize, order: usize) -> usize {
         rows * order.next_multiple_of(TILE) * size_of::<T>()
-    }
-
-    /// Back to rows of f32.
-    pub(crate) fn store(&self, rows: &mut [f32], order: usize) {
-        for (j, block) in self.values.chunks_exact(self.rows * TILE).enumerate() {
-            for (row, block) in rows.chunks_exact_mut(order).zip(block.chunks_exact(TILE)) {
-                for (out, value) in row[j * TILE..].iter_mut().zip(block) {
-                    *out = f32::nearest((*value).into());
-                }
-            }
-        }
     }
 
     /// The columns of a tile, `[rows, TILE]`.
@@ -145,5 +120,31 @@ impl<T: Real> Blocks<T> {
         let (before, rest) = self.values.split_at_mut(j * self.rows * TILE);
         let (block, after) = rest.split_at_mut(self.rows * TILE);
         (before, block, after)
+    }
+}
+
+impl Blocks {
+    /// From rows of f32, `[count, order]`.
+    pub(crate) fn new(rows: &[f32], order: usize) -> Self {
+        let mut blocks = Self::zeros(rows.len() / order, order);
+        for (j, block) in blocks.values.chunks_exact_mut(blocks.rows * TILE).enumerate() {
+            for (row, block) in rows.chunks_exact(order).zip(block.chunks_exact_mut(TILE)) {
+                for (value, out) in row[j * TILE..].iter().zip(block) {
+                    *out = f64::from(*value);
+                }
+            }
+        }
+        blocks
+    }
+
+    /// Back to rows of f32.
+    pub(crate) fn store(&self, rows: &mut [f32], order: usize) {
+        for (j, block) in self.values.chunks_exact(self.rows * TILE).enumerate() {
+            for (row, block) in rows.chunks_exact_mut(order).zip(block.chunks_exact(TILE)) {
+                for (out, value) in row[j * TILE..].iter_mut().zip(block) {
+                    *out = *value as f32;
+                }
+            }
+        }
     }
 }

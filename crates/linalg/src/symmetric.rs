@@ -120,7 +120,9 @@ impl<T: Real> Symmetric<T> {
         });
         permuted
     }
+}
 
+impl Symmetric {
     /// All of the matrix, row-major. Elements beyond f32 become infinite.
     pub fn to_f32(&self) -> Vec<f32> {
         let order = self.order();
@@ -140,7 +142,7 @@ impl<T: Real> Symmetric<T> {
                 for (column, out) in out[columns.clone()].iter_mut().enumerate() {
                     let below = if i == j { column <= row } else { j < i };
                     let at = if below { row * TILE + column } else { column * TILE + row };
-                    *out = f32::nearest(tile[at].into());
+                    *out = tile[at] as f32;
                 }
             }
         }

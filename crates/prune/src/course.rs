@@ -19,7 +19,7 @@ impl Course {
         regression: &Regression<'_>,
         width: usize,
     ) -> Result<Self, NotPositiveDefinite> {
-        Ok(Self { tableau: regression.everything()?, width, loss: 0.0 })
+        Ok(Self { tableau: regression.swept()?, width, loss: 0.0 })
     }
 
     /// The units on one side.
@@ -106,7 +106,7 @@ mod tests {
 
     /// The tableau in f64, one feature after the other (Goodnight, "A tutorial on the SWEEP operator",
     /// 1979, section 4): the matrix, and beneath it the rows.
-    fn swept(regression: &Regression<'_>, inside: &[bool]) -> Vec<Vec<f64>> {
+    fn twin(regression: &Regression<'_>, inside: &[bool]) -> Vec<Vec<f64>> {
         let order = inside.len();
         let every: Vec<usize> = (0..order).collect();
         let gram = regression.gram.damped(&every, regression.damping);
@@ -137,7 +137,7 @@ mod tests {
     fn check(regression: &Regression<'_>, course: &Course, tolerance: f64) {
         let Tableau { matrix, rows, inside } = &course.tableau;
         let order = inside.len();
-        let expected = swept(regression, inside);
+        let expected = twin(regression, inside);
         let (square, beneath) = expected.split_at(order);
         let found = (0..order * order).map(|at| matrix.get(at / order, at % order));
         let found = found.chain(rows.iter().copied());

@@ -20,14 +20,8 @@ pub(crate) fn gathered<T: Real>(rows: &[f32], length: usize, columns: &[usize]) 
     picked
 }
 
-/// `rows[r, columns[c]] = of(rows[r, columns[c]], values[r, c])`.
-pub(crate) fn scatter(
-    rows: &mut [f32],
-    length: usize,
-    columns: &[usize],
-    values: &[f32],
-    of: impl Fn(f32, f32) -> f32 + Sync,
-) {
+/// `rows[r, columns[c]] = values[r, c]`.
+pub(crate) fn scatter(rows: &mut [f32], length: usize, columns: &[usize], values: &[f32]) {
     if rows.is_empty() || columns.is_empty() {
         return;
     }
@@ -36,7 +30,7 @@ pub(crate) fn scatter(
         let values = values.chunks_exact(columns.len());
         for (row, values) in rows.chunks_exact_mut(length).zip(values) {
             for (&column, &value) in columns.iter().zip(values) {
-                row[column] = of(row[column], value);
+                row[column] = value;
             }
         }
     });

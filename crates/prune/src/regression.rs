@@ -3,7 +3,7 @@
 use crate::centred;
 use crate::gather::gathered;
 use crate::moments::{Constant, Moments};
-use llmopt_linalg::{Damping, Gemm, NotPositiveDefinite, Real, Symmetric, Undamped, wide};
+use llmopt_linalg::{Damping, Gemm, NotPositiveDefinite, Symmetric, Undamped, wide};
 use std::borrow::Cow;
 
 /// A damped least squares problem: weights V for some of the inputs that bring the outputs `V x` close
@@ -146,12 +146,12 @@ impl<'a> Regression<'a> {
     }
 
     /// Some columns of the weights, zeros for those that nothing was seen of.
-    pub(crate) fn live_weights<T: Real>(&self, columns: &[usize]) -> Vec<T> {
+    pub(crate) fn live_weights(&self, columns: &[usize]) -> Vec<f64> {
         let mut weights = gathered(self.weights, self.columns(), columns);
         if columns.iter().any(|&column| self.dead[column]) {
             for row in weights.chunks_exact_mut(columns.len()) {
                 for (&column, weight) in columns.iter().zip(row) {
-                    *weight = if self.dead[column] { T::default() } else { *weight };
+                    *weight = if self.dead[column] { 0.0 } else { *weight };
                 }
             }
         }

@@ -102,7 +102,7 @@ impl Regression<'_> {
         let choosing = Tableau::bytes(rows, candidates)
             + Tableau::exchange_bytes(rows, candidates, width, threads);
         let pricing = Tableau::prices_bytes(rows, columns, width, threads);
-        let computing = Self::everything_bytes(rows, columns, threads);
+        let computing = Self::swept_bytes(rows, columns, threads);
         let lists = 4 * columns * size_of::<usize>() + (units + 1) * 2 * size_of::<Step>();
         let chosen = Tableau::bytes(rows, columns) + exchanging.max(choosing + pricing);
         lists as u64 + computing.max(chosen)

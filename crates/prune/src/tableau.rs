@@ -60,7 +60,7 @@ impl Tableau {
         let every: Vec<usize> = (0..order).collect();
         let halves = pivot.halved(&self.matrix.block(&every, features));
         wide::add_product_transposed(&mut self.rows, -sign, shares, &halves, width);
-        scatter(&mut self.rows, order, features, &pivot.finished(shares), |_, new| new);
+        scatter(&mut self.rows, order, features, &pivot.finished(shares));
 
         self.matrix.add_outer(-sign, &halves, width);
         let mut columns = pivot.finished(&halves);

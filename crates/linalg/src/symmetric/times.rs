@@ -2,12 +2,11 @@
 
 use super::Symmetric;
 use crate::dense::{Blocks, WORKSPACE, add_product, add_product_transposed};
-use crate::real::Real;
 use crate::tiles::{AREA, TILE};
 use crate::{Band, Gemm};
 use rayon::prelude::*;
 
-impl<T: Real> Symmetric<T> {
+impl Symmetric {
     /// Writes `rows * self`, both `[count, order]`.
     ///
     /// Elements of the matrix beyond f32 count as infinite: [`Symmetric::scale`] it first where it may
@@ -37,9 +36,7 @@ impl<T: Real> Symmetric<T> {
             });
         }
     }
-}
 
-impl Symmetric {
     /// The most memory that [`Symmetric::times`] allocates on so many threads.
     pub fn times_bytes(gemm: Gemm, order: usize, threads: usize) -> usize {
         let filling = TILE * order * size_of::<f32>();

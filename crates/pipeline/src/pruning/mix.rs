@@ -92,8 +92,7 @@ pub(super) fn rivals() -> impl Iterator<Item = String> {
 
 /// Plans every mix that the model can have. An eighth of the windows judges them; so many more than asked
 /// for are taken, where there are such, that as many fit as would for one mix alone. Without data there
-/// is nothing to decide by, and it is the
-/// first.
+/// is nothing to decide by, and it is the first.
 ///
 /// # Errors
 /// Those of the first mix, if the model can have none.
