@@ -100,7 +100,8 @@ fn tied(
     Ok(embedding.map(|embedding| (embedding.name.clone(), "lm_head.weight".to_owned())))
 }
 
-/// The towers' names and the usual head's: loaders put them below other parents than files do.
+/// The towers' names, the usual head's, and routers': loaders put them below other parents than files
+/// do, and call routers what they like.
 fn ignore_patterns(tensors: &[BoundTensor]) -> Vec<String> {
     let is_plain = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let towers = tensors.iter().filter(|tensor| tensor.role == Role::Tower);
@@ -109,5 +110,8 @@ fn ignore_patterns(tensors: &[BoundTensor]) -> Vec<String> {
     let mut patterns: Vec<String> =
         segments.into_iter().map(|segment| format!("re:.*{segment}.*")).collect();
     patterns.push("re:.*lm_head".to_owned());
+    if tensors.iter().any(|tensor| tensor.role == Role::Router || tensor.expert.is_some()) {
+        patterns.extend(names::router_patterns());
+    }
     patterns
 }

@@ -151,7 +151,20 @@ fn is_norm(module: &str) -> bool {
 }
 
 fn is_router(segment: &str) -> bool {
-    matches!(segment, "gate" | "shared_expert_gate") || segment.contains("router")
+    ROUTERS.contains(&segment) || segment.contains("router")
+}
+
+/// What models call the linear that chooses experts, or weighs a shared one. `gate_proj` is another
+/// thing: one half of a gated activation.
+const ROUTERS: [&str; 5] =
+    ["gate", "gating", "moe_gate", "shared_expert_gate", "shared_experts_gate"];
+
+/// Patterns for an ignore list that hold for whatever [`role`] takes for a router, and for nothing
+/// that it does not. A loader may know a router by another of these names than the file does:
+/// Transformers calls PhiMoE's `block_sparse_moe.gate` `mlp.router`, and its class derives from a
+/// linear.
+pub(crate) fn router_patterns() -> [String; 2] {
+    ["re:.*router".to_owned(), format!(r"re:(.*\.)?({})(\.|$)", ROUTERS.join("|"))]
 }
 
 fn is_head(module: &str) -> bool {
@@ -187,6 +200,8 @@ mod tests {
         check("layers.0.mlp.gate.weight", Role::Router);
         check("layers.0.mlp.gate.wg.weight", Role::Router);
         check("layers.0.mlp.shared_expert_gate.weight", Role::Router);
+        check("layers.0.moe.gating.weight", Role::Router);
+        check("layers.0.mlp.gate_up_proj.weight", Role::Linear);
         check("layers.0.mlp.experts.3.down_proj.weight", Role::Linear);
         check("layers.0.mlp.router.classifier.weight", Role::Router);
         check("vision_tower.layers.0.q_proj.weight", Role::Tower);

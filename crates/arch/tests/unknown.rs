@@ -65,7 +65,12 @@ fn matrices_that_multiply_hidden_states_are_sites() {
         "tok_embeddings",
     ];
     assert_eq!(model.dense_linears(), dense);
-    assert_eq!(model.ignore_patterns(), ["re:.*audio_tower.*", "re:.*lm_head"]);
+    let routers = [
+        "re:.*router",
+        r"re:(.*\.)?(gate|gating|moe_gate|shared_expert_gate|shared_experts_gate)(\.|$)",
+    ];
+    let patterns = ["re:.*audio_tower.*", "re:.*lm_head"];
+    assert_eq!(model.ignore_patterns(), [patterns, routers].concat());
     let optional: Vec<_> = model.optional_sites().iter().map(|site| site.module.as_str()).collect();
     assert_eq!(optional, ["output", "tok_embeddings"]);
     assert_eq!((model.layers(), model.family().is_none(), model.tied()), (2, true, None));

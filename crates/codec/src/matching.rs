@@ -136,6 +136,13 @@ impl Matcher {
     }
 }
 
+/// Whether `target`, a path or an expression, holds for any of `modules`. An expression that is none
+/// holds for nothing.
+pub fn any_matches<'a>(target: &str, mut modules: impl Iterator<Item = &'a str>) -> bool {
+    let matcher = Matcher::new(std::iter::once((target, 0)));
+    matcher.is_ok_and(|matcher| modules.any(|module| matcher.first_named(module).is_some()))
+}
+
 /// Anchored as Python's `re.match` does.
 pub(crate) fn expression(text: &str) -> Result<Regex, PatternError> {
     RegexBuilder::new(&format!(r"\A(?:{text})"))
@@ -192,6 +199,18 @@ mod tests {
         check("re:.*mlp.gate$", "model.layers.0.mlp.gate_proj", false);
         check("re:a|b", "xb", false);
         check(r"re:model\.layers\.\d+\.mlp", "model.layers.17.mlp.up_proj", true);
+    }
+
+    #[test]
+    fn a_target_holds_for_any_of_several_modules() {
+        let check = |target, expected| {
+            assert_eq!(any_matches(target, ["a.b", "c.d"].into_iter()), expected, "{target}");
+        };
+        check("c.d", true);
+        check("re:c", true);
+        check("re:d", false);
+        check("re:(", false);
+        check("Linear", false);
     }
 
     #[test]

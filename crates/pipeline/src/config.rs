@@ -5,7 +5,7 @@ use crate::select::Selection;
 use crate::{Recipe, Scheme};
 use llmopt_arch::{Model, Role, Site};
 use llmopt_checkpoint::{Config, ConfigError as EditError};
-use llmopt_codec::{ConfigError, QuantizationConfig};
+use llmopt_codec::{ConfigError, QuantizationConfig, any_matches};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -107,5 +107,71 @@ fn ignored(model: &Model, selection: &Selection) -> Vec<String> {
     let modules = dense_sites.chain(model.dense_linears());
     let dense = modules.filter(|module| !chosen.contains(module.as_str()));
     let names = dense.flat_map(|module| model.aliases(module));
-    names.chain(model.ignore_patterns().iter().cloned()).collect()
+    // A pattern stands for what loaders rename. If something of that kind is quantized after all, such
+    // as a head, those that are not are listed by name above.
+    let is_for_dense = |pattern: &&String| !any_matches(pattern, chosen.iter().copied());
+    names.chain(model.ignore_patterns().iter().filter(is_for_dense).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::selected;
+    use llmopt_tensor::{Dtype, TensorMeta};
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    /// The config of a checkpoint of a family that is unknown.
+    fn config(modules: &[&str], change: impl FnOnce(&mut Recipe)) -> QuantizationConfig {
+        let meta = TensorMeta::new(Dtype::BF16, [64, 64]).expect("small");
+        let tensors: BTreeMap<String, TensorMeta> =
+            modules.iter().map(|name| (format!("{name}.weight"), meta.clone())).collect();
+        let json = json!({ "model_type": "nobody" });
+        let model = Model::bind(json.as_object(), &tensors).expect("names decide");
+        let mut recipe = Recipe::new(Scheme::preset("w8a16").expect("a preset"));
+        recipe.runtimes.clear();
+        change(&mut recipe);
+        let selection = selected(&model, &recipe, &BTreeSet::new()).expect("it can be had");
+        quantization_config(&model, &selection).expect("a config")
+    }
+
+    /// The names in memory are those of Transformers 5.24: PhiMoE's router is `mlp.router` and a
+    /// linear there, that of AFMoE `mlp.gate`.
+    #[test]
+    fn routers_stay_dense_under_every_name_and_nothing_that_is_quantized_does() {
+        let quantized = [
+            "model.layers.0.self_attn.gate_proj",
+            "model.layers.0.mlp.gate_proj",
+            "model.layers.0.mlp.gate_up_proj",
+            "model.layers.0.mlp.shared_expert.gate_proj",
+            "model.layers.0.mlp.experts.0.gate_proj",
+            "model.layers.0.mlp.navigate",
+        ];
+        let routers = [
+            "model.layers.0.block_sparse_moe.gate",
+            "model.layers.0.mlp.shared_expert_gate",
+            "model.layers.0.mlp.router.gate",
+            "model.layers.0.moe.gating",
+            "lm_head",
+        ];
+        let config = config(&[&quantized[..], &routers].concat(), |_| ());
+        for module in quantized {
+            assert!(config.scheme_of(module).is_some(), "{module}");
+        }
+        let renamed = ["mlp.router", "mlp.gate", "mlp.gate.wg", "mlp.text_moe.gate", "moe.gating"];
+        let renamed = renamed.map(|name| format!("model.layers.0.{name}"));
+        for module in routers.into_iter().chain(renamed.iter().map(String::as_str)) {
+            assert!(config.scheme_of(module).is_none(), "{module}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_does_not_ignore_what_is_quantized_after_all() {
+        let modules = ["model.layers.0.mlp.up_proj", "lm_head", "model.embed_tokens"];
+        let with_head = config(&modules, |recipe| recipe.lm_head = true);
+        assert_eq!(with_head.ignore(), ["model.embed_tokens"]);
+        assert!(with_head.scheme_of("lm_head").is_some());
+        let without = config(&modules, |_| ());
+        assert_eq!(without.ignore(), ["lm_head", "model.embed_tokens", "re:.*lm_head"]);
+    }
 }

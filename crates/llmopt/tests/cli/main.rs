@@ -10,6 +10,7 @@ mod determinism;
 mod dir;
 mod eval;
 mod eval_bad_input;
+mod families;
 mod flags;
 mod generate;
 mod inspect;
