@@ -41,6 +41,7 @@ pub use index::{Index, IndexError, IndexFacts};
 pub use journal::Journal;
 pub use lone::LoneFile;
 pub use output::{OutFile, Output, OutputOptions};
+pub use place::is_inside;
 pub use scratch::Scratch;
 pub use shard::Shard;
 pub use side::SideFile;

@@ -120,6 +120,12 @@ fn names_in(folder: &Path) -> Option<Vec<std::ffi::OsString>> {
     entries.map(|entry| Some(entry.ok()?.file_name())).collect()
 }
 
+/// Whether `path`, which need not be there yet, lies in `folder` or is it, links followed.
+pub fn is_inside(path: &Path, folder: &Path) -> bool {
+    let folders = places(folder);
+    places(path).iter().any(|place| folders.iter().any(|folder| place.starts_with(folder)))
+}
+
 /// How an output's place gets in the way of an input's, if it does.
 fn relation(output: &Path, input: &Path) -> Option<&'static str> {
     match () {

@@ -82,7 +82,7 @@ impl Failure {
             _ => None,
         };
         if voice.json {
-            print::say(&json!({ "event": "error", "message": message, "hint": hint }).to_string());
+            print::event(&json!({ "event": "error", "message": message, "hint": hint }));
         } else {
             print::error(&message, hint.as_deref(), voice.color);
         }
@@ -91,7 +91,7 @@ impl Failure {
 
 fn say_missed(line: &str, voice: Voice) {
     if voice.json {
-        print::say(&json!({ "event": "gate-missed", "message": line }).to_string());
+        print::event(&json!({ "event": "gate-missed", "message": line }));
     } else {
         print::say(line);
     }

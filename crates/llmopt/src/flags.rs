@@ -43,8 +43,9 @@ pub(crate) enum Command {
 /// Say what is in a checkpoint, what can be shrunk, and what each scheme would weigh
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// Hugging Face folder, or a single `.safetensors` file
-    pub(crate) model: PathBuf,
+    /// Hugging Face folder, or a single `.safetensors` file [default: the current folder, or the one
+    /// `.safetensors` file in it]
+    pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) voice: VoiceFlags,
 }
@@ -53,8 +54,9 @@ pub(crate) struct Inspect {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("data").args(DATA).multiple(true).requires("calibrate")))]
 pub(crate) struct Quantize {
-    /// Hugging Face folder, or a single `.safetensors` file
-    pub(crate) model: PathBuf,
+    /// Hugging Face folder, or a single `.safetensors` file [default: the current folder, or the one
+    /// `.safetensors` file in it; what is made of it goes beside that folder]
+    pub(crate) model: Option<PathBuf>,
 
     /// Bits of a weight: short for `--scheme wNa16` [default: 8]
     #[arg(long, value_name = "N", value_parser = Listed(BITS), help_heading = SCHEME)]
@@ -62,9 +64,9 @@ pub(crate) struct Quantize {
     /// Number formats of weights and activations [default: from --bits]
     #[arg(long, value_name = "S", value_parser = Listed(SCHEMES), help_heading = SCHEME)]
     pub(crate) scheme: Option<String>,
-    /// Columns of a row that share a scale, or `channel` [default: per channel at 8 bits; below, the
+    /// Columns of a row that share a scale, or `channel`, also written -1 [default: per channel at 8 bits; below, the
     /// largest of 128, 64 and 32 that divides every row of a fused group]
-    #[arg(long, value_name = "N|channel", help_heading = SCHEME)]
+    #[arg(long, value_name = "N|channel", allow_negative_numbers = true, help_heading = SCHEME)]
     pub(crate) group_size: Option<Group>,
     /// Give every scale a zero point
     #[arg(long, help_heading = SCHEME)]
@@ -248,8 +250,9 @@ pub(crate) struct Generate {
 /// Check an artifact: hashes, that no tensor is lost, and the rules of the runtimes
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// Folder or file that `llmopt` wrote, or any compressed-tensors folder
-    pub(crate) artifact: PathBuf,
+    /// Folder or file that `llmopt` wrote, or any compressed-tensors folder [default: the current
+    /// folder, or the one `.safetensors` file in it]
+    pub(crate) artifact: Option<PathBuf>,
     /// Whose rules the artifact must follow
     #[arg(long, value_name = "LIST", value_parser = Listed(RUNTIMES), value_delimiter = ',', default_value = "transformers,vllm")]
     pub(crate) runtime: Vec<String>,
@@ -385,7 +388,7 @@ impl ValueParserFactory for Group {
 
     fn value_parser() -> Self::Parser {
         |text| match text.parse() {
-            _ if text == "channel" => Ok(Self::Channel),
+            _ if text == "channel" || text == "-1" => Ok(Self::Channel),
             Ok(columns) if columns > 0 => Ok(Self::Columns(columns)),
             _ => Err("a group is a number of columns, or `channel`".to_owned()),
         }

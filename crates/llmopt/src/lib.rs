@@ -6,6 +6,7 @@
 
 mod absent;
 mod command;
+mod current;
 mod exit;
 mod failure;
 mod flags;

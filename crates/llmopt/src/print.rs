@@ -26,8 +26,12 @@ impl Default for Voice {
 /// Writes `text` to standard output. A reader that has gone away, as in `llmopt ... | head`, is no
 /// failure.
 pub(crate) fn data(text: &str) -> Result<(), Failure> {
+    write(&visible(text))
+}
+
+fn write(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(visible(text).as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Standard(error)),
         _ => Ok(()),
     }
@@ -35,19 +39,30 @@ pub(crate) fn data(text: &str) -> Result<(), Failure> {
 
 /// Writes `value` as a JSON document to standard output.
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    data(&document(value)?)
+    write(&document(value)?)
 }
 
-/// `value` as a JSON document.
+/// `value` as a JSON document. What a terminal would not show as it is, is written as JSON's own escape.
 pub(crate) fn document(value: &impl serde::Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::Standard(std::io::Error::other(error)))?;
-    Ok(text + "\n")
+    Ok(json_escaped(&text) + "\n")
+}
+
+/// `text`, which is JSON, without control characters; outside of strings it has none but line feeds.
+fn json_escaped(text: &str) -> String {
+    let escape = |c: char, out: &mut String| out.push_str(&format!("\\u{:04x}", u32::from(c)));
+    escaped(text, |c| c != '\n' && is_hidden(c), escape)
 }
 
 /// Writes a line to standard error. If even that fails, there is nowhere left to say so.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", visible(text));
+}
+
+/// Writes a line of JSON to standard error.
+pub(crate) fn event(value: &serde_json::Value) {
+    say(&json_escaped(&value.to_string()));
 }
 
 /// `error: ...`, then a blank line and `hint: ...`.
@@ -117,19 +132,30 @@ impl std::fmt::Display for Table {
 
 /// `text` without control characters: each is written as its escape.
 fn visible(text: &str) -> String {
-    let hidden = |c: char| (c.is_control() && c != '\n') || BIDIRECTIONAL.contains(&c);
-    escaped(text, hidden)
+    escaped(text, |c| c != '\n' && is_hidden(c), spelled)
 }
 
 /// `text` on one line.
 pub(crate) fn one_line(text: &str) -> String {
-    escaped(text, |c| c.is_control() || BIDIRECTIONAL.contains(&c))
+    escaped(text, is_hidden, spelled)
 }
 
-fn escaped(text: &str, hidden: impl Fn(char) -> bool) -> String {
+fn is_hidden(c: char) -> bool {
+    c.is_control() || BIDIRECTIONAL.contains(&c)
+}
+
+fn spelled(c: char, out: &mut String) {
+    out.extend(c.escape_default());
+}
+
+fn escaped(
+    text: &str,
+    hidden: impl Fn(char) -> bool,
+    escape: impl Fn(char, &mut String),
+) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if hidden(c) { out.extend(c.escape_default()) } else { out.push(c) }
+        if hidden(c) { escape(c, &mut out) } else { out.push(c) }
     }
     out
 }
@@ -170,6 +196,15 @@ mod tests {
         assert_eq!(visible("a\x1b[2Jb\nc"), "a\\u{1b}[2Jb\nc");
         assert_eq!(visible("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(one_line("a\nb"), "a\\nb");
+    }
+
+    #[test]
+    fn documents_are_json_whatever_a_string_holds() {
+        let strings = ["\u{85}", "\u{9b}31m", "\u{202e}", "\u{7f}", "\u{0}\n\t\"\\", "é 漢 😀"];
+        let text = document(&strings).unwrap();
+        assert!(text.chars().all(|c| c == '\n' || !is_hidden(c)), "{text}");
+        let back: Vec<String> = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, strings);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::print::{self, Voice};
 use crate::units;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use llmopt_pipeline::Events;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ impl Events for Progress {
         };
         *self.stage() = Stage::begun(bytes, bar);
         if self.style == Style::Json {
-            event(&json!({ "event": "stage-started", "stage": stage, "bytes": bytes }));
+            print::event(&json!({ "event": "stage-started", "stage": stage, "bytes": bytes }));
         }
     }
 
@@ -75,7 +75,9 @@ impl Events for Progress {
             Style::Json if stage.told.elapsed() >= BETWEEN_EVENTS => {
                 stage.told = Instant::now();
                 let (done, of) = (stage.done, stage.bytes);
-                event(&json!({ "event": "advanced", "done": done, "bytes": of, "tensor": tensor }));
+                print::event(
+                    &json!({ "event": "advanced", "done": done, "bytes": of, "tensor": tensor }),
+                );
             }
             _ => {}
         }
@@ -86,7 +88,7 @@ impl Events for Progress {
         stage.bar.finish_and_clear();
         match self.style {
             Style::Quiet => {}
-            Style::Json => event(&json!({ "event": "stage-finished", "stage": name })),
+            Style::Json => print::event(&json!({ "event": "stage-finished", "stage": name })),
             Style::Bars { .. } | Style::Lines => {
                 let time = stage.started.elapsed();
                 let bytes = units::bytes(stage.done);
@@ -98,7 +100,7 @@ impl Events for Progress {
     fn note(&self, text: &str) {
         match self.style {
             Style::Quiet => {}
-            Style::Json => event(&json!({ "event": "note", "text": text })),
+            Style::Json => print::event(&json!({ "event": "note", "text": text })),
             Style::Bars { .. } | Style::Lines => {
                 let bar = self.stage().bar.clone();
                 bar.suspend(|| print::say(&format!("note: {text}")));
@@ -131,10 +133,6 @@ fn bar(stage: &'static str, bytes: u64, color: bool) -> ProgressBar {
         .progress_chars("=> ");
     let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
     bar.with_style(style).with_prefix(stage)
-}
-
-fn event(value: &Value) {
-    print::say(&value.to_string());
 }
 
 /// Programs need no more, and a log should not be drowned.

@@ -8,7 +8,7 @@ use llmopt_pipeline::{
     KernelChoice, Method, Precision, PruneRecipe, PruneRequest, Recipe, Resources, Runtime, Scheme,
     SourceError, Target, available_memory,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What `quantize` was asked to do.
 pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
@@ -54,7 +54,7 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
 }
 
 /// What `prune` was asked to do.
-pub(crate) fn pruned(flags: &Prune) -> Result<PruneRequest, Refusal> {
+pub(crate) fn pruned(flags: &Prune, model: PathBuf) -> Result<PruneRequest, Refusal> {
     report(flags.report.as_deref())?;
     let method = flags.method.parse();
     let method =
@@ -67,7 +67,7 @@ pub(crate) fn pruned(flags: &Prune) -> Result<PruneRequest, Refusal> {
         kernel: flags.kernel.as_deref().map_or(Ok(KernelChoice::Auto), kernel)?,
     };
     Ok(PruneRequest {
-        model: flags.model.clone(),
+        model,
         output: flags.output.clone(),
         force: flags.force,
         scratch: flags.scratch.clone(),
@@ -101,9 +101,9 @@ fn axes(names: &[String]) -> Result<Vec<Axis>, Refusal> {
 }
 
 /// Where the artifact goes.
-pub(crate) fn target(flags: &Quantize) -> Target {
+pub(crate) fn target(flags: &Quantize, folder: Option<PathBuf>) -> Target {
     let (output, scratch) = (flags.output.clone(), flags.scratch.clone());
-    Target { output, force: flags.force, scratch }
+    Target { output, folder, force: flags.force, scratch }
 }
 
 /// What the run may use.
@@ -270,6 +270,7 @@ mod tests {
         };
         check("", "w8a16 Auto Search CompressedTensors");
         check("--bits 4 --group-size 64", "w4a16 g128 Columns(64) Search CompressedTensors");
+        check("--bits 4 --group-size -1", "w4a16 g128 Channel Search CompressedTensors");
         check("--bits 4 --scheme w4a16", "w4a16 g128 Auto Search CompressedTensors");
         check("--bits 3 --asymmetric", "w3a16 g128 asymmetric Auto Search CompressedTensors");
         check("--scheme w2a16 --group-size 32", "w2a16 g128 Columns(32) Search CompressedTensors");

@@ -1,7 +1,7 @@
 //! Pruning and quantizing in one call.
 
 use crate::handover::Handover;
-use crate::run::{Target, default_path, plan, quantize};
+use crate::run::{Target, plan, quantize};
 use crate::{Cancel, Error, Events, PruneReport, PruneRequest, Recipe, Report, Resources};
 use crate::{plan_prune, prune, pruning};
 use std::path::Path;
@@ -49,7 +49,7 @@ fn one_by_one(
 ) -> Result<(PruneReport, Report), Error> {
     let planned = plan_prune(request, resources)?;
     let pruned = prune(&planned, first, cancel)?;
-    let target = quantization.target_behind(planned.output());
+    let target = quantization.target_behind(planned.output())?;
     let planned = plan(planned.output(), &target, &quantization.recipe, resources)?;
     Ok((pruned, quantize(&planned, second, cancel)?))
 }
@@ -62,7 +62,7 @@ fn in_one_sweep(
     cancel: &Cancel,
 ) -> Result<(PruneReport, Report), Error> {
     let planned = within_half(resources, |half| plan_prune(request, half))?;
-    let target = quantization.target_behind(planned.output());
+    let target = quantization.target_behind(planned.output())?;
     let recipe = &quantization.recipe;
     // The whole model takes no less than what is left of it: what cannot be is said before it is read.
     within_half(resources, |half| plan(&request.model, &target, recipe, half))?;
@@ -101,9 +101,11 @@ fn within_half<T>(
 
 impl Quantization {
     /// Where it goes if the pruned model is `pruned`.
-    fn target_behind(&self, pruned: &Path) -> Target {
-        let output = self.target.output.clone();
-        let output = output.unwrap_or_else(|| default_path(pruned, &self.recipe, false));
-        Target { output: Some(output), ..self.target.clone() }
+    fn target_behind(&self, pruned: &Path) -> Result<Target, Error> {
+        let output = match &self.target.output {
+            Some(output) => output.clone(),
+            None => self.target.default_output(pruned, &self.recipe, false).path()?,
+        };
+        Ok(Target { output: Some(output), ..self.target.clone() })
     }
 }

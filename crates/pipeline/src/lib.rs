@@ -9,7 +9,9 @@ mod band;
 mod calibration;
 mod chain;
 mod config;
+mod current;
 mod decision;
+mod default_output;
 mod error;
 mod evaluation;
 mod events;
@@ -48,7 +50,9 @@ pub use calibration::{
     observe_statistics, plan_statistics,
 };
 pub use chain::{Quantization, prune_and_quantize};
+pub use current::{InFolder, model_in};
 pub use decision::{Candidate, Decision, PlannedDecision};
+pub use default_output::cached_repository;
 pub use error::{Blame, Error};
 pub use evaluation::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,

@@ -2,6 +2,7 @@
 
 use crate::calibration::{Calibration, Data, calibrated, resolved};
 use crate::decision::PlannedDecision;
+use crate::default_output::DefaultOutput;
 use crate::handover::Progress;
 use crate::layout::{INDEX, write_index};
 use crate::plan::Output;
@@ -21,11 +22,26 @@ pub struct Target {
     /// The path; the input's name with the scheme appended, if there is none. One that ends in a
     /// slash asks for a folder.
     pub output: Option<PathBuf>,
+    /// The folder that an output without a path goes to; the input's own, if there is none.
+    pub folder: Option<PathBuf>,
     /// Whether an existing output is replaced, once the new one is complete.
     pub force: bool,
     /// A folder for what does not fit in memory while calibrating; the one that the artifact goes to,
     /// if there is none.
     pub scratch: Option<PathBuf>,
+}
+
+impl Target {
+    /// The name of what is made of `input`, if it is given none.
+    pub(crate) fn default_output<'a>(
+        &'a self,
+        input: &'a Path,
+        recipe: &Recipe,
+        bare: bool,
+    ) -> DefaultOutput<'a> {
+        let suffix = format!("-{}", recipe.scheme.name());
+        DefaultOutput { input, folder: self.folder.as_deref(), suffix, bare }
+    }
 }
 
 /// Decides everything that can be decided without reading a weight.
@@ -74,7 +90,7 @@ fn with_rivals(
     let plan = planned(model, target, &recipe.resolved(), resources)?;
     let rivals = recipe.rivals().into_iter().map(|rival| {
         let path = beside_name(&plan.output, &rival.method.to_string());
-        let target = Target { output: Some(path), force: true, scratch: target.scratch.clone() };
+        let target = Target { output: Some(path), force: true, ..target.clone() };
         planned(model, &target, &rival, resources)
     });
     let rivals = rivals.collect::<Result<Vec<_>, _>>()?;
@@ -102,9 +118,10 @@ fn planned(
 
 /// A name, which nobody would give, for what is written while `output` is made, and does not stay.
 pub(crate) fn beside_name(output: &Path, what: &str) -> PathBuf {
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".rival-{what}"));
     // A folder, as calibrated artifacts are.
-    output.with_file_name(format!("{name}.rival-{what}")).join("")
+    output.with_file_name(name).join("")
 }
 
 /// Removes what an interrupted run with rivals of such names has left of them beside `output`, which this
@@ -363,25 +380,10 @@ fn output(source: &Source, target: &Target, recipe: &Recipe) -> Result<Output, E
                 .to_owned(),
         });
     }
+    let bare = !wants_folder;
     let path = match &target.output {
         Some(path) => path.clone(),
-        None => default_path(source.path(), recipe, !wants_folder),
+        None => target.default_output(source.path(), recipe, bare).path()?,
     };
-    Ok(Output { path, bare: !wants_folder, force: target.force })
-}
-
-/// The input's name with the scheme appended, beside the input.
-pub(crate) fn default_path(input: &Path, recipe: &Recipe, bare: bool) -> PathBuf {
-    let absolute = std::path::absolute(input).unwrap_or_else(|_| input.to_owned());
-    let is_file = absolute.extension().is_some_and(|extension| extension == "safetensors");
-    let stem = if is_file { absolute.file_stem() } else { absolute.file_name() };
-    let stem = stem.unwrap_or_default().to_string_lossy();
-    let ending = if bare { ".safetensors" } else { "" };
-    let name = format!("{stem}-{}{ending}", recipe.scheme.name());
-    // `.` has no name of its own to replace.
-    if input.file_name().is_some() {
-        input.with_file_name(name)
-    } else {
-        absolute.with_file_name(name)
-    }
+    Ok(Output { path, bare, force: target.force })
 }

@@ -46,7 +46,7 @@ fn check(scheme: Scheme, group_size: GroupSize, format: Format) {
         runtimes: vec![llmopt_pipeline::Runtime::Transformers],
         ..Recipe::new(scheme)
     };
-    let target = Target { output: Some(output.clone()), force: false, scratch: None };
+    let target = Target { output: Some(output.clone()), ..Target::default() };
     let resources = Resources { memory: 1 << 30, threads: 3 };
     let plan = plan(&source, &target, &recipe, resources).expect("a plan");
     let report = quantize(&plan, &Silent, &Cancel::new()).expect("a run");

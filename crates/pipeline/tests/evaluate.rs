@@ -46,7 +46,7 @@ fn quantized(scheme: &str) -> (TempDir, PathBuf) {
     let output = folder.path().join("artifact");
     let scheme = Scheme::preset(scheme).expect("a preset");
     let recipe = Recipe { group_size: GroupSize::Auto, ..Recipe::new(scheme) };
-    let target = Target { output: Some(output.clone()), force: false, scratch: None };
+    let target = Target { output: Some(output.clone()), ..Target::default() };
     let plan = plan(&tiny(), &target, &recipe, AMPLE).expect("a plan");
     quantize(&plan, &Silent, &Cancel::new()).expect("a run");
     (folder, output)

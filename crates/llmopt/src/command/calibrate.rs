@@ -1,5 +1,6 @@
 //! `llmopt calibrate`: the plan, or statistics in a file.
 
+use crate::current::Input;
 use crate::failure::{Failure, Refusal};
 use crate::flags::Calibrate;
 use crate::print;
@@ -13,7 +14,8 @@ use std::sync::Arc;
 pub(super) fn run(flags: &Calibrate) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
     let resources = request::resources(flags.memory, flags.compute.threads);
-    let plan = llmopt_pipeline::plan_statistics(&statistics(flags)?, resources)?;
+    let input = Input::of(flags.model.as_deref(), voice)?;
+    let plan = llmopt_pipeline::plan_statistics(&statistics(flags, &input.path)?, resources)?;
     if flags.dry_run {
         let summary = plan.summary()?;
         return if voice.json { print::json(&summary) } else { print::data(&planned(&summary)) };
@@ -25,16 +27,16 @@ pub(super) fn run(flags: &Calibrate) -> Result<(), Failure> {
         return print::json(&report);
     }
     if !voice.quiet {
-        print::say(told(&report, &flags.model).trim_end());
+        print::say(told(&report, &input.path).trim_end());
     }
     Ok(())
 }
 
 /// What `calibrate` was asked to do.
-fn statistics(flags: &Calibrate) -> Result<StatisticsRequest, Refusal> {
+fn statistics(flags: &Calibrate, model: &Path) -> Result<StatisticsRequest, Refusal> {
     request::folder_of("--output", &flags.output)?;
     Ok(StatisticsRequest {
-        model: flags.model.clone(),
+        model: model.to_owned(),
         data: request::data("--data", &flags.calibrate, flags.data)?,
         gram: flags.gram,
         merge: flags.merge.clone(),
@@ -123,7 +125,9 @@ mod tests {
     fn asked(flags: &str) -> StatisticsRequest {
         let args = ["llmopt", "calibrate", "model"].into_iter().chain(flags.split_whitespace());
         match Flags::try_parse_from(args).expect("known flags").command {
-            Command::Calibrate(calibrate) => statistics(&calibrate).expect("a request"),
+            Command::Calibrate(calibrate) => {
+                statistics(&calibrate, Path::new("model")).expect("a request")
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -1,5 +1,6 @@
 //! `llmopt inspect`: what is in a checkpoint, from its headers alone.
 
+use crate::current::Input;
 use crate::failure::Failure;
 use crate::flags::Inspect;
 use crate::print::{self, Table};
@@ -8,7 +9,8 @@ use llmopt_pipeline::{Amount, Inspection};
 use std::fmt::Write;
 
 pub(super) fn run(flags: &Inspect) -> Result<(), Failure> {
-    let inspection = llmopt_pipeline::inspect(&flags.model)?;
+    let input = Input::of(flags.model.as_deref(), flags.voice.voice(false))?;
+    let inspection = llmopt_pipeline::inspect(&input.path)?;
     if flags.voice.json {
         return print::json(&inspection);
     }

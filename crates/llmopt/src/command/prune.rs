@@ -1,5 +1,6 @@
 //! `llmopt prune`: the plan, or the plan carried out.
 
+use crate::current::Input;
 use crate::failure::Failure;
 use crate::flags::Prune;
 use crate::print::{self, Table};
@@ -12,7 +13,9 @@ use std::sync::Arc;
 
 pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
-    let request = request::pruned(flags)?;
+    let input = Input::of(flags.model.as_deref(), voice)?;
+    input.announce_output(flags.output.as_deref(), voice);
+    let request = request::pruned(flags, input.path)?;
     let resources = request::resources(flags.memory, flags.threads);
     let plan = llmopt_pipeline::plan_prune(&request, resources)?;
     if flags.dry_run {

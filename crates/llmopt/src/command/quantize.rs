@@ -3,6 +3,7 @@
 mod closing;
 mod plan;
 
+use crate::current::Input;
 use crate::failure::Failure;
 use crate::flags::Quantize;
 use crate::print;
@@ -15,9 +16,11 @@ pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
     let recipe = request::recipe(flags)?;
     request::report(flags.report.as_deref())?;
-    let target = request::target(flags);
+    let input = Input::of(flags.model.as_deref(), voice)?;
+    input.announce_output(flags.output.as_deref(), voice);
+    let target = request::target(flags, input.output_folder);
     let resources = request::resources(flags.memory, flags.threads);
-    let plan = llmopt_pipeline::plan(&flags.model, &target, &recipe, resources)?;
+    let plan = llmopt_pipeline::plan(&input.path, &target, &recipe, resources)?;
     if flags.dry_run {
         let summary = plan.summary();
         return if voice.json {

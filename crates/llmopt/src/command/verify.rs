@@ -1,5 +1,6 @@
 //! `llmopt verify`: what is wrong with an artifact, a line per fault.
 
+use crate::current::Input;
 use crate::failure::Failure;
 use crate::flags::Verify;
 use crate::print::{self, Table};
@@ -17,9 +18,10 @@ pub(super) fn run(flags: &Verify) -> Result<(), Failure> {
         against: flags.against.clone(),
         quick: flags.quick,
     };
+    let input = Input::of(flags.artifact.as_deref(), voice)?;
     let progress = Arc::new(Progress::new(voice));
     signal::watch(&progress, "stopping");
-    let found = llmopt_pipeline::verify(&flags.artifact, &options, &*progress, &signal::CANCEL)?;
+    let found = llmopt_pipeline::verify(&input.path, &options, &*progress, &signal::CANCEL)?;
     if voice.json {
         print::json(&found)?;
     } else if !voice.quiet || !found.faults.is_empty() {
@@ -27,7 +29,7 @@ pub(super) fn run(flags: &Verify) -> Result<(), Failure> {
     }
     match found.faults.len() {
         0 => Ok(()),
-        faults => Err(Failure::Faults { artifact: flags.artifact.display().to_string(), faults }),
+        faults => Err(Failure::Faults { artifact: input.path.display().to_string(), faults }),
     }
 }
 

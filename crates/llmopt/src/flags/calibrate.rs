@@ -9,8 +9,8 @@ use std::path::PathBuf;
 /// Keep what a model's matrices see as a file, for many runs of `quantize`
 #[derive(Debug, Args)]
 pub(crate) struct Calibrate {
-    /// Hugging Face folder
-    pub(crate) model: PathBuf,
+    /// Hugging Face folder [default: the current folder]
+    pub(crate) model: Option<PathBuf>,
 
     /// Data on which the model is observed: `.txt`, `.jsonl` with `text` or `messages`, `.safetensors`
     /// of token ids, or `self` for windows drawn from the model itself; several are mixed, by weight

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 /// Remove structure and refit what reads it: an ordinary, smaller dense checkpoint
 #[derive(Debug, Args)]
 pub(crate) struct Prune {
-    /// Hugging Face folder
-    pub(crate) model: PathBuf,
+    /// Hugging Face folder [default: the current folder; what is made of it goes beside it]
+    pub(crate) model: Option<PathBuf>,
 
     /// Share of the parameters of the transformer blocks to remove: more than 0, at most 0.9
     #[arg(long, value_name = "X", help_heading = PRUNED)]

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod calibrated;
+mod current;
 mod determinism;
 mod dir;
 mod eval;

@@ -9,6 +9,7 @@ use super::recipe::{PruneRecipe, PruneRequest};
 use super::shape::{Reached, nearest};
 use super::target::Target;
 use crate::calibration::{CalibrationFacts, CalibrationSet, check_room, in_batches};
+use crate::default_output::DefaultOutput;
 use crate::recipe::Resources;
 use crate::run::{quantization_method, within};
 use crate::variant::Variant;
@@ -135,7 +136,13 @@ pub(super) fn planned(
             hint: Some("prune the original checkpoint, then quantize what comes out".to_owned()),
         });
     }
-    let output = request.output.clone().unwrap_or_else(|| default_path(&source, recipe.sparsity));
+    let output = match &request.output {
+        Some(output) => output.clone(),
+        None => {
+            let suffix = format!("-p{:02.0}", recipe.sparsity * 100.0);
+            DefaultOutput { input: source.path(), folder: None, suffix, bare: false }.path()?
+        }
+    };
     let options = OutputOptions { force: request.force, file: false, source: source.path() };
     Staged::check(&output, options)?;
     let variant = Variant::open(&request.model)?;
@@ -349,13 +356,4 @@ fn refuse_file(model: &Path) -> Result<(), Error> {
         ),
         hint: "give the folder that holds weights and config".to_owned(),
     })
-}
-
-/// The input's name with the sparsity appended, beside the input.
-fn default_path(source: &Source, sparsity: f64) -> PathBuf {
-    let input = source.path();
-    let absolute = std::path::absolute(input).unwrap_or_else(|_| input.to_owned());
-    let folder = if source.is_folder() { absolute } else { absolute.with_extension("") };
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    folder.with_file_name(format!("{name}-p{:02.0}", sparsity * 100.0))
 }

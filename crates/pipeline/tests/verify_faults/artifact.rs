@@ -119,7 +119,7 @@ impl Kind {
 
 /// Quantizes.
 pub(crate) fn made(source: &Path, output: &Path, recipe: &Recipe) {
-    let target = Target { output: Some(output.to_owned()), force: false, scratch: None };
+    let target = Target { output: Some(output.to_owned()), ..Target::default() };
     let resources = Resources { memory: 1 << 30, threads: 2 };
     let plan = plan(source, &target, recipe, resources).expect("it can be planned");
     quantize(&plan, &Silent, &Cancel::new()).expect("it can be quantized");

@@ -92,7 +92,7 @@ impl Events for Saboteur {
 fn an_artifact_that_is_not_as_planned_does_not_get_its_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("out");
-    let target = Target { output: Some(output.clone()), force: false, scratch: None };
+    let target = Target { output: Some(output.clone()), ..Target::default() };
     let recipe = Recipe::new(Scheme::preset("w8a16").expect("a preset"));
     let resources = Resources { memory: 1 << 30, threads: 2 };
     let plan = plan(&Kind::W8.source(), &target, &recipe, resources).expect("a plan");

@@ -12,12 +12,12 @@ use crate::recipe::Resources;
 use crate::variant::Variant;
 use crate::{Disk, Error, KernelChoice, Precision};
 use llmopt_calib::{InputSite, Needs};
-use llmopt_checkpoint::{RequestError, free_disk};
+use llmopt_checkpoint::{RequestError, free_disk, is_inside};
 use llmopt_forward::Engine;
 use llmopt_linalg::Gemm;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Which statistics are asked for.
 #[derive(Clone, Debug)]
@@ -199,8 +199,7 @@ fn check_output(request: &StatisticsRequest) -> Result<(), Error> {
             hint: "statistics are a safetensors file".to_owned(),
         });
     }
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    if absolute(output).starts_with(absolute(model)) {
+    if is_inside(output, model) {
         return Err(Error::RefusedWithHint {
             what: format!("`{}` is in the folder of the model", output.display()),
             hint: "loaders would take it for one of the model's files".to_owned(),
