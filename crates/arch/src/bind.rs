@@ -6,9 +6,10 @@ use crate::family::{Block, Naming, Template};
 use crate::model::{BoundTensor, Model, Site};
 use crate::scales::block_scales;
 use crate::sizes::Sizes;
+use crate::stacked::{self, Stack, stacks};
 use crate::{BindError, BlockScale, Family, Role, names};
 use llmopt_tensor::{Dtype, TensorMeta};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 pub(crate) fn bound(
@@ -32,6 +33,9 @@ struct Binder<'a> {
     tied: bool,
     has_head: bool,
     tensors: &'a BTreeMap<String, TensorMeta>,
+    stacks: Vec<Stack>,
+    /// The layers whose experts are stacked.
+    stacked: BTreeSet<usize>,
     scales: BTreeMap<String, BlockScale>,
     placed: BTreeMap<&'a str, BoundTensor>,
     templates: BTreeMap<String, &'static Template>,
@@ -55,6 +59,8 @@ impl<'a> Binder<'a> {
         let is_held = |naming: &&Naming| {
             family.before.iter().any(|template| tensors.contains_key(&naming.apply(&template.name)))
         };
+        let has_experts = family.block.tensors.iter().any(Template::is_per_expert);
+        let stacks = if has_experts { stacks(tensors) } else { Vec::new() };
         let architectures = config.texts("architectures")?;
         let is_causal = |name: &&str| family.architectures().iter().any(|known| known == name);
         Ok(Self {
@@ -65,6 +71,8 @@ impl<'a> Binder<'a> {
             tied: family.tied.read(config)?,
             has_head: architectures.is_empty() || architectures.iter().any(is_causal),
             tensors,
+            stacked: stacks.iter().filter_map(|stack| stack.layer).collect(),
+            stacks,
             scales: block_scales(Some(config), tensors)?,
             placed: BTreeMap::new(),
             templates: BTreeMap::new(),
@@ -94,17 +102,22 @@ impl<'a> Binder<'a> {
         self.family.after.iter().try_for_each(|template| self.place("", template, Place::default()))
     }
 
-    /// Fills in templates of one layer that are all of each expert, or all of none.
+    /// Fills in templates of one layer that are all of each expert, or all of none. Where a layer's
+    /// experts are stacked, there is no tensor of one of them.
     fn place_run(
         &mut self,
         path: &str,
         run: &[&'static Template],
         layer: usize,
     ) -> Result<(), BindError> {
+        let is_stacked = self.stacked.contains(&layer);
         let layer = Some(layer);
         if !run.iter().any(|template| template.is_per_expert()) {
             let place = Place { layer, expert: None };
             return run.iter().try_for_each(|template| self.place(path, template, place));
+        }
+        if is_stacked {
+            return Ok(());
         }
         for expert in 0..self.sizes.get("experts") {
             let place = Place { layer, expert: Some(expert) };
@@ -124,7 +137,7 @@ impl<'a> Binder<'a> {
             |name: &str| self.naming.apply(&format!("{path}{name}")).replace("{expert}", &expert);
         let name = filled(&template.name);
         let Some((name, meta)) = self.tensors.get_key_value(&name) else {
-            return if self.is_required(template)? {
+            return if self.is_required(template, place)? {
                 Err(self.missing(name, template, place))
             } else {
                 Ok(())
@@ -146,8 +159,14 @@ impl<'a> Binder<'a> {
         Ok(())
     }
 
-    fn is_required(&self, template: &Template) -> Result<bool, BindError> {
-        let is_needed = template.role != Role::Head || self.has_head && !self.tied;
+    fn is_required(&self, template: &Template, place: Place) -> Result<bool, BindError> {
+        let is_stacked = place.layer.is_some_and(|layer| self.stacked.contains(&layer));
+        let is_needed = match template.role {
+            Role::Head => self.has_head && !self.tied,
+            // Whoever saves a model as it is in memory saves the names in memory, too.
+            Role::Router => !is_stacked,
+            _ => true,
+        };
         Ok(is_needed && template.is_switched_on(self.config)?)
     }
 
@@ -221,6 +240,8 @@ impl<'a> Binder<'a> {
             let placed = self.placed.remove(name.as_str());
             tensors.push(placed.unwrap_or_else(|| self.unplaced(name, meta)));
         }
+        let renamed = self.family.ignore.iter().cloned();
+        let ignore_patterns = renamed.chain(stacked::patterns(&self.stacks)).collect();
         let tied = (self.tied && self.has_head).then(|| self.ends()).flatten();
         let mut model = Model {
             family: Some(self.family),
@@ -232,8 +253,9 @@ impl<'a> Binder<'a> {
             tensors,
             sites: self.sites,
             optional_sites: self.optional_sites,
+            stacks: self.stacks,
             dense_linears: Vec::new(),
-            ignore_patterns: self.family.ignore.clone(),
+            ignore_patterns,
             tied,
             block_scales: self.scales,
         };
@@ -245,12 +267,15 @@ impl<'a> Binder<'a> {
     /// those that predict further tokens, so these pass through like anything else.
     fn unplaced(&self, name: &str, meta: &TensorMeta) -> BoundTensor {
         let in_tower = self.family.towers.iter().any(|tower| name.starts_with(tower.as_str()));
+        let layer = names::layer(name).filter(|_| !in_tower);
+        let is_stacked = layer.is_some_and(|layer| self.stacked.contains(&layer));
         let role = match names::role(name) {
             role @ (Role::Buffer | Role::BlockScale) => role,
             _ if in_tower => Role::Tower,
+            Role::Router if is_stacked => Role::Router,
+            _ if self.stacks.iter().any(|stack| stack.tensor == name) => Role::Experts,
             _ => Role::Other,
         };
-        let layer = names::layer(name).filter(|_| !in_tower);
         let expert = names::expert(name);
         BoundTensor { name: name.to_owned(), meta: meta.clone(), role, layer, expert }
     }

@@ -3,6 +3,7 @@
 use crate::config::ConfigView;
 use crate::model::{BoundTensor, Model};
 use crate::scales::block_scales;
+use crate::stacked::{self, Stack, stacks};
 use crate::{BindError, Role, names};
 use llmopt_tensor::TensorMeta;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,9 @@ pub(crate) fn bound(
     tensors: &BTreeMap<String, TensorMeta>,
 ) -> Result<Model, BindError> {
     let block_scales = block_scales(config, tensors)?;
-    let bound: Vec<BoundTensor> = tensors.iter().map(bound_tensor).collect();
+    let stacks = stacks(tensors);
+    let bound: Vec<BoundTensor> =
+        tensors.iter().map(|tensor| bound_tensor(tensor, &stacks)).collect();
     let mut sites = Vec::new();
     let mut optional_sites = Vec::new();
     for tensor in &bound {
@@ -38,10 +41,11 @@ pub(crate) fn bound(
         config: config.map(|config| config.0.clone()).unwrap_or_default(),
         layers: layers.len(),
         tied: tied(config, &bound)?,
-        ignore_patterns: ignore_patterns(&bound),
+        ignore_patterns: ignore_patterns(&bound, &stacks),
         tensors: bound,
         sites,
         optional_sites,
+        stacks,
         dense_linears: Vec::new(),
         block_scales,
     };
@@ -49,8 +53,9 @@ pub(crate) fn bound(
     Ok(model)
 }
 
-fn bound_tensor((name, meta): (&String, &TensorMeta)) -> BoundTensor {
-    let role = names::role(name);
+fn bound_tensor((name, meta): (&String, &TensorMeta), stacks: &[Stack]) -> BoundTensor {
+    let is_stack = stacks.binary_search_by(|stack| stack.tensor.cmp(name)).is_ok();
+    let role = if is_stack { Role::Experts } else { names::role(name) };
     let layer = names::layer(name).filter(|_| role != Role::Tower);
     let expert = names::expert(name);
     let mut tensor = BoundTensor { name: name.clone(), meta: meta.clone(), role, layer, expert };
@@ -102,7 +107,7 @@ fn tied(
 
 /// The towers' names, the usual head's, and routers': loaders put them below other parents than files
 /// do, and call routers what they like.
-fn ignore_patterns(tensors: &[BoundTensor]) -> Vec<String> {
+fn ignore_patterns(tensors: &[BoundTensor], stacks: &[Stack]) -> Vec<String> {
     let is_plain = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let towers = tensors.iter().filter(|tensor| tensor.role == Role::Tower);
     let segments = towers.filter_map(|tensor| names::tower(&tensor.name)).filter(is_plain);
@@ -110,8 +115,12 @@ fn ignore_patterns(tensors: &[BoundTensor]) -> Vec<String> {
     let mut patterns: Vec<String> =
         segments.into_iter().map(|segment| format!("re:.*{segment}.*")).collect();
     patterns.push("re:.*lm_head".to_owned());
-    if tensors.iter().any(|tensor| tensor.role == Role::Router || tensor.expert.is_some()) {
+    let is_routed = |tensor: &BoundTensor| {
+        matches!(tensor.role, Role::Router | Role::Experts) || tensor.expert.is_some()
+    };
+    if tensors.iter().any(is_routed) {
         patterns.extend(names::router_patterns());
     }
+    patterns.extend(stacked::patterns(stacks));
     patterns
 }

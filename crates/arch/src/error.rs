@@ -58,6 +58,17 @@ pub enum BindError {
         /// The `model_type` in the config, or what stands for it.
         family: String,
     },
+    /// A model of a known family that cannot be run as it was saved.
+    #[error(
+        "tensor `{tensor}` stacks the experts of `{family}`, expected tensors of each expert: as it is \
+         stored, the model can be quantized, but not run"
+    )]
+    Stacked {
+        /// The first stack.
+        tensor: String,
+        /// The family.
+        family: &'static str,
+    },
     /// The sizes in the config multiply to more than any tensor can hold.
     #[error("the sizes in `config.json` are absurd: the shape of `{tensor}` overflows")]
     Overflow {
@@ -130,6 +141,7 @@ impl BindError {
             | Self::Missing { tensor, .. }
             | Self::SiteDtype { tensor, .. }
             | Self::ScaleMissing { tensor }
+            | Self::Stacked { tensor, .. }
             | Self::ScaleShape { tensor, .. } => Some(tensor),
             Self::Refused { .. }
             | Self::Config { .. }
@@ -148,6 +160,10 @@ impl BindError {
             Self::Program { .. } => {
                 Some("checkpoints of unknown families are quantized by names and shapes alone")
             }
+            Self::Stacked { .. } => Some(
+                "Transformers saves tensors of each expert with `save_pretrained(..., \
+                 save_original_format=True)`, its default",
+            ),
             Self::SiteDtype { .. } => Some("is this checkpoint already quantized?"),
             Self::ScaleShape { .. } => {
                 Some("`quantization_config.weight_block_size` in `config.json` gives the block")

@@ -22,6 +22,7 @@ pub mod program;
 mod resolve;
 mod scales;
 mod sizes;
+mod stacked;
 
 pub use error::BindError;
 pub use family::Family;
@@ -29,3 +30,4 @@ pub use model::{BoundTensor, Model, Site};
 pub use names::Role;
 pub use program::Program;
 pub use scales::BlockScale;
+pub use stacked::Stack;

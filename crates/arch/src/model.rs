@@ -3,7 +3,7 @@
 use crate::config::ConfigView;
 use crate::family::{Naming, Template};
 use crate::sizes::Sizes;
-use crate::{BindError, BlockScale, Family, Role, bind, by_name};
+use crate::{BindError, BlockScale, Family, Role, Stack, bind, by_name};
 use llmopt_tensor::{Dtype, TensorMeta, View};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ pub struct Model {
     pub(crate) tensors: Vec<BoundTensor>,
     pub(crate) sites: Vec<Site>,
     pub(crate) optional_sites: Vec<Site>,
+    pub(crate) stacks: Vec<Stack>,
     pub(crate) dense_linears: Vec<String>,
     pub(crate) ignore_patterns: Vec<String>,
     pub(crate) tied: Option<(String, String)>,
@@ -82,6 +83,11 @@ impl Model {
         self.family
     }
 
+    /// The `model_type` in the config, whether its family is known or not.
+    pub fn model_type(&self) -> Option<&str> {
+        ConfigView(&self.config).text("model_type").ok().flatten()
+    }
+
     /// The number of layers.
     pub fn layers(&self) -> usize {
         self.layers
@@ -106,6 +112,16 @@ impl Model {
     /// Embeddings and heads, which are quantized only when asked for.
     pub fn optional_sites(&self) -> &[Site] {
         &self.optional_sites
+    }
+
+    /// Tensors that hold a matrix of every expert of a layer. They are no sites.
+    pub fn stacks(&self) -> &[Stack] {
+        &self.stacks
+    }
+
+    /// The modules whose experts are stacked, sorted.
+    pub fn stacked_modules(&self) -> BTreeSet<&str> {
+        self.stacks.iter().map(|stack| stack.module.as_str()).collect()
     }
 
     /// Modules that loaders may see as linear and that are no sites, sorted: what an ignore list must

@@ -16,6 +16,8 @@ pub enum Role {
     Linear,
     /// Chooses the experts of a token.
     Router,
+    /// A matrix of every expert of a layer, in one tensor.
+    Experts,
     /// Added after a linear.
     Bias,
     /// Vision, audio, and what projects them.
@@ -37,6 +39,7 @@ impl Role {
             Self::Norm => "norm",
             Self::Linear => "linear",
             Self::Router => "router",
+            Self::Experts => "stacked experts",
             Self::Bias => "bias",
             Self::Tower => "tower",
             Self::Buffer => "buffer",
@@ -152,6 +155,15 @@ fn is_norm(module: &str) -> bool {
 
 fn is_router(segment: &str) -> bool {
     ROUTERS.contains(&segment) || segment.contains("router")
+}
+
+/// The module whose experts a router, a tensor, chooses from: what its name says before it says router.
+pub(crate) fn routed(name: &str) -> Option<&str> {
+    let mut end = 0;
+    name.split('.').find_map(|segment| {
+        end += segment.len() + 1;
+        is_router(segment).then(|| name[..end - 1 - segment.len()].trim_end_matches('.'))
+    })
 }
 
 /// What models call the linear that chooses experts, or weighs a shared one. `gate_proj` is another

@@ -15,7 +15,7 @@ use crate::program::{
     Activation, Block, Embedding, Head, Operation, Phase, Program, Rope, Tap, TapFacts,
 };
 use crate::sizes::Sizes;
-use crate::{BindError, Family, Model};
+use crate::{BindError, Family, Model, Stack};
 use liveness::fill_carried;
 use rope::Source;
 use script::{Last, Lookup, Stage};
@@ -27,13 +27,15 @@ impl Model {
     /// The forward pass. An error names the tensor or the config key for which there is none: a
     /// model may bind, and be quantized, without it.
     pub fn program(&self) -> Result<Program, BindError> {
-        let config = ConfigView(&self.config);
         let (Some(family), Some(naming), Some(sizes)) = (self.family, self.naming, &self.sizes)
         else {
-            let named = config.text("model_type").ok().flatten();
+            let named = self.model_type();
             let family = named.unwrap_or("a checkpoint without a known family").to_owned();
             return Err(BindError::Program { family });
         };
+        if let Some(Stack { tensor, .. }) = self.stacks.first() {
+            return Err(BindError::Stacked { tensor: tensor.clone(), family: family.name() });
+        }
         Resolver::new(self, family, naming, sizes)?.program()
     }
 }

@@ -18,6 +18,7 @@ mod packed;
 mod rules;
 mod runtime;
 mod scales;
+mod stacked;
 #[cfg(test)]
 mod testing;
 
@@ -28,6 +29,7 @@ pub use matching::{FusedConflict, PatternError, any_matches};
 pub use packed::stored_shape;
 pub use rules::{Facts, Fused, Refusal, check, check_dense, check_scheme, runtimes_for};
 pub use runtime::{Runtime, UnknownRuntime};
+pub use stacked::check_stacked;
 
 use float::FloatQuantized;
 use int::IntQuantized;

@@ -16,6 +16,7 @@ mod reference;
 mod report;
 mod request;
 mod signal;
+mod stacked;
 mod units;
 
 pub use reference::reference;

@@ -106,6 +106,7 @@ fn ignored(model: &Model, selection: &Selection) -> Vec<String> {
     let dense_sites = model.sites().iter().map(|site| &site.module);
     let modules = dense_sites.chain(model.dense_linears());
     let dense = modules.filter(|module| !chosen.contains(module.as_str()));
+    let dense = dense.map(String::as_str).chain(model.stacked_modules());
     let names = dense.flat_map(|module| model.aliases(module));
     // A pattern stands for what loaders rename. If something of that kind is quantized after all, such
     // as a head, those that are not are listed by name above.

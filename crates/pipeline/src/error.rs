@@ -79,7 +79,9 @@ impl Error {
         match self {
             Self::Checkpoint(error) => error.blame(),
             Self::Bind { error, .. } => match **error {
-                BindError::Refused { .. } | BindError::Transposed { .. } => Blame::Request,
+                BindError::Refused { .. }
+                | BindError::Transposed { .. }
+                | BindError::Stacked { .. } => Blame::Request,
                 _ => Blame::Input,
             },
             Self::Input { .. } | Self::NotFinite { .. } => Blame::Input,

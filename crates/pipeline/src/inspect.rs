@@ -2,7 +2,7 @@
 
 use crate::run::{bound, quantization_method};
 use crate::select::{Selection, selected};
-use crate::{Error, Recipe, Scheme};
+use crate::{Error, Recipe, Scheme, StackedExperts};
 use llmopt_arch::Model;
 use llmopt_checkpoint::Source;
 use llmopt_codec::for_scheme;
@@ -38,6 +38,9 @@ pub struct Inspection {
     pub quantization: Option<String>,
     /// The matrices that are quantized unless told otherwise.
     pub quantizable: Amount,
+    /// Experts that would stay dense because they are stacked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stacked_experts: Option<StackedExperts>,
     /// What the artifact of each scheme would weigh; none for what is quantized already.
     pub schemes: Vec<SchemeWeight>,
 }
@@ -118,6 +121,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, Error> {
         quantizable: amounts(quantizable.map(|meta| ("quantizable".to_owned(), meta)))
             .pop()
             .unwrap_or_default(),
+        stacked_experts: model.as_ref().and_then(|model| StackedExperts::of(model.stacks().iter())),
         schemes: model.map_or_else(Vec::new, |model| weights(&source, &model)),
     })
 }

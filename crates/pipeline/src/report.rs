@@ -7,7 +7,7 @@ use crate::decision::Decision;
 use crate::place::{Action, Place};
 use crate::resume::Records;
 use crate::select::Fallback;
-use crate::{Plan, Recipe};
+use crate::{Plan, Recipe, StackedExperts};
 use llmopt_checkpoint::{HeaderEntry, sha256};
 use llmopt_scheme::SquaredError;
 use serde::Serialize;
@@ -45,6 +45,9 @@ pub struct Report {
     pub worst: Option<String>,
     /// Layers that got something else than was asked for.
     pub fallbacks: Vec<Fallback>,
+    /// Experts that stayed dense because they are stacked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stacked_experts: Option<StackedExperts>,
     /// Every tensor of the source, in the order of the files.
     pub tensors: Vec<TensorReport>,
 }
@@ -147,6 +150,7 @@ impl Report {
             quantized: Loss::from(all),
             worst: worst.map(|tensor| tensor.name.clone()),
             fallbacks,
+            stacked_experts: StackedExperts::of(plan.model.stacks().iter()),
             tensors,
         }
     }

@@ -1,10 +1,10 @@
 //! Which matrices are quantized, with which scheme, and whether the runtimes take it.
 
 use crate::recipe::{GroupSize, Recipe};
-use crate::{Error, Granularity, Scheme};
+use crate::{Error, Granularity, Scheme, StackedExperts};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use llmopt_arch::{Model, Site};
-use llmopt_codec::{Facts, Fused, Refusal, Runtime, check, check_dense};
+use llmopt_codec::{Facts, Fused, Refusal, Runtime, check, check_dense, check_stacked};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was selected, and which layers got something else than was asked for.
@@ -49,6 +49,7 @@ pub(crate) fn selected(
         choose(&members, recipe, &mut selection)?;
     }
     refusals(model, recipe, &selection).into_result()?;
+    StackedExperts::check(model, recipe, asked_for(recipe)?)?;
     if let (true, Some(fallback)) = (recipe.strict, selection.fallbacks.first()) {
         let Fallback { tensor, why } = fallback;
         return Err(Error::Refused(format!("tensor `{tensor}`: {why}, and `--strict` forbids it")));
@@ -62,21 +63,32 @@ fn wanted<'a>(
     recipe: &Recipe,
     kept: &BTreeSet<String>,
 ) -> Result<Vec<&'a Site>, Error> {
-    let (include, exclude) = (globs(&recipe.include)?, globs(&recipe.exclude)?);
-    let named = |site: &&Site| {
-        (recipe.include.is_empty() || include.is_match(&site.tensor))
-            && !exclude.is_match(&site.tensor)
-            && !kept.contains(&site.tensor)
-    };
+    let asked = asked_for(recipe)?;
+    let named = |site: &&Site| asked(&site.tensor) && !kept.contains(&site.tensor);
+    let include = globs(&recipe.include)?;
     let optional = optional_sites(model, recipe, &include)?;
     let wanted: Vec<_> = model.sites().iter().chain(optional).filter(named).collect();
     if wanted.is_empty() {
         return Err(Error::Refused(match model.sites().len() {
-            0 => "there is no matrix to quantize in this checkpoint".to_owned(),
+            0 => format!("there is no matrix to quantize in this checkpoint{}", but_stacks(model)),
             n => format!("none of the {n} quantizable matrices is selected"),
         }));
     }
     Ok(wanted)
+}
+
+/// Whether the recipe's patterns leave a tensor in.
+fn asked_for(recipe: &Recipe) -> Result<impl Fn(&str) -> bool, Error> {
+    let (include, exclude) = (globs(&recipe.include)?, globs(&recipe.exclude)?);
+    let includes_all = recipe.include.is_empty();
+    Ok(move |tensor: &str| (includes_all || include.is_match(tensor)) && !exclude.is_match(tensor))
+}
+
+/// Why there may be none although the checkpoint has weights.
+fn but_stacks(model: &Model) -> String {
+    StackedExperts::of(model.stacks().iter())
+        .map(|stacked| format!(": {}", stacked.why))
+        .unwrap_or_default()
 }
 
 /// The embedding and the head, if asked for by flag or by name.
@@ -192,6 +204,10 @@ fn refusals(model: &Model, recipe: &Recipe, selection: &Selection) -> Refusals {
         return refusals;
     }
     for &runtime in &recipe.runtimes {
+        let stacked = model.stacked_modules().into_iter();
+        stacked
+            .filter_map(|module| check_stacked(runtime, model.model_type(), module))
+            .for_each(|refusal| refusals.add(refusal));
         for (site, scheme) in selection.sites(model) {
             let facts = groups.facts(site, recipe.tensor_parallel);
             check(runtime, &scheme, &facts).into_iter().for_each(|refusal| refusals.add(refusal));

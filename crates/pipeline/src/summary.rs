@@ -4,7 +4,7 @@ use crate::calibration::CalibrationSummary;
 use crate::decision::PlannedDecision;
 use crate::place::Action;
 use crate::select::Fallback;
-use crate::{Memory, Plan};
+use crate::{Memory, Plan, StackedExperts};
 use llmopt_checkpoint::free_disk;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -40,6 +40,9 @@ pub struct Summary {
     pub tensors: Vec<PlannedTensor>,
     /// Layers that get something else than was asked for.
     pub fallbacks: Vec<Fallback>,
+    /// Experts that stay dense because they are stacked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stacked_experts: Option<StackedExperts>,
     /// The modules that loaders are told to leave alone.
     pub ignore: Vec<String>,
     /// What changes in `config.json`.
@@ -129,6 +132,7 @@ impl Plan {
             actions: self.actions(),
             tensors: self.tensors(),
             fallbacks: self.fallbacks.clone(),
+            stacked_experts: StackedExperts::of(self.model.stacks().iter()),
             ignore: self.quantization.ignore().to_vec(),
             config_changes: self.config_changes.clone(),
             calibration: self

@@ -4,7 +4,7 @@ use crate::current::Input;
 use crate::failure::Failure;
 use crate::flags::Inspect;
 use crate::print::{self, Table};
-use crate::units;
+use crate::{stacked, units};
 use llmopt_pipeline::{Amount, Inspection};
 use std::fmt::Write;
 
@@ -53,6 +53,7 @@ fn facts(inspection: &Inspection) -> String {
             units::share(can.bytes, inspection.bytes)
         ),
     ));
+    facts.extend(stacked::fact(inspection.stacked_experts.as_ref(), inspection.parameters));
     print::facts(&facts)
 }
 

@@ -47,3 +47,127 @@ fn the_head_of_an_unknown_family_can_be_quantized() {
     assert_eq!(dir.json("out/config.json")["quantization_config"]["ignore"], json!([]));
     dir.done("verify out -q --against model");
 }
+
+/// One layer whose four experts are stacked, 4 * (64 * 64 + 64 * 32) = 24,576 parameters, and
+/// attention of 4 * 64 * 64.
+fn write_stacked(dir: &Dir, config: &Value, mlp: &str) {
+    let layer = "model.layers.0";
+    let norms = ["input_layernorm", "post_attention_layernorm"];
+    let norms = norms.map(|name| format!("{layer}.{name}.weight"));
+    let attention = ["q_proj", "k_proj", "v_proj", "o_proj"];
+    let attention = attention.map(|name| format!("{layer}.self_attn.{name}.weight"));
+    let [gate_up, down, router] = ["experts.gate_up_proj", "experts.down_proj", "gate.weight"]
+        .map(|name| format!("{layer}.{mlp}.{name}"));
+    let mut tensors: Vec<(&str, &[usize])> = vec![
+        ("model.embed_tokens.weight", &[96, 64]),
+        ("lm_head.weight", &[96, 64]),
+        ("model.norm.weight", &[64]),
+        (&gate_up, &[4, 64, 64]),
+        (&down, &[4, 64, 32]),
+        (&router, &[4, 64]),
+    ];
+    tensors.extend(norms.iter().map(|name| (name.as_str(), [64].as_slice())));
+    tensors.extend(attention.iter().map(|name| (name.as_str(), [64, 64].as_slice())));
+    write_model(dir, config, &tensors);
+}
+
+fn moe(model_type: &str) -> Value {
+    json!({
+        "model_type": model_type, "hidden_size": 64, "num_hidden_layers": 1,
+        "num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 32,
+        "num_local_experts": 4, "num_experts_per_tok": 2, "vocab_size": 96
+    })
+}
+
+/// gpt-oss is saved so, and Mixtral by Transformers 5 with `save_original_format=False`, which calls
+/// its router `mlp.gate`.
+#[test]
+fn stacked_experts_stay_dense_and_that_is_said() {
+    for model_type in ["gpt_oss", "mixtral"] {
+        let dir = Dir::new();
+        write_stacked(&dir, &moe(model_type), "mlp");
+        let why =
+            "each tensor stacks the experts of a layer, and such stacks are not quantized yet";
+        // 24,576 of 24,576 + 256 (router) + 16,384 + 12,288 + 192 (norms) = 53,696.
+        let told = format!(
+            "stay dense   24,576 parameters (45.8 % of the model) in 2 tensors such as \
+             `model.layers.0.mlp.experts.down_proj`: {why}\n"
+        );
+        let inspected = dir.done("inspect model").stdout;
+        assert!(inspected.contains(&told), "{inspected}");
+        let planned = dir.done("quantize model --dry-run").stdout;
+        assert!(planned.contains("stay dense  24,576 parameters"), "{planned}");
+        let said = dir.done("quantize model -o out").stderr;
+        assert!(said.contains("stay dense  24,576 parameters"), "{said}");
+
+        let found = json!({
+            "tensors": 2, "parameters": 24576, "first": "model.layers.0.mlp.experts.down_proj",
+            "why": why,
+        });
+        assert_eq!(dir.json("out/llmopt.json")["stacked_experts"], found);
+        let ignored = dir.json("out/config.json")["quantization_config"]["ignore"].clone();
+        for entry in ["model.layers.0.mlp.experts", r"re:(.*\.)?experts(\.|$)"] {
+            assert!(ignored.as_array().unwrap().contains(&json!(entry)), "{ignored}");
+        }
+        dir.done("verify out -q --against model");
+
+        let strict = dir.run("quantize model --strict -q -o strict");
+        assert_eq!(strict.code, Some(2));
+        assert!(strict.stderr.contains("24576 parameters stay dense"), "{}", strict.stderr);
+        // Who leaves them out has what was asked for.
+        dir.done("quantize model --strict -q -o strict --exclude *experts*");
+    }
+}
+
+#[test]
+fn a_known_family_with_stacked_experts_is_not_run_and_a_way_out_is_named() {
+    let dir = Dir::new();
+    write_stacked(&dir, &moe("mixtral"), "mlp");
+    dir.write("text.txt", b"some text");
+    for command in [
+        "eval model --text text.txt",
+        "generate model text",
+        "prune model --sparsity 0.3 --axes ffn --method magnitude",
+        "calibrate model --data text.txt -o statistics.safetensors",
+        "quantize model --bits 4 --calibrate self",
+    ] {
+        dir.refused(
+            command,
+            2,
+            "error: tensor `model.layers.0.mlp.experts.down_proj` stacks the experts of `mixtral`, \
+             expected tensors of each expert: as it is stored, the model can be quantized, but not \
+             run\n\nhint: Transformers saves tensors of each expert with `save_pretrained(..., \
+             save_original_format=True)`, its default\n",
+        );
+    }
+}
+
+/// Transformers 5.24 looks for `experts.0.gate_proj.weight_packed` in such an artifact.
+#[test]
+fn stacked_experts_that_a_runtime_cannot_load_are_refused_by_name() {
+    let dir = Dir::new();
+    write_stacked(&dir, &moe("llama4_text"), "feed_forward");
+    let refused = "`model.layers.0.feed_forward.experts` is a stack of experts: transformers makes a \
+                   linear of every expert of a quantized Llama 4, and cannot load stacked ones";
+    dir.refused(
+        "quantize model -o out",
+        2,
+        &format!(
+            "error: {refused}\n\nhint: `--runtime` says whose rules hold, `--exclude` leaves tensors \
+             as they are\n      stacked experts of Llama 4 load with `--runtime vllm`\n"
+        ),
+    );
+    dir.done("quantize model -q -o dense --format dense");
+    dir.done("quantize model -q -o out --runtime vllm");
+    dir.done("verify out -q --runtime vllm");
+    let found = dir.run("verify out -q");
+    assert_eq!(found.stdout, format!("runtime  transformers: {refused}\n"));
+
+    let mut config = dir.json("out/config.json");
+    config["quantization_config"]["ignore"] = json!(["lm_head", "re:.*router", "re:.*gate$"]);
+    dir.write("out/config.json", config.to_string().as_bytes());
+    std::fs::remove_file(dir.path("out/llmopt.json")).unwrap();
+    let found = dir.run("verify out -q --runtime vllm");
+    let looked = "model.layers.0.feed_forward.experts.0.gate_proj";
+    assert!(found.stdout.contains(looked), "{}", found.stdout);
+}

@@ -17,6 +17,7 @@ mod record;
 mod recorded_files;
 mod rules;
 mod shape;
+mod stacked;
 mod tied;
 
 use crate::{Cancel, Error, Events, Plan, Runtime};
@@ -221,6 +222,7 @@ fn check_loading(
 ) -> Result<(), Error> {
     ignored::check(artifact, model, matrices, findings);
     rules::check(artifact, model, matrices, rules, findings);
+    stacked::check(artifact, model, rules, findings);
     tied::check(artifact, model, quick, findings)
 }
 

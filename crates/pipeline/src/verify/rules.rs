@@ -60,7 +60,7 @@ fn told(refusals: &[Refusal]) -> String {
 }
 
 /// Whether a runtime makes one matrix of q, k and v, and of gate and up.
-fn merges(runtime: Runtime) -> bool {
+pub(super) fn merges(runtime: Runtime) -> bool {
     matches!(runtime, Runtime::Vllm | Runtime::Sglang)
 }
 

@@ -1,7 +1,7 @@
 //! What is said when the artifact has its name.
 
 use crate::print;
-use crate::units;
+use crate::{stacked, units};
 use llmopt_pipeline::{CalibrationReport, Candidate, Decision, Report, Summary};
 
 /// Where the artifact is, what it weighs, what it lost, and what to do next.
@@ -26,6 +26,7 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
     for fallback in &report.fallbacks {
         facts.push(("fallback", format!("`{}`: {}", fallback.tensor, fallback.why)));
     }
+    facts.extend(stacked::fact(report.stacked_experts.as_ref(), report.parameters));
     if !summary.folder {
         facts.push((
             "note",

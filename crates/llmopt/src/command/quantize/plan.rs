@@ -1,7 +1,7 @@
 //! The plan as a person reads it before anything is written.
 
 use crate::print::{self, Table};
-use crate::units;
+use crate::{stacked, units};
 use llmopt_pipeline::{CalibrationSummary, Method, PlannedDecision, Summary};
 use std::fmt::Write;
 
@@ -99,7 +99,7 @@ fn facts(summary: &Summary) -> String {
         Some(free) => format!("{} free", units::bytes(free)),
         None => "free space unknown".to_owned(),
     };
-    print::facts(&[
+    let mut facts = vec![
         ("from", format!("`{}`, {family}, {}", summary.model, units::bytes(summary.input_bytes))),
         ("to", format!("{kind} `{}`", summary.output)),
         ("how", format!("{}, {}", summary.scheme, summary.method)),
@@ -127,7 +127,9 @@ fn facts(summary: &Summary) -> String {
             "disk",
             format!("{} needed{}, {free}", units::bytes(summary.disk.needed), rivals(summary)),
         ),
-    ])
+    ];
+    facts.extend(stacked::fact(summary.stacked_experts.as_ref(), summary.parameters));
+    print::facts(&facts)
 }
 
 /// What lies on the disk beside the artifact.
