@@ -25,7 +25,7 @@ mod testing;
 pub use codec::{Codec, DecodeError, FormatRow, Part, PartRow, Span, Unsupported};
 pub use config::{ConfigError, ConfigGroup, QuantizationConfig};
 pub use lint::{Fault, lint};
-pub use matching::{FusedConflict, PatternError, any_matches};
+pub use matching::{FusedConflict, NamePattern, PatternError, any_matches};
 pub use packed::stored_shape;
 pub use rules::{Facts, Fused, Refusal, check, check_dense, check_scheme, runtimes_for};
 pub use runtime::{Runtime, UnknownRuntime};

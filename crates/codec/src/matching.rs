@@ -143,6 +143,25 @@ pub fn any_matches<'a>(target: &str, mut modules: impl Iterator<Item = &'a str>)
     matcher.is_ok_and(|matcher| modules.any(|module| matcher.first_named(module).is_some()))
 }
 
+/// A regular expression over names of modules or tensors.
+#[derive(Clone, Debug)]
+pub struct NamePattern(Regex);
+
+impl NamePattern {
+    /// The expression of a target, without the `re:` before it.
+    ///
+    /// # Errors
+    /// It is none, or looks around.
+    pub fn new(text: &str) -> Result<Self, PatternError> {
+        expression(text).map(Self)
+    }
+
+    /// Whether it matches from the start of `name` on, as Python's `re.match` does.
+    pub fn is_match(&self, name: &str) -> bool {
+        self.0.is_match(name.as_bytes())
+    }
+}
+
 /// Anchored as Python's `re.match` does.
 pub(crate) fn expression(text: &str) -> Result<Regex, PatternError> {
     RegexBuilder::new(&format!(r"\A(?:{text})"))

@@ -77,11 +77,12 @@ pub(crate) struct Quantize {
     /// else search [default: search, with --calibrate auto]
     #[arg(long, value_name = "M", value_parser = Listed(METHODS), help_heading = SCHEME)]
     pub(crate) method: Option<String>,
-    /// Quantize only tensors whose full name matches; repeatable
-    #[arg(long, value_name = "GLOB", help_heading = SCHEME)]
+    /// Quantize only what matches: a name of a tensor or of its module, with wildcards, or `re:` and a
+    /// regular expression; repeatable
+    #[arg(long, value_name = "PATTERN", help_heading = SCHEME)]
     pub(crate) include: Vec<String>,
-    /// Keep tensors whose full name matches as they are; repeatable
-    #[arg(long, value_name = "GLOB", help_heading = SCHEME)]
+    /// Keep what matches as it is; patterns as for --include; repeatable
+    #[arg(long, alias = "ignore", value_name = "PATTERN", help_heading = SCHEME)]
     pub(crate) exclude: Vec<String>,
     /// Quantize the embedding, too
     #[arg(long, help_heading = SCHEME)]

@@ -24,6 +24,7 @@ mod layout;
 mod memory;
 mod method;
 mod nonfinite;
+mod patterns;
 mod place;
 mod plan;
 mod pool;

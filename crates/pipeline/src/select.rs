@@ -1,9 +1,9 @@
 //! Which matrices are quantized, with which scheme, and whether the runtimes take it.
 
+use crate::patterns::Patterns;
 use crate::recipe::{GroupSize, Recipe};
 use crate::{Error, Granularity, Scheme, StackedExperts};
-use globset::{Glob, GlobSet, GlobSetBuilder};
-use llmopt_arch::{Model, Site};
+use llmopt_arch::{Model, Role, Site};
 use llmopt_codec::{Facts, Fused, Refusal, Runtime, check, check_dense, check_stacked};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,13 +43,14 @@ pub(crate) fn selected(
     recipe: &Recipe,
     kept: &BTreeSet<String>,
 ) -> Result<Selection, Error> {
-    let wanted = wanted(model, recipe, kept)?;
+    let asked = Asked::of(recipe, model)?;
+    let wanted = wanted(model, recipe, &asked, kept)?;
     let mut selection = Selection::default();
     for members in fused_groups(&wanted) {
         choose(&members, recipe, &mut selection)?;
     }
     refusals(model, recipe, &selection).into_result()?;
-    StackedExperts::check(model, recipe, asked_for(recipe)?)?;
+    StackedExperts::check(model, recipe, |tensor: &str| asked.includes(tensor))?;
     if let (true, Some(fallback)) = (recipe.strict, selection.fallbacks.first()) {
         let Fallback { tensor, why } = fallback;
         return Err(Error::Refused(format!("tensor `{tensor}`: {why}, and `--strict` forbids it")));
@@ -61,12 +62,11 @@ pub(crate) fn selected(
 fn wanted<'a>(
     model: &'a Model,
     recipe: &Recipe,
+    asked: &Asked,
     kept: &BTreeSet<String>,
 ) -> Result<Vec<&'a Site>, Error> {
-    let asked = asked_for(recipe)?;
-    let named = |site: &&Site| asked(&site.tensor) && !kept.contains(&site.tensor);
-    let include = globs(&recipe.include)?;
-    let optional = optional_sites(model, recipe, &include)?;
+    let named = |site: &&Site| asked.includes(&site.tensor) && !kept.contains(&site.tensor);
+    let optional = optional_sites(model, recipe, &asked.include)?;
     let wanted: Vec<_> = model.sites().iter().chain(optional).filter(named).collect();
     if wanted.is_empty() {
         return Err(Error::Refused(match model.sites().len() {
@@ -74,14 +74,51 @@ fn wanted<'a>(
             n => format!("none of the {n} quantizable matrices is selected"),
         }));
     }
+    if kept.is_empty() {
+        refuse_vain(recipe, &wanted)?;
+    }
     Ok(wanted)
 }
 
-/// Whether the recipe's patterns leave a tensor in.
-fn asked_for(recipe: &Recipe) -> Result<impl Fn(&str) -> bool, Error> {
-    let (include, exclude) = (globs(&recipe.include)?, globs(&recipe.exclude)?);
-    let includes_all = recipe.include.is_empty();
-    Ok(move |tensor: &str| (includes_all || include.is_match(tensor)) && !exclude.is_match(tensor))
+/// Refuses flags that ask for what nothing is done to.
+fn refuse_vain(recipe: &Recipe, wanted: &[&Site]) -> Result<(), Error> {
+    let flags = [
+        ("--embeddings", recipe.embeddings, Role::Embedding, "embedding"),
+        ("--lm-head", recipe.lm_head, Role::Head, "output head"),
+    ];
+    for (flag, asked, role, name) in flags {
+        if asked && !wanted.iter().any(|site| site.role == role) {
+            return Err(Error::RefusedWithHint {
+                what: format!("`{flag}` has no effect: no {name} of this model is selected"),
+                hint: "leave it out, or see to it that `--include` and `--exclude` let it through"
+                    .to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The recipe's patterns, each of which means something in the model.
+struct Asked {
+    include: Patterns,
+    exclude: Patterns,
+}
+
+impl Asked {
+    fn of(recipe: &Recipe, model: &Model) -> Result<Self, Error> {
+        let include = Patterns::new("--include", &recipe.include)?;
+        let exclude = Patterns::new("--exclude", &recipe.exclude)?;
+        include.check_all_match(model)?;
+        exclude.check_all_match(model)?;
+        let quantizable = model.sites().iter().chain(model.optional_sites());
+        include.check_all_mean(quantizable.map(|site| site.tensor.as_str()))?;
+        Ok(Self { include, exclude })
+    }
+
+    /// Whether they leave a tensor in.
+    fn includes(&self, tensor: &str) -> bool {
+        (self.include.is_empty() || self.include.is_match(tensor)) && !self.exclude.is_match(tensor)
+    }
 }
 
 /// Why there may be none although the checkpoint has weights.
@@ -95,21 +132,23 @@ fn but_stacks(model: &Model) -> String {
 fn optional_sites<'a>(
     model: &'a Model,
     recipe: &Recipe,
-    include: &GlobSet,
+    include: &Patterns,
 ) -> Result<impl Iterator<Item = &'a Site>, Error> {
     let asked = |site: &&Site| match site.role {
-        llmopt_arch::Role::Embedding => recipe.embeddings || include.is_match(&site.tensor),
+        Role::Embedding => recipe.embeddings || include.is_match(&site.tensor),
         _ => recipe.lm_head || include.is_match(&site.tensor),
     };
     let sites: Vec<_> = model.optional_sites().iter().filter(asked).collect();
-    if let (Some(site), Some((embedding, head))) = (sites.first(), model.tied()) {
+    let tensor = sites.first().map(|site| site.tensor.as_str());
+    if let Some((embedding, head)) = model.tied()
+        && let Some(tensor) = tensor.or(recipe.lm_head.then_some(head))
+    {
         return Err(Error::Refused(format!(
-            "tensor `{}` cannot be quantized: `{embedding}` and `{head}` are tied, and runtimes \
-             expect one dense matrix for both",
-            site.tensor
+            "tensor `{tensor}` cannot be quantized: `{embedding}` and `{head}` are tied, and runtimes \
+             expect one dense matrix for both"
         )));
     }
-    let embedding = sites.iter().find(|site| site.role == llmopt_arch::Role::Embedding);
+    let embedding = sites.iter().find(|site| site.role == Role::Embedding);
     let loads_quantized =
         !recipe.format.is_dense() && recipe.runtimes.contains(&Runtime::Transformers);
     if let Some(site) = embedding.filter(|_| loads_quantized) {
@@ -311,14 +350,4 @@ impl<'a> Groups<'a> {
             })
         })
     }
-}
-
-/// A set of patterns over full tensor names.
-fn globs(patterns: &[String]) -> Result<GlobSet, Error> {
-    let invalid = |error: globset::Error| Error::Refused(format!("{error}"));
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        set.add(Glob::new(pattern).map_err(invalid)?);
-    }
-    set.build().map_err(invalid)
 }

@@ -236,6 +236,61 @@ fn json_is_one_document_on_standard_output_and_events_on_standard_error() {
 }
 
 #[test]
+fn modules_and_expressions_name_tensors_as_well() {
+    let dir = Dir::with_tiny_llama();
+    let kept = |options: &str| {
+        let plan =
+            dir.done(&format!("quantize tiny-llama --bits 4 --dry-run --json {options}")).stdout;
+        let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+        let tensors = plan["tensors"].as_array().unwrap().clone();
+        let kept = tensors.iter().filter(|tensor| tensor["what"] == "kept");
+        let linears = kept.filter(|tensor| tensor["name"].as_str().unwrap().contains("_proj"));
+        linears.count()
+    };
+    assert_eq!(kept("--exclude model.layers.0.mlp.down_proj"), 1);
+    assert_eq!(kept("--exclude *.down_proj"), 4);
+    assert_eq!(kept("--exclude re:.*down_proj"), 4);
+    assert_eq!(kept(r"--ignore re:model\.layers\.[01]\. --exclude lm_head"), 14);
+    assert_eq!(kept("--include re:.*mlp"), 16);
+}
+
+#[test]
+fn patterns_and_flags_without_effect_are_refused() {
+    let dir = Dir::with_tiny_llama();
+    let check = |options: &str, expected: &str| {
+        dir.refused(&format!("quantize tiny-llama {options}"), 2, &format!("error: {expected}\n"));
+    };
+    check(
+        "--exclude model.layers.0.mlp.donw_proj",
+        "`--exclude model.layers.0.mlp.donw_proj` matches no tensor of the model\n\n\
+         hint: the nearest name is `model.layers.0.mlp.down_proj`",
+    );
+    check(
+        "--exclude re:down_proj",
+        "`--exclude re:down_proj` matches no tensor of the model\n\n\
+         hint: a pattern is a full name of a tensor or module, a glob such as `*.down_proj`, or `re:` \
+         and a regular expression such as `re:.*down_proj`",
+    );
+    check(
+        "--include model.norm --include *.mlp.*",
+        "`--include model.norm` matches no matrix that can be quantized\n\n\
+         hint: weights of linear layers, the embedding and the output head can be",
+    );
+    check(
+        "--lm-head --exclude lm_head",
+        "`--lm-head` has no effect: no output head of this model is selected\n\n\
+         hint: leave it out, or see to it that `--include` and `--exclude` let it through",
+    );
+    let tied = Dir::with_family("llama-tied");
+    tied.refused(
+        "quantize model --lm-head",
+        2,
+        "error: tensor `lm_head.weight` cannot be quantized: `model.embed_tokens.weight` and \
+         `lm_head.weight` are tied, and runtimes expect one dense matrix for both\n",
+    );
+}
+
+#[test]
 fn tensors_are_included_and_excluded_by_their_names() {
     let dir = Dir::with_tiny_llama();
     let quantized = |flags: &str| -> Vec<String> {
