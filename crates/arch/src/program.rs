@@ -66,6 +66,20 @@ pub struct Phase {
     pub carried: Vec<Tap>,
 }
 
+impl Phase {
+    /// The tensors that its operations multiply with or add, biases included.
+    pub fn weights(&self) -> impl Iterator<Item = &str> {
+        self.operations.iter().flat_map(|operation| {
+            let (weight, bias) = match operation {
+                Operation::Norm { weight, .. } => (Some(weight), None),
+                Operation::Linear(linear) => (Some(&linear.weight), linear.bias.as_ref()),
+                _ => (None, None),
+            };
+            weight.into_iter().chain(bias).map(String::as_str)
+        })
+    }
+}
+
 /// One step of a program.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {

@@ -1,9 +1,10 @@
 //! What happens to one band: bytes in, bytes of the output tensors out.
 
 use crate::fingerprint::fingerprint;
+use crate::nonfinite::{first_in, matters};
 use crate::place::{Action, Place};
 use crate::weights::Rows;
-use crate::{Error, Plan, Scheme};
+use crate::{Error, NonFinite, Plan, Scheme};
 use llmopt_checkpoint::{HeaderEntry, OutFile, Shard};
 use llmopt_codec::for_scheme;
 use llmopt_quant::QuantError;
@@ -43,9 +44,16 @@ impl<'a> Band<'a> {
         weights: &mut Vec<f32>,
     ) -> Result<Rewritten<'a>, Error> {
         match &self.place.action {
-            Action::Keep => Ok(lossless(vec![Cow::Borrowed(bytes)])),
-            Action::Omit { .. } => Ok(lossless(Vec::new())),
+            Action::Keep => {
+                self.refuse_not_finite(bytes)?;
+                Ok(lossless(vec![Cow::Borrowed(bytes)]))
+            }
+            Action::Omit { .. } => {
+                self.refuse_not_finite(bytes)?;
+                Ok(lossless(Vec::new()))
+            }
             Action::Dense(None) => {
+                self.refuse_not_finite(bytes)?;
                 self.decode(bytes, weights)?;
                 Ok(lossless(vec![self.stored(weights)]))
             }
@@ -136,15 +144,26 @@ impl<'a> Band<'a> {
     /// Which weight of which tensor it is about.
     pub(crate) fn explained(&self, error: QuantError) -> Error {
         match error {
-            QuantError::NotFinite { row, column, value } => Error::NotFinite {
+            QuantError::NotFinite { row, column, value } => self.not_finite(NonFinite {
                 tensor: self.entry.name.clone(),
-                file: self.shard.name.clone(),
-                row: self.rows.start + row,
-                column,
-                value,
-            },
+                position: vec![self.rows.start + row, column],
+                value: value.to_string(),
+            }),
             other => Error::Refused(format!("tensor `{}`: {other}", self.entry.name)),
         }
+    }
+
+    /// Looks at what is copied or multiplied by its scales, unless all of it was looked at already.
+    fn refuse_not_finite(&self, bytes: &[u8]) -> Result<(), Error> {
+        if self.plan.recipe.allow_nonfinite || !matters(&self.plan.model, &self.entry.name) {
+            return Ok(());
+        }
+        let begin = self.place.source_range(&self.rows, &self.entry.meta).start;
+        first_in(self.entry, begin, bytes).map_or(Ok(()), |found| Err(self.not_finite(found)))
+    }
+
+    fn not_finite(&self, found: NonFinite) -> Error {
+        Error::NotFinite { found, file: self.shard.name.clone(), may_be_kept: true }
     }
 
     fn unsound(&self, message: String) -> Error {

@@ -132,7 +132,7 @@ mod tests {
         let mut recipe = Recipe::new(Scheme::preset("w8a16").expect("a preset"));
         recipe.runtimes.clear();
         change(&mut recipe);
-        let selection = selected(&model, &recipe, &BTreeSet::new()).expect("it can be had");
+        let selection = selected(&model, &recipe, &BTreeMap::new()).expect("it can be had");
         quantization_config(&model, &selection).expect("a config")
     }
 

@@ -1,6 +1,6 @@
 //! Why a run did not happen or did not finish.
 
-use crate::Fault;
+use crate::{Fault, NonFinite};
 use llmopt_arch::BindError;
 pub use llmopt_checkpoint::Blame;
 
@@ -37,22 +37,15 @@ pub enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
-    /// A weight to be quantized is NaN or infinite.
-    #[error(
-        "tensor `{tensor}` holds {value} at row {row}, column {column}, expected a finite number\n  \
-         in `{file}`"
-    )]
+    /// A tensor holds NaN or infinity.
+    #[error("tensor `{}` holds {found}, expected a finite number\n  in `{file}`", found.tensor)]
     NotFinite {
-        /// The tensor.
-        tensor: String,
+        /// Which, where, and what.
+        found: NonFinite,
         /// The file that holds it.
         file: String,
-        /// Row of the first such weight of its band.
-        row: usize,
-        /// Column of it.
-        column: usize,
-        /// The weight.
-        value: f32,
+        /// Whether the run could keep the tensor as it is.
+        may_be_kept: bool,
     },
     /// The bound on memory is below what one worker needs.
     #[error("{given} bytes of memory are not enough, expected at least {smallest}")]
@@ -97,11 +90,10 @@ impl Error {
             Self::Bind { error, .. } => error.hint().map(str::to_owned),
             Self::RefusedWithHint { hint, .. } => Some(hint.clone()),
             Self::Input { hint, .. } => hint.clone(),
-            Self::NotFinite { .. } => Some(
-                "the checkpoint is damaged, or was saved while training diverged; \
-                 `--allow-nonfinite` keeps such tensors as they are"
-                    .to_owned(),
-            ),
+            Self::NotFinite { may_be_kept, .. } => Some(match may_be_kept {
+                true => format!("{DAMAGED}; `--allow-nonfinite` keeps such tensors as they are"),
+                false => format!("{DAMAGED}: start from a sound one"),
+            }),
             Self::Budget { smallest, .. } => Some(format!("`--memory {smallest}` works")),
             Self::Interrupted => Some("the same command starts over".to_owned()),
             Self::Paused => Some("the same command goes on where this one stopped".to_owned()),
@@ -117,6 +109,8 @@ impl Error {
         !matches!(self, Self::Unsound(_)) && self.blame() == Blame::System
     }
 }
+
+const DAMAGED: &str = "the checkpoint is damaged, or was saved while training diverged";
 
 fn lines(faults: &[Fault]) -> String {
     let line = |fault: &Fault| format!("  {}: {}", fault.subject, fault.message);

@@ -8,7 +8,7 @@ use llmopt_checkpoint::Source;
 use llmopt_codec::for_scheme;
 use llmopt_tensor::TensorMeta;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What a look at the headers tells.
@@ -149,8 +149,8 @@ fn weights(source: &Source, model: &Model) -> Vec<SchemeWeight> {
 fn weight(source: &Source, model: &Model, scheme: Scheme) -> Option<SchemeWeight> {
     let recipe = Recipe::new(scheme);
     let anywhere = Recipe { runtimes: Vec::new(), ..recipe.clone() };
-    let selection = selected(model, &anywhere, &BTreeSet::new()).ok()?;
-    let refused = selected(model, &recipe, &BTreeSet::new()).err().map(|error| error.to_string());
+    let selection = selected(model, &anywhere, &BTreeMap::new()).ok()?;
+    let refused = selected(model, &recipe, &BTreeMap::new()).err().map(|error| error.to_string());
     let (mut before, mut after, mut parameters) = (0, 0, 0);
     for entry in source.shards().iter().flat_map(|shard| shard.header.tensors()) {
         before += entry.meta.bytes();

@@ -75,6 +75,7 @@ pub use llmopt_scheme::{Granularity, Scheme};
 pub use llmopt_text::{Date, WindowFacts};
 pub use memory::{Memory, available_memory};
 pub use method::{Method, UnknownMethod};
+pub use nonfinite::NonFinite;
 pub use plan::Plan;
 pub use pruning::{
     ChoiceSummary, FoundLayers, JudgedMix, LeftOut, Mix, MovedFacts, PruneDecision, PruneMemory,

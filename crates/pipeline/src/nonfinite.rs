@@ -1,62 +1,156 @@
-//! Tensors with NaN or infinity, when the user allows them.
+//! Tensors with NaN or infinity: refused, or found and kept when the user allows them.
 //!
-//! Whether a tensor holds one cannot be seen in its header, and the plan must know: this is a reading
-//! sweep that ends in a decision. Without the permission no such sweep is needed; the run fails at the
-//! first such weight.
+//! Every float tensor of the source is looked at while it passes through memory anyway, and the first
+//! such element ends the run. With the permission, what stays as it is must be known to the plan, which
+//! sees headers alone: a reading sweep finds it.
 
-use crate::{Cancel, Error, Recipe, pool};
-use llmopt_arch::Model;
-use llmopt_checkpoint::Source;
-use llmopt_tensor::decode;
-use std::collections::BTreeSet;
+use crate::{Cancel, Error, Events, Recipe, pool};
+use llmopt_arch::{Model, Role};
+use llmopt_checkpoint::{HeaderEntry, Shard, Source};
+use llmopt_tensor::first_not_finite;
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The tensors that stay as they are because they, or a matrix that a runtime fuses them with, hold a
-/// weight that is not finite.
-pub(crate) fn kept(
+/// The first element of a tensor that is NaN or infinite.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NonFinite {
+    /// The tensor.
+    pub tensor: String,
+    /// Where it stands, outermost axis first.
+    pub position: Vec<usize>,
+    /// `NaN`, `inf` or `-inf`: JSON has no such numbers.
+    pub value: String,
+}
+
+/// `NaN at [3, 5]`
+impl std::fmt::Display for NonFinite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at {:?}", self.value, self.position)
+    }
+}
+
+/// What of a model is not finite although the user allows it, and what follows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Allowed {
+    /// Every tensor that holds such an element, with the first, in the order of the files.
+    pub(crate) found: Vec<NonFinite>,
+    /// The matrices that are not quantized for it, each with the reason.
+    pub(crate) kept: BTreeMap<String, String>,
+}
+
+/// What the recipe allows a model to hold. Nothing is read unless it does.
+pub(crate) fn allowed(
     source: &Source,
     model: &Model,
     recipe: &Recipe,
     threads: usize,
-    cancel: &Cancel,
-) -> Result<BTreeSet<String>, Error> {
+) -> Result<Allowed, Error> {
     if !recipe.allow_nonfinite {
-        return Ok(BTreeSet::new());
+        return Ok(Allowed::default());
     }
-    let found = Mutex::new(BTreeSet::new());
-    let sites = model.sites().iter().chain(model.optional_sites());
-    pool::for_each(threads, sites, cancel, |site, _| {
-        if has_nonfinite(source, &site.tensor)? {
-            let group = site.fused.clone().unwrap_or_else(|| site.tensor.clone());
-            found.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
+    let found = Mutex::new(BTreeMap::new());
+    pool::for_each(threads, looked_at(source, model), &Cancel::new(), |(number, tensor), _| {
+        if let Some(first) = first(tensor)? {
+            found.lock().unwrap_or_else(PoisonError::into_inner).insert(number, first);
         }
         Ok(())
     })?;
-    let groups = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let sites = model.sites().iter().chain(model.optional_sites());
-    let concerned =
-        sites.filter(|site| groups.contains(site.fused.as_ref().unwrap_or(&site.tensor)));
-    Ok(concerned.map(|site| site.tensor.clone()).collect())
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let found: Vec<NonFinite> = found.into_values().collect();
+    let kept = with_partners(model, found.iter().map(|first| (&*first.tensor, first.to_string())));
+    Ok(Allowed { found, kept })
 }
 
-/// Whether a tensor holds NaN or infinity. One that is not of floats does not.
-pub(crate) fn has_nonfinite(source: &Source, tensor: &str) -> Result<bool, Error> {
-    let Some((shard, entry)) = source.entry(tensor) else { return Ok(false) };
-    let element_bytes = (entry.meta.dtype().bits() / 8) as u64;
-    let mut weights = Vec::new();
+/// Refuses a model of which a tensor is not finite, before hours of work end there.
+///
+/// # Errors
+/// [`Error::NotFinite`] for the first such tensor in the order of the files.
+pub(crate) fn refused(
+    source: &Source,
+    model: &Model,
+    may_be_kept: bool,
+    threads: usize,
+    (events, cancel): (&dyn Events, &Cancel),
+) -> Result<(), Error> {
+    events.stage_started("look", source.shards().iter().map(|shard| shard.bytes).sum());
+    pool::for_each(threads, looked_at(source, model), cancel, |(_, (shard, entry)), _| {
+        if let Some(found) = first((shard, entry))? {
+            return Err(Error::NotFinite { found, file: shard.name.clone(), may_be_kept });
+        }
+        events.advanced(entry.meta.bytes(), &entry.name);
+        Ok(())
+    })?;
+    events.stage_finished("look");
+    Ok(())
+}
+
+/// The first element of a tensor that is not finite, if one is.
+pub(crate) fn first((shard, entry): (&Shard, &HeaderEntry)) -> Result<Option<NonFinite>, Error> {
+    let mut bytes = Vec::new();
     for begin in (0..entry.meta.bytes()).step_by(PIECE_BYTES as usize) {
         let end = (begin + PIECE_BYTES).min(entry.meta.bytes());
-        let mut bytes = vec![0; (end - begin) as usize];
+        bytes.resize((end - begin) as usize, 0);
         shard.read_tensor(entry, begin..end, &mut bytes)?;
-        weights.resize(((end - begin) / element_bytes) as usize, 0.0);
-        if decode(entry.meta.dtype(), &bytes, &mut weights).is_err() {
-            return Ok(false);
-        }
-        if weights.iter().any(|weight: &f32| !weight.is_finite()) {
-            return Ok(true);
+        if let Some(found) = first_in(entry, begin, &bytes) {
+            return Ok(Some(found));
         }
     }
-    Ok(false)
+    Ok(None)
+}
+
+/// The first such element in a piece of a tensor that begins at byte `begin`.
+pub(crate) fn first_in(entry: &HeaderEntry, begin: u64, bytes: &[u8]) -> Option<NonFinite> {
+    let found = first_not_finite(entry.meta.dtype(), bytes)?;
+    let before = begin * 8 / entry.meta.dtype().bits() as u64;
+    Some(NonFinite {
+        tensor: entry.name.clone(),
+        position: entry.meta.position(before + found.index as u64),
+        value: found.value.to_string(),
+    })
+}
+
+/// Whether anything becomes of the values of a tensor: buffers, masks with their infinities among them,
+/// are computed by every loader.
+pub(crate) fn matters(model: &Model, tensor: &str) -> bool {
+    model.get(tensor).is_none_or(|tensor| tensor.role != Role::Buffer)
+}
+
+/// Matrices of which each has a reason to stay dense, and what a runtime fuses with one of them.
+pub(crate) fn with_partners<'a>(
+    model: &Model,
+    reasons: impl Iterator<Item = (&'a str, String)>,
+) -> BTreeMap<String, String> {
+    let reasons: BTreeMap<&str, String> = reasons.collect();
+    let sites = || model.sites().iter().chain(model.optional_sites());
+    let reason = |tensor: &str| {
+        let scales = model.block_scale_of(tensor).and_then(|scale| reasons.get(&*scale.tensor));
+        reasons.get(tensor).or(scales)
+    };
+    let mut groups: BTreeMap<&str, (&str, &String)> = BTreeMap::new();
+    for site in sites() {
+        if let (Some(group), Some(why)) = (site.fused.as_deref(), reason(&site.tensor)) {
+            groups.entry(group).or_insert((&site.tensor, why));
+        }
+    }
+    let told = |site: &llmopt_arch::Site| match reason(&site.tensor) {
+        Some(why) => Some(format!("kept dense, because it holds {why}")),
+        None => groups.get(site.fused.as_deref()?).map(|(partner, why)| {
+            format!("kept dense, because runtimes fuse it with `{partner}`, which holds {why}")
+        }),
+    };
+    sites().filter_map(|site| Some((site.tensor.clone(), told(site)?))).collect()
+}
+
+/// The tensors that matter, with their numbers in the order of the files.
+fn looked_at<'a>(
+    source: &'a Source,
+    model: &'a Model,
+) -> impl Iterator<Item = (usize, (&'a Shard, &'a HeaderEntry))> + Send {
+    let shards = source.shards().iter();
+    let tensors =
+        shards.flat_map(|shard| shard.header.tensors().iter().map(move |entry| (shard, entry)));
+    tensors.filter(|(_, entry)| matters(model, &entry.name)).enumerate()
 }
 
 /// A multiple of every element's size.

@@ -8,7 +8,7 @@ use crate::layout::{INDEX, index_bytes, lay_out};
 use crate::place::{Action, Place};
 use crate::recipe::{DenseDtype, Format, Recipe, Resources};
 use crate::select::{Fallback, Selection};
-use crate::{Error, Memory};
+use crate::{Error, Memory, NonFinite};
 use llmopt_arch::Model;
 use llmopt_checkpoint::{HeaderEntry, OutputOptions, Source};
 use llmopt_codec::{QuantizationConfig, for_scheme};
@@ -35,6 +35,8 @@ pub struct Plan {
     pub(crate) config_changes: Vec<String>,
     pub(crate) quantization: QuantizationConfig,
     pub(crate) fallbacks: Vec<Fallback>,
+    /// What of the source is not finite, and allowed to be.
+    pub(crate) nonfinite: Vec<NonFinite>,
     pub(crate) memory: Memory,
     /// How the blocks' matrices are quantized with what their inputs show.
     pub(crate) calibration: Option<Calibration>,
@@ -89,6 +91,7 @@ impl Plan {
             index_bytes,
             config_changes,
             fallbacks: selection.fallbacks.clone(),
+            nonfinite: Vec::new(),
             shards,
             quantization,
             memory,

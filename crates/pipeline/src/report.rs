@@ -7,7 +7,7 @@ use crate::decision::Decision;
 use crate::place::{Action, Place};
 use crate::resume::Records;
 use crate::select::Fallback;
-use crate::{Plan, Recipe, StackedExperts};
+use crate::{NonFinite, Plan, Recipe, StackedExperts};
 use llmopt_checkpoint::{HeaderEntry, sha256};
 use llmopt_scheme::SquaredError;
 use serde::Serialize;
@@ -48,6 +48,9 @@ pub struct Report {
     /// Experts that stayed dense because they are stacked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stacked_experts: Option<StackedExperts>,
+    /// Tensors that are not finite, as they were allowed to be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nonfinite: Vec<NonFinite>,
     /// Every tensor of the source, in the order of the files.
     pub tensors: Vec<TensorReport>,
 }
@@ -151,6 +154,7 @@ impl Report {
             worst: worst.map(|tensor| tensor.name.clone()),
             fallbacks,
             stacked_experts: StackedExperts::of(plan.model.stacks().iter()),
+            nonfinite: plan.nonfinite.clone(),
             tensors,
         }
     }

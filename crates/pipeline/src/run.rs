@@ -108,12 +108,12 @@ fn planned(
     let source = Source::open(model)?;
     refuse_quantized(&source)?;
     let model = bound(&source)?;
-    let kept = nonfinite::kept(&source, &model, recipe, resources.threads, &Cancel::new())?;
-    let selection = select::selected(&model, recipe, &kept)?;
+    let allowed = nonfinite::allowed(&source, &model, recipe, resources.threads)?;
+    let selection = select::selected(&model, recipe, &allowed.kept)?;
     let output = output(&source, target, recipe)?;
     Staged::check(&output.path, output.options(&source))?;
-    Plan::new(source, model, &selection, recipe, output, resources)?
-        .calibrated(target.scratch.clone(), resources)
+    let plan = Plan::new(source, model, &selection, recipe, output, resources)?;
+    Plan { nonfinite: allowed.found, ..plan }.calibrated(target.scratch.clone(), resources)
 }
 
 /// A name, which nobody would give, for what is written while `output` is made, and does not stay.
@@ -211,6 +211,7 @@ fn carried_out(
     if plan.calibration.as_ref().is_some_and(Calibration::needs_all) {
         plan.wait_for(Progress::All)?;
     }
+    refuse_nonfinite(plan, events, cancel)?;
     let data = plan.calibration.as_ref().map(|calibration| calibration.data(events, cancel));
     let data = data.transpose()?;
     let plans: Vec<&Plan> = [plan].into_iter().chain(&plan.rivals).collect();
@@ -232,6 +233,19 @@ fn carried_out(
     staged[best].write_with(&plan.report_name(), |out| report.write(out))?;
     verify::before_publishing(plans[best], staged[best].partial_path(), cancel)?;
     Ok((best, report))
+}
+
+/// What the sweeps would find after hours of observing is found before. What is being written meanwhile
+/// cannot be looked at yet.
+fn refuse_nonfinite(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<(), Error> {
+    let is_late = plan.calibration.is_some() && plan.before.is_none();
+    match is_late && !plan.recipe.allow_nonfinite {
+        true => {
+            let threads = plan.memory.workers;
+            nonfinite::refused(&plan.source, &plan.model, true, threads, (events, cancel))
+        }
+        false => Ok(()),
+    }
 }
 
 /// An artifact of which only the report is missing.

@@ -37,20 +37,29 @@ pub struct Fallback {
     pub why: String,
 }
 
-/// Selects. `kept` are tensors that stay as they are whatever the recipe says.
+/// Selects. `kept` are tensors that stay as they are whatever the recipe says, each with the reason.
 pub(crate) fn selected(
     model: &Model,
     recipe: &Recipe,
-    kept: &BTreeSet<String>,
+    kept: &BTreeMap<String, String>,
 ) -> Result<Selection, Error> {
-    let asked = Asked::of(recipe, model)?;
-    let wanted = wanted(model, recipe, &asked, kept)?;
-    let mut selection = Selection::default();
+    let patterns = Asked::of(recipe, model)?;
+    let asked = wanted(model, recipe, &patterns)?;
+    let of_kept = asked.iter().filter_map(|site| kept.get_key_value(&site.tensor));
+    let fallback = |(tensor, why): (&String, &String)| {
+        let (tensor, why) = (tensor.clone(), why.clone());
+        Fallback { tensor, why }
+    };
+    let mut selection =
+        Selection { fallbacks: of_kept.map(fallback).collect(), ..Selection::default() };
+    let stays = |site: &&Site| kept.contains_key(&site.tensor);
+    let wanted: Vec<_> = asked.into_iter().filter(|site| !stays(site)).collect();
+    refuse_nothing(model, &wanted)?;
     for members in fused_groups(&wanted) {
         choose(&members, recipe, &mut selection)?;
     }
     refusals(model, recipe, &selection).into_result()?;
-    StackedExperts::check(model, recipe, |tensor: &str| asked.includes(tensor))?;
+    StackedExperts::check(model, recipe, |tensor: &str| patterns.includes(tensor))?;
     if let (true, Some(fallback)) = (recipe.strict, selection.fallbacks.first()) {
         let Fallback { tensor, why } = fallback;
         return Err(Error::Refused(format!("tensor `{tensor}`: {why}, and `--strict` forbids it")));
@@ -59,25 +68,23 @@ pub(crate) fn selected(
 }
 
 /// The sites that the recipe names, in the order of execution.
-fn wanted<'a>(
-    model: &'a Model,
-    recipe: &Recipe,
-    asked: &Asked,
-    kept: &BTreeSet<String>,
-) -> Result<Vec<&'a Site>, Error> {
-    let named = |site: &&Site| asked.includes(&site.tensor) && !kept.contains(&site.tensor);
+fn wanted<'a>(model: &'a Model, recipe: &Recipe, asked: &Asked) -> Result<Vec<&'a Site>, Error> {
+    let named = |site: &&Site| asked.includes(&site.tensor);
     let optional = optional_sites(model, recipe, &asked.include)?;
     let wanted: Vec<_> = model.sites().iter().chain(optional).filter(named).collect();
-    if wanted.is_empty() {
-        return Err(Error::Refused(match model.sites().len() {
-            0 => format!("there is no matrix to quantize in this checkpoint{}", but_stacks(model)),
-            n => format!("none of the {n} quantizable matrices is selected"),
-        }));
-    }
-    if kept.is_empty() {
-        refuse_vain(recipe, &wanted)?;
-    }
+    refuse_nothing(model, &wanted)?;
+    refuse_vain(recipe, &wanted)?;
     Ok(wanted)
+}
+
+fn refuse_nothing(model: &Model, wanted: &[&Site]) -> Result<(), Error> {
+    if !wanted.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Refused(match model.sites().len() {
+        0 => format!("there is no matrix to quantize in this checkpoint{}", but_stacks(model)),
+        n => format!("none of the {n} quantizable matrices is selected"),
+    }))
 }
 
 /// Refuses flags that ask for what nothing is done to.

@@ -4,7 +4,7 @@ use crate::calibration::CalibrationSummary;
 use crate::decision::PlannedDecision;
 use crate::place::Action;
 use crate::select::Fallback;
-use crate::{Memory, Plan, StackedExperts};
+use crate::{Memory, NonFinite, Plan, StackedExperts};
 use llmopt_checkpoint::free_disk;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -43,6 +43,9 @@ pub struct Summary {
     /// Experts that stay dense because they are stacked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stacked_experts: Option<StackedExperts>,
+    /// Tensors that are not finite, as they are allowed to be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nonfinite: Vec<NonFinite>,
     /// The modules that loaders are told to leave alone.
     pub ignore: Vec<String>,
     /// What changes in `config.json`.
@@ -133,6 +136,7 @@ impl Plan {
             tensors: self.tensors(),
             fallbacks: self.fallbacks.clone(),
             stacked_experts: StackedExperts::of(self.model.stacks().iter()),
+            nonfinite: self.nonfinite.clone(),
             ignore: self.quantization.ignore().to_vec(),
             config_changes: self.config_changes.clone(),
             calibration: self

@@ -8,6 +8,7 @@
 
 mod convert;
 mod dtype;
+mod finite;
 mod meta;
 mod round;
 pub mod simd;
@@ -15,6 +16,7 @@ mod view;
 
 pub use convert::{Unsupported, decode, encode, rounded};
 pub use dtype::Dtype;
+pub use finite::{NotFinite, first_not_finite};
 pub use meta::{ShapeError, TensorMeta};
 pub use round::{
     e4m3_from_f32, e4m3_to_f32, i8_from_integer, round_half_even, rounded_to_e4m3,

@@ -53,6 +53,20 @@ impl TensorMeta {
         &self.shape
     }
 
+    /// Where the element behind `index` others stands, outermost axis first.
+    pub fn position(&self, index: u64) -> Vec<usize> {
+        let mut rest = index;
+        let mut position: Vec<usize> = (self.shape.iter().rev())
+            .map(|&axis| {
+                let along = rest % (axis as u64).max(1);
+                rest /= (axis as u64).max(1);
+                along as usize
+            })
+            .collect();
+        position.reverse();
+        position
+    }
+
     /// Number of elements.
     pub fn elements(&self) -> u64 {
         self.shape.iter().map(|&axis| axis as u64).product()
@@ -74,6 +88,17 @@ impl fmt::Display for TensorMeta {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_count_the_innermost_axis_first() {
+        let meta = TensorMeta::new(Dtype::F32, [2, 3, 4]).expect("a shape");
+        let all = (0..2).flat_map(|a| (0..3).flat_map(move |b| (0..4).map(move |c| vec![a, b, c])));
+        for (index, expected) in all.enumerate() {
+            assert_eq!(meta.position(index as u64), expected);
+        }
+        let scalar = TensorMeta::new(Dtype::F32, []).expect("a shape");
+        assert_eq!(scalar.position(0), Vec::<usize>::new());
+    }
 
     #[test]
     fn sizes_are_products() {

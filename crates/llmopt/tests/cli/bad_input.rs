@@ -74,8 +74,8 @@ fn a_weight_that_is_not_finite_is_named_with_its_position() {
     dir.refused(
         "quantize model.safetensors -q",
         3,
-        "error: tensor `model.layers.0.mlp.up_proj.weight` holds NaN at row 3, column 5, expected a \
-         finite number\n  in `model.safetensors`\n\nhint: the checkpoint is damaged, or was saved \
+        "error: tensor `model.layers.0.mlp.up_proj.weight` holds NaN at [3, 5], expected a finite \
+         number\n  in `model.safetensors`\n\nhint: the checkpoint is damaged, or was saved \
          while training diverged; `--allow-nonfinite` keeps such tensors as they are\n",
     );
     assert_eq!(dir.names(), ["model.safetensors"]);

@@ -57,7 +57,7 @@ fn a_tokenizer_of_another_model_is_found_out() {
 }
 
 #[test]
-fn a_value_that_is_not_finite_is_traced_to_its_block() {
+fn a_value_that_is_not_finite_is_traced_to_its_weight() {
     let dir = sound();
     let name = "tiny-llama/model.safetensors";
     let mut bytes = dir.read(name);
@@ -68,7 +68,11 @@ fn a_value_that_is_not_finite_is_traced_to_its_block() {
     // BF16 NaN.
     bytes[begin..begin + 2].copy_from_slice(&[0xc0, 0x7f]);
     dir.write(name, &bytes);
-    check(&dir, "--text text.txt --samples 1", &["model.layers.2.mlp", "not finite"]);
+    check(
+        &dir,
+        "--text text.txt --samples 1",
+        &["model.layers.2.mlp.down_proj.weight", "NaN at [0, 0]"],
+    );
 }
 
 #[test]

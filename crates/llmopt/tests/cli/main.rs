@@ -16,6 +16,7 @@ mod flags;
 mod generate;
 mod inspect;
 mod memory;
+mod nonfinite;
 mod prune;
 mod quantize;
 mod resume;

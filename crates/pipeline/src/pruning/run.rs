@@ -15,7 +15,7 @@ use crate::evaluation::on_threads;
 use crate::handover::{Handover, Progress};
 use crate::run::{chosen, discard_left};
 use crate::variant::Variant;
-use crate::{Cancel, Error, Events, pool, verify};
+use crate::{Cancel, Error, Events, nonfinite, pool, verify};
 use llmopt_checkpoint::{Output as Staged, OutputOptions, sha256};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -69,6 +69,11 @@ fn carried_out(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<(usize, PruneReport), Error> {
+    if plan.recipe.observes() {
+        // Found before the model is run on a token, and not where its layer is reached.
+        let (source, model) = (plan.variant.source(), plan.variant.model());
+        nonfinite::refused(source, model, false, plan.resources.threads, (events, cancel))?;
+    }
     let data = data(plan, events, cancel)?;
     let mut pruned = Vec::new();
     for (plan, staged) in plan.all().zip(staged) {

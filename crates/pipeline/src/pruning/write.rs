@@ -3,10 +3,11 @@
 use super::layout::{Fate, Layout, OutTensor};
 use super::plan::PrunePlan;
 use crate::fingerprint::fingerprint;
+use crate::nonfinite::{first_in, matters};
 use crate::pool::for_each_with;
 use crate::{Cancel, Error, Events};
 use llmopt_arch::axes::Slice;
-use llmopt_checkpoint::{OutFile, Output as Staged, Source};
+use llmopt_checkpoint::{HeaderEntry, OutFile, Output as Staged, Shard, Source};
 use llmopt_tensor::{TensorMeta, encode};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -60,6 +61,9 @@ impl<'a> Files<'a> {
                 piece.resize((range.end - range.start) as usize, 0);
                 if let (Some(entry), Fate::Kept) = (entry, tensor.fate) {
                     source.read_tensor(entry, range.clone(), piece)?;
+                    if matters(plan.variant.model(), &entry.name) {
+                        refuse_not_finite((source, entry), range.start, piece)?;
+                    }
                 }
                 self.files[shard].write_at(tensor.begin + range.start, piece)?;
                 print = print.wrapping_add(fingerprint(range.start, piece));
@@ -107,10 +111,14 @@ impl<'a> Files<'a> {
 }
 
 /// What of a tensor's bytes stays.
+///
+/// # Errors
+/// If the tensor cannot be read, or holds NaN or infinity.
 pub(crate) fn sliced(source: &Source, name: &str, slice: &Slice) -> Result<Vec<u8>, Error> {
     let (shard, entry) = source.entry(name).expect("a tensor of the model");
     let mut bytes = vec![0; entry.meta.bytes() as usize];
     shard.read_tensor(entry, 0..entry.meta.bytes(), &mut bytes)?;
+    refuse_not_finite((shard, entry), 0, &bytes)?;
     let row_bytes = row_bytes(&entry.meta);
     let element = entry.meta.dtype().bits() / 8;
     let mut kept = Vec::new();
@@ -124,6 +132,16 @@ pub(crate) fn sliced(source: &Source, name: &str, slice: &Slice) -> Result<Vec<u
         }
     }
     Ok(kept)
+}
+
+/// Looks at a piece of a tensor of the source that begins at byte `begin`.
+fn refuse_not_finite(
+    (shard, entry): (&Shard, &HeaderEntry),
+    begin: u64,
+    bytes: &[u8],
+) -> Result<(), Error> {
+    let Some(found) = first_in(entry, begin, bytes) else { return Ok(()) };
+    Err(Error::NotFinite { found, file: shard.name.clone(), may_be_kept: false })
 }
 
 fn row_bytes(meta: &TensorMeta) -> usize {

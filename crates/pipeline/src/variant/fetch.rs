@@ -1,10 +1,11 @@
 //! Weights of a phase, read band by band straight into the layout of the kernel that will multiply.
 
 use super::{Stored, Variant};
-use crate::Error;
 use crate::verify::Matrix as Decoded;
 use crate::weights::Rows;
+use crate::{Error, NonFinite, nonfinite};
 use llmopt_arch::program::{self, Embedding, Operation, Phase};
+use llmopt_checkpoint::Shard;
 use llmopt_forward::{Linear, Matrix, Weights};
 use llmopt_linalg::{Gemm, Packed};
 use llmopt_scheme::Activations;
@@ -162,8 +163,12 @@ impl Variant {
             self.source.entry(weight).ok_or_else(|| self.wrong(weight, "it is missing"))?;
         let row_bytes = (columns * entry.meta.dtype().bits() / 8) as u64;
         let range = rows.start as u64 * row_bytes..rows.end as u64 * row_bytes;
+        let begin = range.start;
         buffers.bytes.resize((range.end - range.start) as usize, 0);
         shard.read_tensor(entry, range, &mut buffers.bytes)?;
+        if let Some(found) = nonfinite::first_in(entry, begin, &buffers.bytes) {
+            return Err(not_finite(shard, found));
+        }
         let block_scale = self.model.block_scale_of(weight);
         let rows = Rows { source: &self.source, shard, entry, block_scale, columns, rows };
         rows.weights_into(&buffers.bytes, &mut buffers.weights)
@@ -199,8 +204,19 @@ impl Variant {
         let mut values = vec![0.0; entry.meta.elements() as usize];
         decode(entry.meta.dtype(), &bytes, &mut values)
             .map_err(|error| self.wrong(tensor, error))?;
+        // A head's bias may hold infinities: tokens that never come.
+        if let Some(index) = values.iter().position(|value| value.is_nan()) {
+            let position = entry.meta.position(index as u64);
+            let (tensor, value) = (tensor.to_owned(), f32::NAN.to_string());
+            return Err(not_finite(shard, NonFinite { tensor, position, value }));
+        }
         Ok(values)
     }
+}
+
+/// Whatever is multiplied by it is not finite, either.
+pub(super) fn not_finite(shard: &Shard, found: NonFinite) -> Error {
+    Error::NotFinite { found, file: shard.name.clone(), may_be_kept: false }
 }
 
 /// Weights that take the place of a model's own.

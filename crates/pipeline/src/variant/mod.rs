@@ -9,7 +9,8 @@ mod same;
 
 pub(crate) use fetch::{Overlay, ROW_STEP, band_bytes};
 
-use crate::{Error, Scheme};
+use crate::{Error, Scheme, nonfinite};
+use llmopt_arch::program::Phase;
 use llmopt_arch::{Model, Program};
 use llmopt_checkpoint::Source;
 use llmopt_codec::ConfigGroup;
@@ -105,8 +106,13 @@ impl Variant {
         }
     }
 
-    /// What stopped the forward pass, with the model's name.
+    /// What stopped the forward pass, with the model's name; the weight that did, if one is not finite.
     pub(crate) fn failed(&self, error: ForwardError) -> Error {
+        if let ForwardError::NotFinite { phase, .. } = &error
+            && let Some(culprit) = self.not_finite_in(phase)
+        {
+            return culprit;
+        }
         let what = format!("{error}\n  in `{}`", self.source.path().display());
         let hint = match error {
             ForwardError::NotFinite { .. } => {
@@ -116,6 +122,19 @@ impl Variant {
             _ => "please report this: the model's data and the engine disagree",
         };
         Error::Input { what, hint: Some(hint.to_owned()) }
+    }
+
+    /// The first tensor of a phase, or of what comes before all phases, that holds NaN or infinity.
+    fn not_finite_in(&self, phase: &str) -> Option<Error> {
+        let Program { embedding, blocks, head, .. } = &self.program;
+        let phases = blocks.iter().flat_map(|block| &block.phases).chain([&head.norm]);
+        let weights = phases.filter(|found| found.name == phase).flat_map(Phase::weights);
+        weights.chain([embedding.tensor.as_str()]).find_map(|name| {
+            let (shard, entry) = self.source.entry(name)?;
+            // That it cannot be read is no better reason than the one at hand.
+            let found = nonfinite::first((shard, entry)).ok().flatten()?;
+            Some(fetch::not_finite(shard, found))
+        })
     }
 
     /// An error about a tensor of this model.

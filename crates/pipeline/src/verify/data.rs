@@ -1,10 +1,12 @@
-//! Every byte of the quantized matrices, decoded band by band.
+//! Every byte of the quantized matrices, decoded band by band, and of all other floats.
 
 use super::Request;
-use super::artifact::Artifact;
+use super::artifact::{Artifact, part_of};
 use super::findings::Findings;
 use super::matrix::Matrix;
-use crate::nonfinite::has_nonfinite;
+use super::modules::Matrices;
+use super::record::Record;
+use crate::nonfinite::{first, matters};
 use crate::{Error, pool};
 use llmopt_arch::Model;
 use llmopt_codec::DecodeError;
@@ -47,32 +49,47 @@ pub(super) fn check_matrices(
     Ok(())
 }
 
-/// Looks for NaN and infinity in the dense weights that multiply hidden states.
+/// Looks for NaN and infinity in everything that is stored of floats, but the codes and scales that were
+/// decoded already.
 pub(super) fn check_dense(
     artifact: &Artifact,
-    model: &Model,
+    model: Option<&Model>,
+    matrices: &Matrices<'_>,
+    record: Option<&Record>,
     request: &Request<'_>,
     findings: &mut Findings,
 ) -> Result<(), Error> {
-    let is_dense =
-        |module: &String| artifact.modules.get(module).is_some_and(|m| !m.is_quantized());
-    let sites: Vec<_> = model.sites().iter().filter(|site| is_dense(&site.module)).collect();
+    let is_decoded = |name: &str| {
+        let (module, suffix) = part_of(name)?;
+        Some(matrices.get(module)?.has_part(suffix))
+    };
+    let is_looked_at = |name: &str| {
+        model.is_none_or(|model| matters(model, name))
+            && is_decoded(name) != Some(true)
+            && !record.is_some_and(|record| record.allows_nonfinite(name))
+    };
+    let shards = artifact.source.shards().iter();
+    let tensors =
+        shards.flat_map(|shard| shard.header.tensors().iter().map(move |entry| (shard, entry)));
+    let tensors: Vec<_> = tensors.filter(|(_, entry)| is_looked_at(&entry.name)).collect();
+    request.events.stage_started("look", tensors.iter().map(|(_, t)| t.meta.bytes()).sum());
     let found = Mutex::new(BTreeMap::new());
-    pool::for_each(
-        request.threads,
-        sites.iter().enumerate(),
-        request.cancel,
-        |(number, site), _| {
-            if has_nonfinite(&artifact.source, &site.tensor)? {
-                found.lock().unwrap_or_else(PoisonError::into_inner).insert(number, &site.tensor);
-            }
-            Ok(())
-        },
-    )?;
-    for tensor in found.into_inner().unwrap_or_else(PoisonError::into_inner).values() {
-        findings.fault("nonfinite", tensor, "it holds NaN or infinity: so will every output");
+    let numbered = tensors.iter().copied().enumerate();
+    pool::for_each(request.threads, numbered, request.cancel, |(number, tensor), _| {
+        if let Some(first) = first(tensor)? {
+            found.lock().unwrap_or_else(PoisonError::into_inner).insert(number, first);
+        }
+        request.events.advanced(tensor.1.meta.bytes(), &tensor.1.name);
+        Ok(())
+    })?;
+    request.events.stage_finished("look");
+    for found in found.into_inner().unwrap_or_else(PoisonError::into_inner).values() {
+        let message = format!(
+            "it holds {found}, expected a finite number: nothing computed with it is finite, either"
+        );
+        findings.fault("nonfinite", &found.tensor, message);
     }
-    findings.checked("dense linears read", sites.len());
+    findings.checked("dense tensors read", tensors.len());
     Ok(())
 }
 

@@ -22,6 +22,11 @@ impl Matrix<'_> {
         self.group.scheme
     }
 
+    /// Whether a tensor with such a name behind the module's is part of it.
+    pub(super) fn has_part(&self, suffix: &str) -> bool {
+        self.parts().iter().any(|part| part.suffix == suffix)
+    }
+
     /// The bands in which it is read, as rows.
     pub(super) fn bands(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let step = codec(self.group).row_step(&self.group.scheme).max(1);

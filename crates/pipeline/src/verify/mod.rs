@@ -200,10 +200,14 @@ fn examine(source: Source, request: &Request<'_>, findings: &mut Findings) -> Re
     }
     if !request.quick {
         data::check_matrices(&artifact, &matrices.sound, request, findings)?;
-        let may_be_nonfinite = record.as_ref().is_some_and(Record::allows_nonfinite);
-        if let (Some(model), false) = (&model, may_be_nonfinite) {
-            data::check_dense(&artifact, model, request, findings)?;
-        }
+        data::check_dense(
+            &artifact,
+            model.as_ref(),
+            &matrices,
+            record.as_ref(),
+            request,
+            findings,
+        )?;
     }
     if let Some(path) = request.against {
         against::check(&artifact, &matrices, record.as_ref(), path, request, findings)?;

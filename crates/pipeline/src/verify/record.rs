@@ -21,7 +21,16 @@ pub(super) struct Record {
     renamed: BTreeMap<String, String>,
     removed: BTreeSet<String>,
     pruned: Vec<PrunedUnits>,
-    allows_nonfinite: bool,
+    nonfinite: AllowedNonFinite,
+}
+
+/// Which tensors a run was allowed to keep although they are not finite.
+#[derive(Debug)]
+enum AllowedNonFinite {
+    None,
+    /// Reports of old versions do not say which.
+    Any,
+    These(BTreeSet<String>),
 }
 
 /// The part of a report that is read.
@@ -36,6 +45,7 @@ struct RecordFile {
     #[serde(default)]
     pruned: Vec<PrunedUnits>,
     recipe: Option<RecordedRecipe>,
+    nonfinite: Option<Vec<RecordedNonFinite>>,
 }
 
 /// Size and hash of a file.
@@ -59,6 +69,11 @@ struct RecordedTensor {
 #[derive(Debug, Deserialize)]
 struct RemovedTensor {
     name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct RecordedNonFinite {
+    tensor: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -165,9 +180,13 @@ impl Record {
             || self.pruned.iter().any(|units| units.reader == tensor || moved(units))
     }
 
-    /// Whether the run was allowed to keep NaN and infinity.
-    pub(super) fn allows_nonfinite(&self) -> bool {
-        self.allows_nonfinite
+    /// Whether the run was allowed to keep NaN or infinity in a tensor.
+    pub(super) fn allows_nonfinite(&self, tensor: &str) -> bool {
+        match &self.nonfinite {
+            AllowedNonFinite::None => false,
+            AllowedNonFinite::Any => true,
+            AllowedNonFinite::These(tensors) => tensors.contains(tensor),
+        }
     }
 
     /// Every tensor of the source is accounted for, and every tensor of the artifact comes from one.
@@ -208,7 +227,13 @@ impl From<RecordFile> for Record {
             pruned: file.pruned,
             outputs: file.outputs,
             tensors: tensors.collect(),
-            allows_nonfinite: file.recipe.is_some_and(|recipe| recipe.allow_nonfinite),
+            nonfinite: match (file.recipe.is_some_and(|r| r.allow_nonfinite), file.nonfinite) {
+                (false, _) => AllowedNonFinite::None,
+                (true, None) => AllowedNonFinite::Any,
+                (true, Some(found)) => {
+                    AllowedNonFinite::These(found.into_iter().map(|found| found.tensor).collect())
+                }
+            },
         }
     }
 }

@@ -27,6 +27,9 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
         facts.push(("fallback", format!("`{}`: {}", fallback.tensor, fallback.why)));
     }
     facts.extend(stacked::fact(report.stacked_experts.as_ref(), report.parameters));
+    for found in &report.nonfinite {
+        facts.push(("not finite", format!("`{}` holds {found}", found.tensor)));
+    }
     if !summary.folder {
         facts.push((
             "note",

@@ -35,6 +35,8 @@ pub(super) fn told(summary: &Summary, verbose: bool) -> String {
     let fallbacks =
         summary.fallbacks.iter().map(|fallback| format!("`{}`: {}", fallback.tensor, fallback.why));
     list(&mut text, "fallbacks", &fallbacks.collect::<Vec<_>>());
+    let nonfinite = summary.nonfinite.iter().map(|found| format!("`{}`: {found}", found.tensor));
+    list(&mut text, "not finite, and kept", &nonfinite.collect::<Vec<_>>());
     if verbose {
         let _ = write!(text, "\n{}", tensors(summary));
     }

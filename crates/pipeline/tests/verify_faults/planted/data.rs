@@ -44,6 +44,15 @@ pub(crate) const CASES: &[Case] = &[
             patch(copy, &format!("{Q}.weight"), 777, &[0xff]);
         },
     ),
+    case("a norm is infinite", Kind::W8, &[("nonfinite", "model.norm.weight")], |copy| {
+        patch(copy, "model.norm.weight", 6, &[0x80, 0xff]);
+    }),
+    case("an embedding is NaN", Kind::Fp8, &[("nonfinite", "model.embed_tokens.weight")], |copy| {
+        patch(copy, "model.embed_tokens.weight", 2000, &[0xc0, 0x7f]);
+    }),
+    case("a head is NaN", Kind::W4, &[("nonfinite", "lm_head.weight")], |copy| {
+        patch(copy, "lm_head.weight", 0, &[0xff, 0x7f]);
+    }),
     case(
         "a dense weight is NaN",
         Kind::PartlyDense,
