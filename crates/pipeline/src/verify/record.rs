@@ -64,6 +64,8 @@ struct RecordedTensor {
     source: String,
     /// What it is in the artifact, where that is not what the source had.
     artifact: Option<String>,
+    /// What it lost, if it was quantized.
+    relative_error: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -178,6 +180,11 @@ impl Record {
         };
         tensor.ends_with(".bias")
             || self.pruned.iter().any(|units| units.reader == tensor || moved(units))
+    }
+
+    /// What a tensor is said to have lost.
+    pub(super) fn relative_error(&self, tensor: &str) -> Option<f64> {
+        self.tensors.get(tensor)?.relative_error
     }
 
     /// Whether the run was allowed to keep NaN or infinity in a tensor.

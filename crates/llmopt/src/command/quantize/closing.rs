@@ -21,6 +21,7 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
         ),
     ];
     facts.extend(error(report).map(|error| ("error", error)));
+    facts.extend(moved_far(&errors(report)).map(|note| ("note", note)));
     facts.extend(report.calibration.as_ref().map(|data| ("observed", observed(data))));
     facts.extend(report.decision.as_ref().map(|decision| ("method", decided(decision))));
     for fallback in &report.fallbacks {
@@ -38,6 +39,21 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
     }
     facts.push(("next", format!("llmopt verify {}", print::shell_word(&summary.output))));
     print::facts(&facts)
+}
+
+/// Matrices that a method moved by more than their own norm: where inputs are few, or all alike, outputs
+/// stay the same under almost any change.
+fn moved_far(errors: &[(f64, &str)]) -> Option<String> {
+    let far = || errors.iter().filter(|(error, _)| *error > 1.0);
+    let (_, first) = far().next()?;
+    let others = match far().count() - 1 {
+        0 => String::new(),
+        others => format!(" and {}", units::counted(others, "other")),
+    };
+    Some(format!(
+        "`{first}`{others} moved by more than the norm of its weights: the data tell little of its \
+         inputs; more windows, or `--method search`, keep nearer to them"
+    ))
 }
 
 /// What the model was observed on.
@@ -63,12 +79,30 @@ fn decided(decision: &Decision) -> String {
 
 /// Relative errors of the quantized tensors: their mean, and the largest with its name.
 fn error(report: &Report) -> Option<String> {
-    let errors = || {
-        let tensors = report.tensors.iter();
-        tensors.filter_map(|tensor| Some((tensor.loss?.relative_error, tensor.name.as_str())))
-    };
-    let (worst, name) = errors().max_by(|a, b| a.0.total_cmp(&b.0))?;
-    let mean = errors().map(|(error, _)| error).sum::<f64>() / errors().count() as f64;
-    let (mean, worst) = (units::percent(mean), units::percent(worst));
+    let errors = errors(report);
+    let (worst, name) = errors.iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let mean = errors.iter().map(|(error, _)| error).sum::<f64>() / errors.len() as f64;
+    let (mean, worst) = (units::percent(mean), units::percent(*worst));
     Some(format!("of the weights: {mean} on average, at most {worst} in `{name}`"))
+}
+
+/// The relative error of each quantized tensor, with its name.
+fn errors(report: &Report) -> Vec<(f64, &str)> {
+    let tensors = report.tensors.iter();
+    tensors.filter_map(|tensor| Some((tensor.loss?.relative_error, tensor.name.as_str()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matrices_that_moved_by_more_than_their_norm_are_told() {
+        assert_eq!(moved_far(&[(0.5, "a"), (1.0, "b")]), None);
+        let told = |errors: &[(f64, &str)]| moved_far(errors).unwrap_or_default();
+        let one = told(&[(0.5, "a"), (1.01, "b")]);
+        assert!(one.starts_with("`b` moved by more than the norm of its weights: "), "{one}");
+        let three = told(&[(1.5, "a"), (7.0, "b"), (1.1, "c")]);
+        assert!(three.starts_with("`a` and 2 others moved by "), "{three}");
+    }
 }
