@@ -3,6 +3,7 @@
 use crate::{Fault, NonFinite};
 use llmopt_arch::BindError;
 pub use llmopt_checkpoint::Blame;
+use std::collections::BTreeMap;
 
 /// A refusal or a failure. What it says is for people; [`Error::blame`] is for programs.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,9 @@ pub enum Error {
         /// Whether the run could keep the tensor as it is.
         may_be_kept: bool,
     },
+    /// Matrices are so small that their scales cannot be stored: a run starts over without them.
+    #[error("{}", .0.iter().map(|(tensor, why)| format!("tensor `{tensor}` {why}")).collect::<Vec<_>>().join("\n"))]
+    TooSmall(BTreeMap<String, String>),
     /// The bound on memory is below what one worker needs.
     #[error("{given} bytes of memory are not enough, expected at least {smallest}")]
     Budget {
@@ -77,7 +81,7 @@ impl Error {
                 | BindError::Stacked { .. } => Blame::Request,
                 _ => Blame::Input,
             },
-            Self::Input { .. } | Self::NotFinite { .. } => Blame::Input,
+            Self::Input { .. } | Self::NotFinite { .. } | Self::TooSmall(_) => Blame::Input,
             Self::Refused(_) | Self::RefusedWithHint { .. } | Self::Budget { .. } => Blame::Request,
             Self::Interrupted | Self::Paused | Self::Unsound(_) => Blame::System,
         }
@@ -94,6 +98,7 @@ impl Error {
                 true => format!("{DAMAGED}; `--allow-nonfinite` keeps such tensors as they are"),
                 false => format!("{DAMAGED}: start from a sound one"),
             }),
+            Self::TooSmall(_) => Some("`--exclude` leaves them as they are".to_owned()),
             Self::Budget { smallest, .. } => Some(format!("`--memory {smallest}` works")),
             Self::Interrupted => Some("the same command starts over".to_owned()),
             Self::Paused => Some("the same command goes on where this one stopped".to_owned()),

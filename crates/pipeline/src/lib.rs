@@ -41,6 +41,7 @@ mod summary;
 mod sweep;
 mod texts;
 mod tokenizer;
+mod too_small;
 mod variant;
 mod verify;
 mod weights;

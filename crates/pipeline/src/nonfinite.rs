@@ -58,7 +58,8 @@ pub(crate) fn allowed(
     })?;
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     let found: Vec<NonFinite> = found.into_values().collect();
-    let kept = with_partners(model, found.iter().map(|first| (&*first.tensor, first.to_string())));
+    let kept =
+        with_partners(model, found.iter().map(|first| (&*first.tensor, format!("holds {first}"))));
     Ok(Allowed { found, kept })
 }
 
@@ -134,9 +135,9 @@ pub(crate) fn with_partners<'a>(
         }
     }
     let told = |site: &llmopt_arch::Site| match reason(&site.tensor) {
-        Some(why) => Some(format!("kept dense, because it holds {why}")),
+        Some(why) => Some(format!("kept dense, because it {why}")),
         None => groups.get(site.fused.as_deref()?).map(|(partner, why)| {
-            format!("kept dense, because runtimes fuse it with `{partner}`, which holds {why}")
+            format!("kept dense, because runtimes fuse it with `{partner}`, which {why}")
         }),
     };
     sites().filter_map(|site| Some((site.tensor.clone(), told(site)?))).collect()

@@ -7,6 +7,7 @@ use crate::handover::{Handover, Progress};
 use crate::layout::{INDEX, index_bytes, lay_out};
 use crate::place::{Action, Place};
 use crate::recipe::{DenseDtype, Format, Recipe, Resources};
+use crate::run::Target;
 use crate::select::{Fallback, Selection};
 use crate::{Error, Memory, NonFinite};
 use llmopt_arch::Model;
@@ -38,6 +39,8 @@ pub struct Plan {
     /// What of the source is not finite, and allowed to be.
     pub(crate) nonfinite: Vec<NonFinite>,
     pub(crate) memory: Memory,
+    /// What it was made from; none for a rival.
+    pub(crate) asked: Option<Box<Asked>>,
     /// How the blocks' matrices are quantized with what their inputs show.
     pub(crate) calibration: Option<Calibration>,
     /// Plainer artifacts that are made, too; the best of all gets the name.
@@ -46,6 +49,17 @@ pub struct Plan {
     pub(crate) decision: Option<PlannedDecision>,
     /// What writes the source meanwhile, if anything does.
     pub(crate) before: Option<Arc<Handover>>,
+}
+
+/// What a plan was made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) model: PathBuf,
+    pub(crate) target: Target,
+    pub(crate) recipe: Recipe,
+    pub(crate) resources: Resources,
+    /// Matrices that an attempt found too small to be quantized.
+    pub(crate) small: BTreeMap<String, String>,
 }
 
 /// A file of weights to be written: the counterpart of the source's shard with the same number.
@@ -92,6 +106,7 @@ impl Plan {
             config_changes,
             fallbacks: selection.fallbacks.clone(),
             nonfinite: Vec::new(),
+            asked: None,
             shards,
             quantization,
             memory,

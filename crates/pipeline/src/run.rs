@@ -5,11 +5,11 @@ use crate::decision::PlannedDecision;
 use crate::default_output::DefaultOutput;
 use crate::handover::Progress;
 use crate::layout::{INDEX, write_index};
-use crate::plan::Output;
+use crate::plan::{Asked, Output};
 use crate::recipe::{Recipe, Resources};
 use crate::report::Report;
 use crate::resume::{Entry, Records, identity, keep_journal};
-use crate::{Cancel, Error, Events, Plan, nonfinite, select, sweep, verify};
+use crate::{Cancel, Error, Events, Plan, nonfinite, select, sweep, too_small, verify};
 use llmopt_arch::Model;
 use llmopt_checkpoint::{OutFile, Output as Staged, OutputOptions, Source};
 use std::collections::BTreeMap;
@@ -56,7 +56,14 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     check_method(recipe)?;
     let recipe = &resolved(recipe)?;
-    within(resources, |resources| with_rivals(model, target, recipe, resources))
+    let asked = Asked {
+        model: model.to_owned(),
+        target: target.clone(),
+        recipe: recipe.clone(),
+        resources,
+        small: BTreeMap::new(),
+    };
+    within(resources, |resources| with_rivals(&asked, resources))
 }
 
 /// Plans something. Each step of planning names only the memory that it needs itself: if one does not
@@ -81,35 +88,36 @@ pub(crate) fn within<T>(
 }
 
 /// The plan of an artifact, of those that it has to beat, and of the choice between them.
-fn with_rivals(
-    model: &Path,
-    target: &Target,
-    recipe: &Recipe,
-    resources: Resources,
-) -> Result<Plan, Error> {
-    let plan = planned(model, target, &recipe.resolved(), resources)?;
+fn with_rivals(asked: &Asked, resources: Resources) -> Result<Plan, Error> {
+    let Asked { model, target, recipe, small, .. } = asked;
+    let plan = planned(model, target, &recipe.resolved(), small, resources)?;
     let rivals = recipe.rivals().into_iter().map(|rival| {
         let path = beside_name(&plan.output, &rival.method.to_string());
         let target = Target { output: Some(path), force: true, ..target.clone() };
-        planned(model, &target, &rival, resources)
+        planned(model, &target, &rival, small, resources)
     });
     let rivals = rivals.collect::<Result<Vec<_>, _>>()?;
     let decision = PlannedDecision::new(&plan, &rivals, resources)?;
-    Ok(Plan { rivals, decision, ..plan })
+    Ok(Plan { rivals, decision, asked: Some(Box::new(asked.clone())), ..plan })
 }
 
-/// The plan of one artifact.
+/// The plan of one artifact. Matrices that are too small to be quantized are known to be, each with what is
+/// the matter.
 fn planned(
     model: &Path,
     target: &Target,
     recipe: &Recipe,
+    small: &BTreeMap<String, String>,
     resources: Resources,
 ) -> Result<Plan, Error> {
     let source = Source::open(model)?;
     refuse_quantized(&source)?;
     let model = bound(&source)?;
     let allowed = nonfinite::allowed(&source, &model, recipe, resources.threads)?;
-    let selection = select::selected(&model, recipe, &allowed.kept)?;
+    let small = small.iter().map(|(tensor, why)| (tensor.as_str(), why.clone()));
+    let mut kept = nonfinite::with_partners(&model, small);
+    kept.extend(allowed.kept);
+    let selection = select::selected(&model, recipe, &kept)?;
     let output = output(&source, target, recipe)?;
     Staged::check(&output.path, output.options(&source))?;
     let plan = Plan::new(source, model, &selection, recipe, output, resources)?;
@@ -164,6 +172,20 @@ fn check_method(recipe: &Recipe) -> Result<(), Error> {
 /// Nothing is left behind when the input or the request is at fault; after an interruption or a
 /// failure of the system, the same plan goes on where it stopped.
 pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
+    match (attempted(plan, events, cancel), &plan.asked) {
+        (Err(Error::TooSmall(small)), Some(asked)) if plan.before.is_none() => {
+            let mut asked = asked.clone();
+            asked.small.extend(small);
+            let plan = within(asked.resources, |resources| with_rivals(&asked, resources))?;
+            events.note("some matrices are too small to be quantized: starting over without them");
+            quantize(&plan, events, cancel)
+        }
+        (done, _) => done,
+    }
+}
+
+/// Carries out a plan, unless matrices turn out to be too small.
+fn attempted(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
     let staged = [plan].into_iter().chain(&plan.rivals).map(begun);
     let staged = staged.collect::<Result<Vec<Staged>, Error>>()?;
     let cleared = discard_left(&plan.output, Recipe::rival_names(), &staged);
@@ -278,6 +300,7 @@ fn swept(
         kept.and(read)
     })?;
     events.stage_finished("rewrite");
+    too_small::refused(plan, &records)?;
     events.stage_started("read back", plan.shards.iter().map(|shard| shard.bytes).sum());
     let written = sweep::read_back(plan, &files, &records, events, cancel)?;
     events.stage_finished("read back");

@@ -34,4 +34,5 @@ pub use quantizer::{QuantError, Quantizer};
 pub use search::Search;
 pub use settings::{Correction, Descent, Settings};
 pub use solver::{Solver, SolverError};
+pub use stored::least_scale;
 pub use weighted::WeightedSearch;

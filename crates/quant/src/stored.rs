@@ -13,6 +13,14 @@ pub(crate) struct Stored {
     pub(crate) epsilon: f32,
 }
 
+/// The least scale that is stored as `dtype`.
+///
+/// # Errors
+/// [`QuantError::ScaleDtype`] for what is no type of scales.
+pub fn least_scale(dtype: Dtype) -> Result<f32, QuantError> {
+    Stored::new(dtype, 1.0).map(|stored| stored.least)
+}
+
 impl Stored {
     /// `farthest` is the greatest multiple of the scale that a code can stand for: scales are kept so
     /// small that it is finite.

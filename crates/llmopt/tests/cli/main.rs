@@ -22,4 +22,5 @@ mod quantize;
 mod resume;
 mod statistics;
 mod synthetic;
+mod too_small;
 mod verify;

@@ -7,6 +7,8 @@ use llmopt_pipeline::{CalibrationReport, Candidate, Decision, Report, Summary};
 /// Where the artifact is, what it weighs, what it lost, and what to do next.
 pub(super) fn told(summary: &Summary, report: &Report) -> String {
     let kind = if summary.folder { "folder" } else { "file" };
+    // What was planned may have been planned anew.
+    let output_bytes = report.outputs.values().map(|file| file.bytes).sum();
     let mut facts = vec![
         ("wrote", format!("{kind} `{}`", summary.output)),
         (
@@ -14,8 +16,8 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
             format!(
                 "{} to {} ({}), {:.2} bits per weight",
                 units::bytes(summary.input_bytes),
-                units::bytes(summary.output_bytes),
-                units::share(summary.output_bytes, summary.input_bytes),
+                units::bytes(output_bytes),
+                units::share(output_bytes, summary.input_bytes),
                 report.bits_per_weight
             ),
         ),
