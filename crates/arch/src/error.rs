@@ -110,7 +110,9 @@ pub enum BindError {
         dtype: Dtype,
     },
     /// An F8_E4M3 weight without block scales.
-    #[error("tensor `{tensor}` has dtype F8_E4M3, but `{tensor}_scale_inv` is missing")]
+    #[error(
+        "tensor `{tensor}` has dtype F8_E4M3, but neither `{tensor}_scale_inv` nor `{tensor}_scale` is there"
+    )]
     ScaleMissing {
         /// The weight.
         tensor: String,

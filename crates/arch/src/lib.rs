@@ -29,5 +29,5 @@ pub use family::Family;
 pub use model::{BoundTensor, Model, Site};
 pub use names::Role;
 pub use program::Program;
-pub use scales::BlockScale;
+pub use scales::{BlockScale, scaled_weight};
 pub use stacked::Stack;

@@ -57,7 +57,7 @@ pub(crate) fn role(name: &str) -> Role {
     let any_in_path = |test: fn(&str) -> bool| path.iter().any(|segment| test(segment));
     match *last {
         "inv_freq" => Role::Buffer,
-        "weight_scale_inv" => Role::BlockScale,
+        "weight_scale_inv" | "weight_scale" | "input_scale" => Role::BlockScale,
         _ if any_in_path(is_tower) => Role::Tower,
         "bias" => Role::Bias,
         "weight" if is_head(module) && layer(name).is_none() => Role::Head,

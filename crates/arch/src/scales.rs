@@ -1,4 +1,4 @@
-//! Block scales of F8_E4M3 weights, as fine-grained FP8 checkpoints have them.
+//! Scales of F8_E4M3 weights, as FP8 checkpoints have them: of blocks, of rows, or of a whole tensor.
 
 use crate::BindError;
 use crate::config::ConfigView;
@@ -18,7 +18,16 @@ pub struct BlockScale {
     pub columns: usize,
 }
 
-/// The scales of every F8_E4M3 weight that has a `weight_scale_inv`, by the weight's name.
+/// The weight that a tensor scales: as `weight_scale_inv` or `weight_scale`, or as `input_scale` its
+/// inputs. The weight itself need not be there.
+pub fn scaled_weight(tensor: &str) -> Option<String> {
+    let weight = tensor.strip_suffix("_scale_inv").or_else(|| tensor.strip_suffix("_scale"))?;
+    let module = weight.strip_suffix(".weight").or_else(|| weight.strip_suffix(".input"))?;
+    Some(format!("{module}.weight"))
+}
+
+/// The scales of every F8_E4M3 weight that has a `weight_scale_inv` or a `weight_scale`, by the weight's
+/// name. Both are multiplied with what is stored; the second may also be of rows, or of the whole tensor.
 pub(crate) fn block_scales(
     config: Option<ConfigView<'_>>,
     tensors: &BTreeMap<String, TensorMeta>,
@@ -26,10 +35,14 @@ pub(crate) fn block_scales(
     let mut scales = BTreeMap::new();
     let f8 = tensors.iter().filter(|(_, meta)| meta.dtype() == Dtype::F8E4M3);
     for (weight, meta) in f8 {
-        let tensor = format!("{weight}_scale_inv");
-        let (Some(scale), &[rows, columns]) = (tensors.get(&tensor), meta.shape()) else {
+        let names = [format!("{weight}_scale_inv"), format!("{weight}_scale")];
+        let found = names.into_iter().find_map(|name| tensors.get(&name).map(|meta| (name, meta)));
+        let (Some((tensor, scale)), &[rows, columns]) = (found, meta.shape()) else { continue };
+        let is_coarse = tensor.ends_with("_scale") && scale.dtype().is_plain_float();
+        if let (true, Some([rows, columns])) = (is_coarse, coarse(scale.shape(), [rows, columns])) {
+            scales.insert(weight.clone(), BlockScale { tensor, rows, columns });
             continue;
-        };
+        }
         let block = block_size(config)?;
         let expected = [rows.div_ceil(block[0]), columns.div_ceil(block[1])];
         if scale.shape() != expected || !scale.dtype().is_plain_float() {
@@ -43,6 +56,15 @@ pub(crate) fn block_scales(
         scales.insert(weight.clone(), BlockScale { tensor, rows: block[0], columns: block[1] });
     }
     Ok(scales)
+}
+
+/// What each scale is of, if there is one in all or one for each row.
+fn coarse(scales: &[usize], [rows, columns]: [usize; 2]) -> Option<[usize; 2]> {
+    match *scales {
+        [] | [1] | [1, 1] => Some([rows.max(1), columns.max(1)]),
+        [count] | [count, 1] if count == rows => Some([1, columns.max(1)]),
+        _ => None,
+    }
 }
 
 /// Rows and columns of a block: from the config, or the only size in use where there is none.

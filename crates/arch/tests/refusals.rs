@@ -214,7 +214,8 @@ fn weights_of_other_dtypes() {
         "llama-fp8",
         remove("model.layers.0.self_attn.k_proj.weight_scale_inv"),
         "tensor `model.layers.0.self_attn.k_proj.weight` has dtype F8_E4M3, but \
-         `model.layers.0.self_attn.k_proj.weight_scale_inv` is missing",
+         neither `model.layers.0.self_attn.k_proj.weight_scale_inv` nor \
+         `model.layers.0.self_attn.k_proj.weight_scale` is there",
         None,
     );
 }

@@ -4,6 +4,7 @@ use crate::run::{bound, quantization_method};
 use crate::select::{Selection, selected};
 use crate::{Error, Recipe, Scheme, StackedExperts};
 use llmopt_arch::Model;
+use llmopt_arch::scaled_weight;
 use llmopt_checkpoint::Source;
 use llmopt_codec::for_scheme;
 use llmopt_tensor::TensorMeta;
@@ -154,8 +155,7 @@ fn weight(source: &Source, model: &Model, scheme: Scheme) -> Option<SchemeWeight
     let (mut before, mut after, mut parameters) = (0, 0, 0);
     for entry in source.shards().iter().flat_map(|shard| shard.header.tensors()) {
         before += entry.meta.bytes();
-        let absorbed =
-            entry.name.strip_suffix("_scale_inv").and_then(|name| model.block_scale_of(name));
+        let absorbed = scaled_weight(&entry.name).and_then(|weight| model.block_scale_of(&weight));
         if absorbed.is_none() {
             after += stored_bytes(model, &selection, &entry.name, &entry.meta)?;
             parameters += entry.meta.elements();

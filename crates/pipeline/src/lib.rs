@@ -29,6 +29,7 @@ mod place;
 mod plan;
 mod pool;
 mod pruning;
+mod quantized;
 mod random;
 mod reading;
 mod recipe;

@@ -10,7 +10,7 @@ use crate::recipe::{DenseDtype, Format, Recipe, Resources};
 use crate::run::Target;
 use crate::select::{Fallback, Selection};
 use crate::{Error, Memory, NonFinite};
-use llmopt_arch::Model;
+use llmopt_arch::{Model, scaled_weight};
 use llmopt_checkpoint::{HeaderEntry, OutputOptions, Source};
 use llmopt_codec::{QuantizationConfig, for_scheme};
 use llmopt_tensor::{Dtype, TensorMeta};
@@ -291,11 +291,11 @@ impl Context<'_> {
         }
     }
 
-    /// The weight whose block scales `name` holds.
+    /// The weight whose scales, or those of whose inputs, `name` holds.
     fn absorbed(&self, name: &str) -> Option<String> {
-        let weight = name.strip_suffix("_scale_inv")?;
-        let scale = self.model.block_scale_of(weight)?;
-        (scale.tensor == name).then(|| weight.to_owned())
+        let weight = scaled_weight(name)?;
+        self.model.block_scale_of(&weight)?;
+        Some(weight)
     }
 
     /// Scales are stored as the weights were, or as the config says if those were in F8_E4M3.

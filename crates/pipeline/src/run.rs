@@ -6,6 +6,7 @@ use crate::default_output::DefaultOutput;
 use crate::handover::Progress;
 use crate::layout::{INDEX, write_index};
 use crate::plan::{Asked, Output};
+use crate::quantized::by_names;
 use crate::recipe::{Recipe, Resources};
 use crate::report::Report;
 use crate::resume::{Entry, Records, identity, keep_journal};
@@ -371,9 +372,16 @@ fn refuse_quantized(source: &Source) -> Result<(), Error> {
     if method == "fp8" {
         return Ok(());
     }
+    let told = match (configured_method(source), by_names(source)) {
+        (None, Some((_, tensor))) => {
+            format!("\n  no `quantization_config` says so, but tensor `{tensor}` does")
+        }
+        _ => String::new(),
+    };
     Err(Error::Input {
         what: format!(
-            "the checkpoint is quantized already, by `{method}`, expected F32, F16 or BF16 weights"
+            "the checkpoint is quantized already, by `{method}`, expected F32, F16 or BF16 weights\
+             {told}"
         ),
         hint: Some(
             "start from the original checkpoint: quantizing twice adds up both losses".to_owned(),
@@ -381,8 +389,12 @@ fn refuse_quantized(source: &Source) -> Result<(), Error> {
     })
 }
 
-/// The `quant_method` of a checkpoint that is quantized already.
+/// The `quant_method` of a checkpoint that is quantized already, by its config or its tensors' names.
 pub(crate) fn quantization_method(source: &Source) -> Option<String> {
+    configured_method(source).or_else(|| Some(by_names(source)?.0.to_owned()))
+}
+
+fn configured_method(source: &Source) -> Option<String> {
     let keys = ["quantization_config", "text_config.quantization_config", "quantization"];
     let named = |config: &serde_json::Value| {
         let method = config.get("quant_method").and_then(|method| method.as_str());

@@ -86,6 +86,45 @@ fn a_weight_that_is_not_finite_is_named_with_its_position() {
     assert_eq!(what, ["kept", "w8a16"]);
 }
 
+/// Checkpoints of other tools whose config has got lost.
+#[test]
+fn what_is_quantized_already_is_named_by_its_tensors() {
+    let check = |method: &str, first: &str, parts: &[(&str, &str, &[usize], usize)]| {
+        let dir = Dir::new();
+        let module = "model.layers.0.mlp.up_proj";
+        let names: Vec<String> = parts.iter().map(|part| format!("{module}.{}", part.0)).collect();
+        let tensors = parts.iter().zip(&names);
+        let tensors: Vec<_> = tensors
+            .map(|(&(_, dtype, shape, bytes), name)| (name.as_str(), dtype, shape, vec![0; bytes]))
+            .collect();
+        dir.write("model.safetensors", &safetensors(&tensors));
+        dir.refused(
+            "quantize model.safetensors -q",
+            3,
+            &format!(
+                "error: the checkpoint is quantized already, by `{method}`, expected F32, F16 or BF16 \
+                 weights\n  no `quantization_config` says so, but tensor `{module}.{first}` does\n\n\
+                 hint: start from the original checkpoint: quantizing twice adds up both losses\n"
+            ),
+        );
+        assert_eq!(dir.names(), ["model.safetensors"]);
+    };
+    // 64 inputs, 32 outputs, groups of 32; four bits, eight to a word.
+    let (zeros, scales) =
+        (("qzeros", "I32", &[2, 4][..], 32), ("scales", "F16", &[2, 32][..], 128));
+    let index = ("g_idx", "I32", &[64][..], 256);
+    check("gptq", "qweight", &[index, ("qweight", "I32", &[8, 32], 1024), zeros, scales]);
+    check("gptq", "qweight", &[("qweight", "I32", &[8, 32], 1024), zeros, scales]);
+    check("awq", "qweight", &[("qweight", "I32", &[64, 4], 1024), zeros, scales]);
+    let absmax = ("weight.absmax", "U8", &[32][..], 32);
+    let map = ("weight.quant_map", "F32", &[16][..], 64);
+    check("bitsandbytes", "weight.absmax", &[("weight", "U8", &[1024, 1], 1024), absmax, map]);
+    check("bitsandbytes", "SCB", &[("weight", "I8", &[32, 64], 2048), ("SCB", "F32", &[32], 128)]);
+    let packed = ("weight_packed", "I32", &[32, 8][..], 1024);
+    check("compressed-tensors", "weight_packed", &[packed, ("weight_scale", "F16", &[32, 2], 128)]);
+    check("hqq", "W_q", &[("W_q", "U8", &[1024, 1], 1024), ("scale", "F16", &[64, 1], 128)]);
+}
+
 #[test]
 fn a_wrong_folder_is_named_with_what_is_missing() {
     let weights = safetensors(&[("a.weight", "BF16", &[4, 4], bf16(16, 1))]);

@@ -13,6 +13,7 @@ mod eval;
 mod eval_bad_input;
 mod families;
 mod flags;
+mod fp8_source;
 mod generate;
 mod inspect;
 mod memory;

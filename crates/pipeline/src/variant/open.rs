@@ -36,9 +36,15 @@ impl Variant {
     /// too, in groups as wide as a block.
     fn of_blocks(source: Source) -> Result<Self, Error> {
         let model = bound(&source)?;
-        let block = model.block_scales().values().next();
         let dense_activations =
-            block.map_or(Activations::None, |block| Activations::Fp8Group(block.columns));
+            model.block_scales().iter().next().map_or(Activations::None, |(weight, block)| {
+                let columns =
+                    model.get(weight).and_then(|weight| weight.meta.shape().last().copied());
+                match columns == Some(block.columns) {
+                    true => Activations::Fp8Token,
+                    false => Activations::Fp8Group(block.columns),
+                }
+            });
         let program = program(&model)?;
         Ok(Self { source, model, program, matrices: BTreeMap::new(), dense_activations })
     }

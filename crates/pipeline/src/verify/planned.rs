@@ -55,6 +55,13 @@ fn is_as_planned(
         Action::Keep | Action::Dense(_) => {
             place.placed(entry).all(|placed| stored == Some(&placed.part.meta))
         }
-        Action::Omit { .. } => stored.is_none(),
+        // A scale of the source may be called as one of the artifact is.
+        Action::Omit { .. } => {
+            let part = part_of(&entry.name);
+            let is_new = part.is_some_and(|(module, suffix)| {
+                matrices.get(module).is_some_and(|matrix| matrix.has_part(suffix))
+            });
+            stored.is_none() || is_new
+        }
     }
 }
