@@ -191,7 +191,8 @@ impl BoundTensor {
     /// The tensor as a site, if it is a matrix with elements that are floats.
     pub(crate) fn site(&self, fused: Option<String>, is_scaled: bool) -> Option<Site> {
         let dtype = self.meta.dtype();
-        let is_float = dtype.is_plain_float() || dtype == Dtype::F8E4M3 && is_scaled;
+        let is_float =
+            dtype.is_plain_float() || dtype == Dtype::F64 || dtype == Dtype::F8E4M3 && is_scaled;
         let module = self.matrix_module().filter(|_| is_float && self.meta.elements() > 0)?;
         Some(Site {
             tensor: self.name.clone(),

@@ -178,8 +178,11 @@ fn stored_bytes(
     name: &str,
     meta: &TensorMeta,
 ) -> Option<u64> {
-    let wide =
-        if meta.dtype().is_plain_float() { meta.dtype() } else { llmopt_tensor::Dtype::BF16 };
+    let wide = match meta.dtype() {
+        llmopt_tensor::Dtype::F64 => llmopt_tensor::Dtype::F32,
+        dtype if dtype.is_plain_float() => dtype,
+        _ => llmopt_tensor::Dtype::BF16,
+    };
     match (selection.scheme_of(name), meta.shape()) {
         (Some(scheme), &[rows, columns]) => {
             let parts = for_scheme(&scheme).layout(&scheme, wide, rows, columns).ok()?;

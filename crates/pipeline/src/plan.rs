@@ -309,6 +309,8 @@ impl Context<'_> {
                 Some("float32") => Dtype::F32,
                 _ => Dtype::BF16,
             },
+            // As its values are read.
+            Dtype::F64 => Dtype::F32,
             dtype => dtype,
         }
     }

@@ -9,13 +9,14 @@ use half::{bf16, f16};
 
 /// A dtype that is not computed with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not a type to compute with (F32, F16, BF16 and F8_E4M3 are)")]
+#[error("{0} is not a type to compute with (F64, F32, F16, BF16 and F8_E4M3 are)")]
 pub struct Unsupported(pub Dtype);
 
-/// Decodes `bytes` into `out`, which is as long as there are elements. Exact.
+/// Decodes `bytes` into `out`, which is as long as there are elements. Exact, but for F64, which is rounded
+/// to nearest, ties to even.
 ///
 /// # Errors
-/// [`Unsupported`] for other types than F32, F16, BF16 and F8_E4M3.
+/// [`Unsupported`] for other types than F64, F32, F16, BF16 and F8_E4M3.
 pub fn decode(dtype: Dtype, bytes: &[u8], out: &mut [f32]) -> Result<(), Unsupported> {
     debug_assert_eq!(bytes.len() * 8, out.len() * dtype.bits());
     match dtype {
@@ -25,6 +26,7 @@ pub fn decode(dtype: Dtype, bytes: &[u8], out: &mut [f32]) -> Result<(), Unsuppo
         }
         Dtype::F16 => dispatch(Decode(bytes, out, |b| f32_from_f16(u16::from_le_bytes(b)))),
         Dtype::F8E4M3 => dispatch(Decode(bytes, out, |[b]: [u8; 1]| e4m3_to_f32(b))),
+        Dtype::F64 => dispatch(Decode(bytes, out, |b| f64::from_le_bytes(b) as f32)),
         other => return Err(Unsupported(other)),
     }
     Ok(())
@@ -33,7 +35,7 @@ pub fn decode(dtype: Dtype, bytes: &[u8], out: &mut [f32]) -> Result<(), Unsuppo
 /// Encodes `values` into `out`, rounding to nearest, ties to even; E4M3 saturates.
 ///
 /// # Errors
-/// [`Unsupported`] for other types than F32, F16, BF16 and F8_E4M3.
+/// [`Unsupported`] for other types than F64, F32, F16, BF16 and F8_E4M3.
 pub fn encode(dtype: Dtype, values: &[f32], out: &mut [u8]) -> Result<(), Unsupported> {
     debug_assert_eq!(out.len() * 8, values.len() * dtype.bits());
     match dtype {
@@ -41,6 +43,7 @@ pub fn encode(dtype: Dtype, values: &[f32], out: &mut [u8]) -> Result<(), Unsupp
         Dtype::BF16 => dispatch(Encode(values, out, |x| bf16::from_f32(x).to_le_bytes())),
         Dtype::F16 => dispatch(Encode(values, out, |x| f16::from_f32_const(x).to_le_bytes())),
         Dtype::F8E4M3 => dispatch(Encode(values, out, |x| [e4m3_from_f32(x)])),
+        Dtype::F64 => dispatch(Encode(values, out, |x| f64::from(x).to_le_bytes())),
         other => return Err(Unsupported(other)),
     }
     Ok(())
@@ -149,8 +152,21 @@ mod tests {
     }
 
     #[test]
+    fn doubles_are_rounded_to_nearest_with_ties_to_even() {
+        let check = |value: f64, expected: f32| {
+            assert_eq!(decoded(Dtype::F64, &value.to_le_bytes()), expected, "{value}");
+        };
+        // Half way between 1 and its neighbour 1 + 2^-23, and between that one and the next.
+        check(1.0 + 2f64.powi(-24), 1.0);
+        check(1.0 + 3.0 * 2f64.powi(-24), 1.0 + 2.0 * f32::EPSILON);
+        check(0.1, 0.1);
+        check(-1e300, f32::NEG_INFINITY);
+        assert_eq!(encoded(Dtype::F64, 0.1), f64::from(0.1f32).to_le_bytes());
+    }
+
+    #[test]
     fn other_types_are_refused() {
         assert_eq!(decode(Dtype::I32, &[0; 4], &mut [0.0]), Err(Unsupported(Dtype::I32)));
-        assert_eq!(encode(Dtype::F64, &[0.0], &mut [0; 8]), Err(Unsupported(Dtype::F64)));
+        assert_eq!(encode(Dtype::I64, &[0.0], &mut [0; 8]), Err(Unsupported(Dtype::I64)));
     }
 }

@@ -9,6 +9,7 @@ mod calibrated;
 mod current;
 mod determinism;
 mod dir;
+mod doubles;
 mod eval;
 mod eval_bad_input;
 mod families;

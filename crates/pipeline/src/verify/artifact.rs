@@ -4,7 +4,7 @@ use super::findings::Findings;
 use crate::config::QUANTIZATION_CONFIG;
 use llmopt_checkpoint::{HeaderEntry, Location, Shard, Source};
 use llmopt_codec::{QuantizationConfig, lint};
-use llmopt_tensor::TensorMeta;
+use llmopt_tensor::{Dtype, TensorMeta};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -101,7 +101,8 @@ impl Module {
 
     fn add(&mut self, suffix: &'static str, meta: &TensorMeta, location: Location) {
         self.parts.push((suffix, location));
-        let is_dense = meta.dtype().is_plain_float() || meta.shape().len() != 2;
+        let is_dense =
+            meta.dtype().is_plain_float() || meta.dtype() == Dtype::F64 || meta.shape().len() != 2;
         self.is_quantized |= suffix != WEIGHT || !is_dense;
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
     facts.extend(error(report).map(|error| ("error", error)));
     facts.extend(moved_far(&errors(report)).map(|note| ("note", note)));
     facts.extend(report.calibration.as_ref().map(|data| ("observed", observed(data))));
+    facts.extend(rounded_doubles(report).map(|note| ("note", note)));
     facts.extend(report.decision.as_ref().map(|decision| ("method", decided(decision))));
     for fallback in &report.fallbacks {
         facts.push(("fallback", format!("`{}`: {}", fallback.tensor, fallback.why)));
@@ -56,6 +57,18 @@ fn moved_far(errors: &[(f64, &str)]) -> Option<String> {
         "`{first}`{others} moved by more than the norm of its weights: the data tell little of its \
          inputs; more windows, or `--method search`, keep nearer to them"
     ))
+}
+
+/// That weights were rounded before anything else was done to them.
+fn rounded_doubles(report: &Report) -> Option<String> {
+    let doubles = report.tensors.iter();
+    let doubles = doubles.filter(|t| t.loss.is_some() && t.source.starts_with("F64 ")).count();
+    (doubles > 0).then(|| {
+        format!(
+            "F64 weights of {} were rounded to F32",
+            units::counted(doubles, "quantized tensor")
+        )
+    })
 }
 
 /// What the model was observed on.
