@@ -1,9 +1,8 @@
 //! Single files: opened only when they are regular, read within a limit, written whole or not at all.
 
-use crate::{Error, ModelError};
-use std::ffi::OsString;
+use crate::{Error, ModelError, PendingFile};
 use std::fs::{self, File, FileType};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -35,13 +34,7 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
 
 /// Writes a file beside its place, syncs it, and moves it there, over what may be there.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut partial = OsString::from(path);
-    partial.push(".partial");
-    let partial = Path::new(&partial);
-    File::create(partial)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .map_err(|error| Error::write(partial, error))?;
-    fs::rename(partial, path).map_err(|error| Error::write(path, error))
+    PendingFile::create(path)?.publish(bytes)
 }
 
 /// Opens a regular file, or a link to one, and says how long it is. Opening a pipe would wait for its

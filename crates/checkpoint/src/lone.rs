@@ -1,6 +1,7 @@
 //! A single file whose length is known before its content, written in any order.
 
 use crate::disk::reserve;
+use crate::pending::refuse_other_than_file;
 use crate::{Error, OutFile};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -21,6 +22,7 @@ impl LoneFile {
     /// # Errors
     /// If the folder cannot be written to, or the disk has not that much room.
     pub fn create(path: &Path, bytes: u64) -> Result<Self, Error> {
+        refuse_other_than_file(path)?;
         let mut partial = OsString::from(path);
         partial.push(".partial");
         let partial = PathBuf::from(partial);

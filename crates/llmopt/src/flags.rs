@@ -184,6 +184,9 @@ pub(crate) struct Eval {
     /// Whether each window begins with the token that begins a text
     #[arg(long, value_name = "WHERE", default_value = "none", help_heading = MEASURED)]
     pub(crate) bos: Bos,
+    /// The day that a chat template may ask for, such as 2026-01-31
+    #[arg(long, value_name = "DAY", help_heading = MEASURED)]
+    pub(crate) date: Option<Date>,
     /// A bound that must hold, such as 'kld <= 0.03', 'top1 >= 92%' or 'size <= 5GB'; repeatable
     #[arg(long, value_name = "GATE", value_parser = gate, help_heading = MEASURED)]
     pub(crate) gate: Vec<Gate>,

@@ -16,13 +16,13 @@ pub(crate) use table::table;
 
 use crate::failure::{Failure, Refusal};
 use crate::print;
-use llmopt_pipeline::Evaluation;
+use llmopt_pipeline::{Evaluation, PendingFile};
 use std::path::{Path, PathBuf};
 
 /// A file that a report goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReportFile {
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     form: Form,
 }
 
@@ -52,14 +52,38 @@ impl ReportFile {
         Ok(Self { path: path.to_owned(), form })
     }
 
-    /// The report.
-    pub(crate) fn text(&self, evaluation: &Evaluation) -> Result<String, Failure> {
-        match self.form {
-            Form::Json => print::document(evaluation),
-            Form::Markdown => Ok(markdown::markdown(evaluation)),
-            Form::Html => Ok(html::page(evaluation)),
-        }
+    /// Makes sure that it can be written, before the work.
+    pub(crate) fn pending(self) -> Result<PendingReport, Failure> {
+        Ok(PendingReport { file: pending(&self.path)?, form: self.form })
     }
+}
+
+/// A report that can be written.
+pub(crate) struct PendingReport {
+    file: PendingFile,
+    form: Form,
+}
+
+impl PendingReport {
+    /// Writes it.
+    pub(crate) fn publish(self, evaluation: &Evaluation) -> Result<(), Failure> {
+        let text = match self.form {
+            Form::Json => print::document(evaluation)?,
+            Form::Markdown => markdown::markdown(evaluation),
+            Form::Html => html::page(evaluation),
+        };
+        publish(self.file, &text)
+    }
+}
+
+/// A file that can be written, before the work whose result it will hold.
+pub(crate) fn pending(path: &Path) -> Result<PendingFile, Failure> {
+    PendingFile::create(path).map_err(|error| llmopt_pipeline::Error::from(error).into())
+}
+
+/// Gives a file its content.
+pub(crate) fn publish(file: PendingFile, text: &str) -> Result<(), Failure> {
+    file.publish(text.as_bytes()).map_err(|error| llmopt_pipeline::Error::from(error).into())
 }
 
 #[cfg(test)]

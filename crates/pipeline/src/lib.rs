@@ -66,7 +66,7 @@ pub use events::{Cancel, Events, Silent};
 pub use generation::{Generated, GenerationRequest, generate};
 pub use inspect::{Amount, Inspection, SchemeWeight, ShardFacts, inspect};
 pub use llmopt_arch::axes::Axis;
-pub use llmopt_checkpoint::{Source, write_file};
+pub use llmopt_checkpoint::{PendingFile, Source, write_file};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
 pub use llmopt_eval::{
     Accuracy, ChoiceComparison, Comparison, Divergence, Estimate, Gate, GateError, Histogram,

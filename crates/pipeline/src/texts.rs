@@ -1,13 +1,16 @@
 //! Texts as windows of token ids, as a model's own tokenizer cuts them.
 
 mod ids;
+mod kind;
+
+pub(crate) use kind::{DataKind, read_data};
 
 use crate::Error;
 use crate::tokenizer::{Folder, wrong};
 use crate::variant::Variant;
-use llmopt_checkpoint::read_text;
+use ids::TokenIds;
 use llmopt_text::{
-    Bos, Date, RenderOptions, WindowOptions, Windows, check_ids, documents_of_jsonl,
+    Bos, Date, RenderOptions, WindowFacts, WindowOptions, Windows, check_ids, documents_of_json,
     documents_of_text, text_windows, windows_of,
 };
 use std::cell::OnceCell;
@@ -41,6 +44,11 @@ impl<'a> Texts<'a> {
         self.window
     }
 
+    /// The day that chat templates are given.
+    pub(crate) fn date(&self) -> Option<Date> {
+        self.date
+    }
+
     /// What a reader should know of windows that the model was not made for.
     pub(crate) fn note(&self) -> Option<String> {
         let context = self.model.program().context.filter(|&most| most < self.window)?;
@@ -58,18 +66,18 @@ impl<'a> Texts<'a> {
         }
     }
 
-    /// The windows of a file, from its start: `.txt`, `.jsonl`, or `.safetensors` with token ids.
+    /// The windows of a file, from its start.
     pub(crate) fn windows(&self, path: &Path, samples: Option<usize>) -> Result<Windows, Error> {
-        let documents = match path.extension().and_then(|ending| ending.to_str()) {
-            Some("safetensors") => return self.windows_of_ids(path, samples),
-            Some("jsonl") => {
+        let documents = match DataKind::of(path)? {
+            DataKind::Ids => return self.windows_of_ids(path, samples),
+            DataKind::Json(entries) => {
                 let options = RenderOptions { add_generation_prompt: false, date: self.date };
                 let template = self.folder()?.template();
-                documents_of_jsonl(&read_text(path, TEXT_LIMIT)?, template, &options)
+                documents_of_json(&read_data(path)?, entries, template, &options)
             }
-            _ => {
+            DataKind::Plain => {
                 self.folder()?;
-                documents_of_text(&read_text(path, TEXT_LIMIT)?)
+                documents_of_text(&read_data(path)?)
             }
         };
         let documents = documents.map_err(|error| wrong(path, error.into()))?;
@@ -78,10 +86,12 @@ impl<'a> Texts<'a> {
     }
 
     fn windows_of_ids(&self, path: &Path, samples: Option<usize>) -> Result<Windows, Error> {
-        let ids = ids::read(path)?;
+        let TokenIds { ids, masked } = ids::read(path)?;
         check_ids(&ids, self.model.program().vocabulary)
             .map_err(|error| wrong(path, error.into()))?;
-        windows_of(&ids, self.options(samples)?).map_err(|error| wrong(path, error.into()))
+        let cut = windows_of(&ids, self.options(samples)?);
+        let Windows { windows, facts } = cut.map_err(|error| wrong(path, error.into()))?;
+        Ok(Windows { windows, facts: WindowFacts { masked_tokens: masked, ..facts } })
     }
 
     /// How texts are cut.
@@ -108,5 +118,3 @@ pub(crate) fn file_name(path: &Path) -> String {
 
 /// Tokens of the longest sequence for a model that names no context, and of a window that nobody chose.
 pub(crate) const LONGEST_WINDOW: usize = 2048;
-/// Bytes of the longest text.
-pub(crate) const TEXT_LIMIT: u64 = 4 << 30;

@@ -1,5 +1,6 @@
 //! Documents: the texts of a file, in order.
 
+use crate::entry::{Entries, Entry};
 use crate::error::{DocumentError, kind};
 use crate::template::{ChatTemplate, RenderOptions};
 use serde_json::{Map, Value};
@@ -16,63 +17,57 @@ pub fn documents_of_text(text: &str) -> Result<Vec<String>, DocumentError> {
     }
 }
 
-/// Each line is a document: its `text`, or else its `messages` rendered by the chat template, with
-/// no prompt for a next answer. Blank lines are skipped.
+/// Each entry is a document: its `text`, or else its `messages` rendered by the chat template, with no
+/// prompt for a next answer.
 ///
 /// # Errors
 ///
-/// If a line is neither, or cannot be rendered; the error has its number, counted from 1.
-pub fn documents_of_jsonl(
-    jsonl: &str,
+/// If an entry is neither, or cannot be rendered; the error says where it stands.
+pub fn documents_of_json(
+    json: &str,
+    entries: Entries,
     template: Option<&ChatTemplate>,
     options: &RenderOptions,
 ) -> Result<Vec<String>, DocumentError> {
     let mut documents = Vec::new();
-    for (line, text) in lines(jsonl) {
-        documents.push(document(line, text, template, options)?);
+    for (entry, value) in entries.read(json).map_err(|why| DocumentError::NotAnArray { why })? {
+        let value = value.map_err(|why| DocumentError::NotJson { entry, why })?;
+        documents.push(document(entry, &value, template, options)?);
     }
     if documents.is_empty() { Err(DocumentError::Empty) } else { Ok(documents) }
 }
 
-/// The lines that are not blank, with their numbers.
-pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let numbered = text.split('\n').enumerate().map(|(index, line)| (index + 1, line));
-    numbered.filter(|(_, line)| !line.trim().is_empty())
-}
-
 fn document(
-    line: usize,
-    text: &str,
+    entry: Entry,
+    value: &Value,
     template: Option<&ChatTemplate>,
     options: &RenderOptions,
 ) -> Result<String, DocumentError> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| DocumentError::NotJson { line, why: without_place(&error) })?;
     let fields = value
         .as_object()
-        .ok_or_else(|| DocumentError::NotAnObject { line, found: kind(&value) })?;
+        .ok_or_else(|| DocumentError::NotAnObject { entry, found: kind(value) })?;
     if let Some(text) = present(fields, "text") {
         let wrong = || DocumentError::Kind {
-            line,
+            entry,
             key: "text",
             expected: "text",
             found: kind(text).to_owned(),
         };
         return Ok(text.as_str().ok_or_else(wrong)?.to_owned());
     }
-    let messages = present(fields, "messages").ok_or(DocumentError::Neither { line })?;
-    let messages = messages_of(line, messages)?;
-    let template = template.ok_or(DocumentError::NoTemplate { line })?;
-    template.render(messages, options).map_err(|error| DocumentError::Template { line, error })
+    let messages = present(fields, "messages").ok_or(DocumentError::Neither { entry })?;
+    let messages = messages_of(entry, messages)?;
+    let template = template.ok_or(DocumentError::NoTemplate { entry })?;
+    template.render(messages, options).map_err(|error| DocumentError::Template { entry, error })
 }
 
 fn present<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     fields.get(key).filter(|value| !value.is_null())
 }
 
-fn messages_of(line: usize, value: &Value) -> Result<&[Value], DocumentError> {
+fn messages_of(entry: Entry, value: &Value) -> Result<&[Value], DocumentError> {
     let wrong = |found: String| DocumentError::Kind {
-        line,
+        entry,
         key: "messages",
         expected: "a list of objects",
         found,
@@ -82,11 +77,6 @@ fn messages_of(line: usize, value: &Value) -> Result<&[Value], DocumentError> {
         Some(other) => Err(wrong(format!("a list with {}", kind(other)))),
         None => Ok(messages),
     }
-}
-
-/// A line of JSON has only its columns; the library counts its lines from 1 too.
-pub(crate) fn without_place(error: &serde_json::Error) -> String {
-    error.to_string().replace(" at line 1 column ", " at column ")
 }
 
 #[cfg(test)]
@@ -100,7 +90,8 @@ mod tests {
     }
 
     fn check(jsonl: &str, expected: Result<&[&str], &str>) {
-        let found = documents_of_jsonl(jsonl, Some(&template()), &RenderOptions::default());
+        let found =
+            documents_of_json(jsonl, Entries::Lines, Some(&template()), &RenderOptions::default());
         match expected {
             Ok(documents) => assert_eq!(found.unwrap(), documents),
             Err(message) => assert_eq!(found.unwrap_err().to_string(), message),
@@ -115,6 +106,28 @@ mod tests {
         );
         check(r#"{"messages": [{"role": "user", "content": "hi"}]}"#, Ok(&["<user>hi"]));
         check(r#"{"text": null, "messages": [{"role": "u"}]}"#, Ok(&["<u>"]));
+    }
+
+    #[test]
+    fn an_array_is_read_as_lines_are() {
+        let read = |json: &str| {
+            let found = documents_of_json(
+                json,
+                Entries::Array,
+                Some(&template()),
+                &RenderOptions::default(),
+            );
+            found.map_err(|error| error.to_string())
+        };
+        let array =
+            "[{\"text\": \"a\"},\n {\"messages\": [{\"role\": \"u\", \"content\": \"b\"}]}]";
+        assert_eq!(read(array).unwrap(), ["a", "<u>b"]);
+        assert_eq!(read("{\"text\": \"a\"}\n{\"text\": \"b\"}\n").unwrap(), ["a", "b"]);
+        let check = |json: &str, expected: &str| assert_eq!(read(json).unwrap_err(), expected);
+        check("[{\"text\": \"a\"}, {}]", "element 2 has neither `text` nor `messages`");
+        check("[\"a\"]", "element 1 is text, expected an object with `text` or `messages`");
+        check("[]", "the file holds no document");
+        check("[{", "the file is no JSON array: EOF while parsing an object at line 1 column 2");
     }
 
     #[test]
@@ -137,7 +150,8 @@ mod tests {
     #[test]
     fn messages_need_a_template() {
         let line = r#"{"messages": [{"role": "u"}]}"#;
-        let error = documents_of_jsonl(line, None, &RenderOptions::default()).unwrap_err();
+        let error =
+            documents_of_json(line, Entries::Lines, None, &RenderOptions::default()).unwrap_err();
         let expected = "line 1 has `messages`, but the model has no chat template";
         assert_eq!(error.to_string(), expected);
         assert!(error.hint().is_some());

@@ -1,5 +1,7 @@
 //! What can go wrong with tokenizers, texts, templates and questions.
 
+use crate::entry::Entry;
+
 /// Any failure of this crate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -47,18 +49,20 @@ pub enum TokenizerError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum DocumentError {
-    #[error("line {line} is not JSON: {why}")]
-    NotJson { line: usize, why: String },
-    #[error("line {line} is {found}, expected an object with `text` or `messages`")]
-    NotAnObject { line: usize, found: &'static str },
-    #[error("line {line} has neither `text` nor `messages`")]
-    Neither { line: usize },
-    #[error("`{key}` of line {line} is {found}, expected {expected}")]
-    Kind { line: usize, key: &'static str, expected: &'static str, found: String },
-    #[error("line {line} has `messages`, but the model has no chat template")]
-    NoTemplate { line: usize },
-    #[error("the messages of line {line} cannot be rendered: {error}")]
-    Template { line: usize, error: TemplateError },
+    #[error("{entry} is not JSON: {why}")]
+    NotJson { entry: Entry, why: String },
+    #[error("{entry} is {found}, expected an object with `text` or `messages`")]
+    NotAnObject { entry: Entry, found: &'static str },
+    #[error("{entry} has neither `text` nor `messages`")]
+    Neither { entry: Entry },
+    #[error("`{key}` of {entry} is {found}, expected {expected}")]
+    Kind { entry: Entry, key: &'static str, expected: &'static str, found: String },
+    #[error("{entry} has `messages`, but the model has no chat template")]
+    NoTemplate { entry: Entry },
+    #[error("the messages of {entry} cannot be rendered: {error}")]
+    Template { entry: Entry, error: TemplateError },
+    #[error("the file is no JSON array: {why}")]
+    NotAnArray { why: String },
     #[error("the file holds no document")]
     Empty,
 }
@@ -111,22 +115,24 @@ pub enum IdError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum QuestionError {
-    #[error("line {line} is not JSON: {why}")]
-    NotJson { line: usize, why: String },
-    #[error("line {line} is {found}, expected an object with `question`, `choices` and `answer`")]
-    NotAnObject { line: usize, found: &'static str },
-    #[error("line {line} has neither `question` nor `context`")]
-    NoContext { line: usize },
-    #[error("line {line} has no `{key}`")]
-    Missing { line: usize, key: &'static str },
-    #[error("`{key}` of line {line} is {found}, expected {expected}")]
-    Kind { line: usize, key: &'static str, expected: &'static str, found: String },
-    #[error("`choices` of line {line} has {count}, expected at least 2")]
-    TooFew { line: usize, count: usize },
-    #[error("choice {index} of line {line} is empty")]
-    EmptyChoice { line: usize, index: usize },
-    #[error("`answer` of line {line} is {answer}, but the choices are {expected}")]
-    Answer { line: usize, answer: String, expected: String },
+    #[error("{entry} is not JSON: {why}")]
+    NotJson { entry: Entry, why: String },
+    #[error("{entry} is {found}, expected an object with `question`, `choices` and `answer`")]
+    NotAnObject { entry: Entry, found: &'static str },
+    #[error("{entry} has neither `question` nor `context`")]
+    NoContext { entry: Entry },
+    #[error("{entry} has no `{key}`")]
+    Missing { entry: Entry, key: &'static str },
+    #[error("`{key}` of {entry} is {found}, expected {expected}")]
+    Kind { entry: Entry, key: &'static str, expected: &'static str, found: String },
+    #[error("`choices` of {entry} has {count}, expected at least 2")]
+    TooFew { entry: Entry, count: usize },
+    #[error("choice {index} of {entry} is empty")]
+    EmptyChoice { entry: Entry, index: usize },
+    #[error("`answer` of {entry} is {answer}, but the choices are {expected}")]
+    Answer { entry: Entry, answer: String, expected: String },
+    #[error("the file is no JSON array: {why}")]
+    NotAnArray { why: String },
     #[error("the file holds no question")]
     Empty,
     #[error("a question without context needs a token to begin with, and the tokenizer has none")]
@@ -190,7 +196,9 @@ impl TemplateError {
     /// What to do about it, where something can be said.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoDate { .. } => Some("results would change from day to day; give the date"),
+            Self::NoDate { .. } => {
+                Some("results would change from day to day: `--date 2026-01-31` gives the date")
+            }
             _ => None,
         }
     }

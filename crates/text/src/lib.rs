@@ -9,6 +9,7 @@
 mod charsmap;
 mod choice;
 mod document;
+mod entry;
 mod error;
 mod guard;
 mod mix;
@@ -19,7 +20,8 @@ mod tokenizer;
 mod window;
 
 pub use choice::{EncodedChoice, encode};
-pub use document::{documents_of_jsonl, documents_of_text};
+pub use document::{documents_of_json, documents_of_text};
+pub use entry::{Entries, Entry};
 pub use error::{
     DocumentError, Error, IdError, QuestionError, TemplateError, TokenizerError, WindowError,
 };

@@ -1,6 +1,6 @@
 //! Files of multiple-choice questions: one JSON object a line.
 
-use crate::document::{lines, without_place};
+use crate::entry::{Entries, Entry};
 use crate::error::{QuestionError, kind};
 use serde_json::{Map, Value};
 
@@ -16,37 +16,36 @@ pub struct Question {
 }
 
 /// Reads questions: `question` or `context`, `choices`, and `answer` as an index, a letter, or the
-/// text of a choice. Blank lines are skipped.
+/// text of a choice.
 ///
 /// # Errors
 ///
-/// At the first line that is not a question, with its number, counted from 1.
-pub fn parse_questions(jsonl: &str) -> Result<Vec<Question>, QuestionError> {
+/// At the first entry that is not a question; the error says where it stands.
+pub fn parse_questions(json: &str, entries: Entries) -> Result<Vec<Question>, QuestionError> {
     let mut questions = Vec::new();
-    for (line, text) in lines(jsonl) {
-        questions.push(question(line, text)?);
+    for (entry, value) in entries.read(json).map_err(|why| QuestionError::NotAnArray { why })? {
+        let value = value.map_err(|why| QuestionError::NotJson { entry, why })?;
+        questions.push(question(entry, &value)?);
     }
     if questions.is_empty() { Err(QuestionError::Empty) } else { Ok(questions) }
 }
 
-fn question(line: usize, text: &str) -> Result<Question, QuestionError> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| QuestionError::NotJson { line, why: without_place(&error) })?;
+fn question(entry: Entry, value: &Value) -> Result<Question, QuestionError> {
     let fields = value
         .as_object()
-        .ok_or_else(|| QuestionError::NotAnObject { line, found: kind(&value) })?;
-    let context = context(line, fields)?;
-    let choices = choices(line, fields)?;
-    let answer = fields.get("answer").ok_or(QuestionError::Missing { line, key: "answer" })?;
-    let answer = answer_of(line, answer, &choices)?;
+        .ok_or_else(|| QuestionError::NotAnObject { entry, found: kind(value) })?;
+    let context = context(entry, fields)?;
+    let choices = choices(entry, fields)?;
+    let answer = fields.get("answer").ok_or(QuestionError::Missing { entry, key: "answer" })?;
+    let answer = answer_of(entry, answer, &choices)?;
     Ok(Question { context, choices, answer })
 }
 
-fn context(line: usize, fields: &Map<String, Value>) -> Result<String, QuestionError> {
+fn context(entry: Entry, fields: &Map<String, Value>) -> Result<String, QuestionError> {
     let key = ["question", "context"].into_iter().find(|key| fields.contains_key(*key));
-    let key = key.ok_or(QuestionError::NoContext { line })?;
+    let key = key.ok_or(QuestionError::NoContext { entry })?;
     let text = fields[key].as_str().ok_or_else(|| QuestionError::Kind {
-        line,
+        entry,
         key,
         expected: "text",
         found: kind(&fields[key]).to_owned(),
@@ -54,23 +53,23 @@ fn context(line: usize, fields: &Map<String, Value>) -> Result<String, QuestionE
     Ok(text.to_owned())
 }
 
-fn choices(line: usize, fields: &Map<String, Value>) -> Result<Vec<String>, QuestionError> {
-    let value = fields.get("choices").ok_or(QuestionError::Missing { line, key: "choices" })?;
+fn choices(entry: Entry, fields: &Map<String, Value>) -> Result<Vec<String>, QuestionError> {
+    let value = fields.get("choices").ok_or(QuestionError::Missing { entry, key: "choices" })?;
     let wrong = |found: String| QuestionError::Kind {
-        line,
+        entry,
         key: "choices",
         expected: "a list of texts",
         found,
     };
     let values = value.as_array().ok_or_else(|| wrong(kind(value).to_owned()))?;
     if values.len() < 2 {
-        return Err(QuestionError::TooFew { line, count: values.len() });
+        return Err(QuestionError::TooFew { entry, count: values.len() });
     }
     let mut choices = Vec::with_capacity(values.len());
     for (index, value) in values.iter().enumerate() {
         let choice = value.as_str().ok_or_else(|| wrong(format!("a list with {}", kind(value))))?;
         if choice.trim().is_empty() {
-            return Err(QuestionError::EmptyChoice { line, index });
+            return Err(QuestionError::EmptyChoice { entry, index });
         }
         choices.push(choice.to_owned());
     }
@@ -78,7 +77,7 @@ fn choices(line: usize, fields: &Map<String, Value>) -> Result<Vec<String>, Ques
 }
 
 /// The text of a choice comes first: among the choices `A` and `B`, the answer `B` is itself.
-fn answer_of(line: usize, answer: &Value, choices: &[String]) -> Result<usize, QuestionError> {
+fn answer_of(entry: Entry, answer: &Value, choices: &[String]) -> Result<usize, QuestionError> {
     let found = match answer {
         Value::Number(index) => index.as_u64().and_then(|index| usize::try_from(index).ok()),
         Value::String(text) => {
@@ -87,11 +86,11 @@ fn answer_of(line: usize, answer: &Value, choices: &[String]) -> Result<usize, Q
         other => {
             let found = kind(other).to_owned();
             let expected = "an index, a letter or a choice";
-            return Err(QuestionError::Kind { line, key: "answer", expected, found });
+            return Err(QuestionError::Kind { entry, key: "answer", expected, found });
         }
     };
     found.filter(|index| *index < choices.len()).ok_or_else(|| QuestionError::Answer {
-        line,
+        entry,
         answer: format!("`{}`", answer.as_str().map_or_else(|| answer.to_string(), str::to_owned)),
         expected: format!("0 to {}", choices.len() - 1),
     })
@@ -111,7 +110,7 @@ mod tests {
     fn check(line: &str, expected: Result<usize, &str>) {
         let file =
             format!("\n{}\n{line}", r#"{"context": "c", "choices": ["x", "y"], "answer": 0}"#);
-        match (parse_questions(&file), expected) {
+        match (parse_questions(&file, Entries::Lines), expected) {
             (Ok(found), Ok(answer)) => assert_eq!(found[1].answer, answer, "{line}"),
             (Err(error), Err(message)) => assert_eq!(error.to_string(), message),
             (found, expected) => panic!("{line}: {found:?}, expected {expected:?}"),
@@ -164,6 +163,6 @@ mod tests {
         let text = "`question` of line 3 is null, expected text";
         check(r#"{"question": null, "choices": ["x", "y"], "answer": 0}"#, Err(text));
         check(r#"{"context": "", "choices": ["x", "y"]}"#, Err("line 3 has no `answer`"));
-        assert_eq!(parse_questions(" \n"), Err(QuestionError::Empty));
+        assert_eq!(parse_questions(" \n", Entries::Lines), Err(QuestionError::Empty));
     }
 }

@@ -51,6 +51,7 @@ pub fn windows_of(ids: &[u32], options: WindowOptions) -> Result<Windows, Window
         window,
         windows: windows.len(),
         dropped_tokens: ids.len() - windows.len() * needed,
+        masked_tokens: 0,
         bos,
     };
     Ok(Windows { windows, facts })
@@ -115,8 +116,16 @@ pub struct WindowFacts {
     pub windows: usize,
     /// How many tokens of the text are in no window.
     pub dropped_tokens: usize,
+    /// How many more were masked, and left out before windows were cut.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub masked_tokens: usize,
     /// What was put before each window.
     pub bos: Option<u32>,
+}
+
+/// Whether there is nothing to tell.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Checks ids against the number of tokens that a model knows.

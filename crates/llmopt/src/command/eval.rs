@@ -8,7 +8,7 @@ use crate::print;
 use crate::progress::Progress;
 use crate::report::{self, ReportFile};
 use crate::{request, signal};
-use llmopt_pipeline::{Error, EvaluationRequest, write_file};
+use llmopt_pipeline::EvaluationRequest;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,15 +23,15 @@ pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
     }
     let progress = Arc::new(Progress::new(voice));
     signal::watch(&progress, "stopping");
+    let reports = reports.into_iter().map(ReportFile::pending).collect::<Result<Vec<_>, _>>()?;
     let evaluation = llmopt_pipeline::evaluate(&plan, &*progress, &signal::CANCEL)?;
-    for report in &reports {
-        let text = report.text(&evaluation)?;
-        write_file(&report.path, text.as_bytes()).map_err(Error::from)?;
-    }
     if voice.json {
         print::json(&evaluation)?;
     } else if !voice.quiet {
         print::data(&report::table(&evaluation))?;
+    }
+    for report in reports {
+        report.publish(&evaluation)?;
     }
     if evaluation.passed() { Ok(()) } else { Err(Failure::Gates(report::missed(&evaluation))) }
 }
@@ -49,7 +49,7 @@ fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
         window: flags.window,
         samples: flags.samples,
         bos: flags.bos == Bos::Window,
-        date: None,
+        date: flags.date,
         precision: flags.compute.dtype.precision(),
         kernel: request::kernel(&flags.compute.kernel)?,
         gates: flags.gate.clone(),

@@ -6,8 +6,8 @@ use crate::flags::Prune;
 use crate::print::{self, Table};
 use crate::progress::Progress;
 use crate::units;
-use crate::{request, signal};
-use llmopt_pipeline::{JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits, write_file};
+use crate::{report, request, signal};
+use llmopt_pipeline::{JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -24,16 +24,15 @@ pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
     }
     let progress = Arc::new(Progress::new(voice));
     signal::watch(&progress, STOPPING);
+    let file = flags.report.as_deref().map(report::pending).transpose()?;
     let report = llmopt_pipeline::prune(&plan, &*progress, &signal::CANCEL)?;
-    if let Some(path) = &flags.report {
-        let text = print::document(&report)?;
-        write_file(path, text.as_bytes()).map_err(llmopt_pipeline::Error::from)?;
-    }
     if voice.json {
-        return print::json(&report);
-    }
-    if !voice.quiet {
+        print::json(&report)?;
+    } else if !voice.quiet {
         print::say(told(&plan.summary(), &report).trim_end());
+    }
+    if let Some(file) = file {
+        report::publish(file, &print::document(&report)?)?;
     }
     Ok(())
 }

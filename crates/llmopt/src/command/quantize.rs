@@ -8,8 +8,7 @@ use crate::failure::Failure;
 use crate::flags::Quantize;
 use crate::print;
 use crate::progress::Progress;
-use crate::{request, signal};
-use llmopt_pipeline::write_file;
+use crate::{report, request, signal};
 use std::sync::Arc;
 
 pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
@@ -31,16 +30,15 @@ pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
     }
     let progress = Arc::new(Progress::new(voice));
     signal::watch(&progress, STOPPING);
+    let file = flags.report.as_deref().map(report::pending).transpose()?;
     let report = llmopt_pipeline::quantize(&plan, &*progress, &signal::CANCEL)?;
-    if let Some(path) = &flags.report {
-        let text = print::document(&report)?;
-        write_file(path, text.as_bytes()).map_err(llmopt_pipeline::Error::from)?;
-    }
     if voice.json {
-        return print::json(&report);
-    }
-    if !voice.quiet {
+        print::json(&report)?;
+    } else if !voice.quiet {
         print::say(closing::told(&plan.summary(), &report).trim_end());
+    }
+    if let Some(file) = file {
+        report::publish(file, &print::document(&report)?)?;
     }
     Ok(())
 }

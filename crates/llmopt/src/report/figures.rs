@@ -18,7 +18,8 @@ pub(super) struct Figure {
 /// Every metric that was computed.
 pub(super) fn figures(evaluation: &Evaluation) -> Vec<Figure> {
     let mut figures = Vec::new();
-    if let Some(perplexity) = &evaluation.perplexity {
+    // Of a comparison it is told beside the reference's.
+    if let (Some(perplexity), None) = (&evaluation.perplexity, &evaluation.comparison) {
         figures.push(estimated("perplexity", perplexity, perplexity_text));
     }
     if let Some(comparison) = &evaluation.comparison {
@@ -49,15 +50,21 @@ fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
     if let Some(text) = &protocol.text {
         let windows = &text.windows;
         let begun = windows.bos.map(|bos| format!(", each begun with token {bos}"));
+        let masked = match windows.masked_tokens {
+            0 => String::new(),
+            masked => format!(", {} masked and left out", units::count(masked as u64)),
+        };
+        let dated = text.date.as_ref().map(|date| format!(", on {date}"));
         facts.push((
             "text",
             format!(
-                "`{}`, {} of {} tokens{}, {} tokens scored",
+                "`{}`, {} of {} tokens{}, {} tokens scored{masked}{}",
                 text.name,
                 units::counted(windows.windows, "window"),
                 units::count(windows.window as u64),
                 begun.unwrap_or_default(),
-                units::count(text.scored)
+                units::count(text.scored),
+                dated.unwrap_or_default()
             ),
         ));
     }

@@ -19,7 +19,7 @@ pub(crate) fn comparison() -> Evaluation {
         },
         reference: Some(model()),
         comparison: Some(compared()),
-        perplexity: None,
+        perplexity: Some(estimate(24.131_7, 23.09, 25.27)),
         blocks: (0..8).map(block).collect(),
         choices: Some(choices()),
         accuracy: None,
@@ -50,9 +50,11 @@ pub(crate) fn alone() -> Evaluation {
             window: 256,
             windows: 64,
             dropped_tokens: 312,
+            masked_tokens: 0,
             bos: None,
         },
         scored: 16_320,
+        date: None,
     };
     let tasks = TaskProtocol {
         name: "questions.jsonl".to_owned(),

@@ -7,6 +7,7 @@
 mod bad_input;
 mod calibrated;
 mod current;
+mod data;
 mod determinism;
 mod dir;
 mod doubles;

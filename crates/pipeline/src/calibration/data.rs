@@ -40,7 +40,7 @@ struct Part {
 #[derive(Clone, Debug)]
 enum Content {
     Own(Own),
-    Text { windows: Vec<Vec<u32>>, tokens: usize },
+    Text { windows: Vec<Vec<u32>>, tokens: usize, masked: usize },
 }
 
 impl CalibrationSet {
@@ -162,9 +162,9 @@ impl Content {
     fn cut(self, share: usize) -> Self {
         match self {
             Self::Own(own) => Self::Own(Own { windows: share, ..own }),
-            Self::Text { mut windows, tokens } => {
+            Self::Text { mut windows, tokens, masked } => {
                 windows.truncate(share);
-                Self::Text { windows, tokens }
+                Self::Text { windows, tokens, masked }
             }
         }
     }
@@ -172,14 +172,15 @@ impl Content {
 
 impl Part {
     fn finished(self, drawn: &mut Option<Vec<Vec<u32>>>) -> (Vec<Vec<u32>>, SourceFacts) {
-        let (windows, text_tokens, seed) = match self.content {
-            Content::Own(own) => (drawn.take().unwrap_or_default(), None, Some(own.seed)),
-            Content::Text { windows, tokens } => (windows, Some(tokens), None),
+        let (windows, text_tokens, masked, seed) = match self.content {
+            Content::Own(own) => (drawn.take().unwrap_or_default(), None, 0, Some(own.seed)),
+            Content::Text { windows, tokens, masked } => (windows, Some(tokens), masked, None),
         };
         let facts = SourceFacts {
             name: self.source.name(),
             weight: self.source.weight(),
             text_tokens,
+            masked_tokens: Some(masked).filter(|&masked| masked > 0),
             windows: self.share,
             sha256: hash(&windows),
             seed,
@@ -205,7 +206,7 @@ fn content(
         return Ok(Content::Own(Own { windows, window, first, seed: request.seed }));
     };
     let Windows { windows, facts } = texts.windows(path, Some(request.samples))?;
-    Ok(Content::Text { windows, tokens: facts.text_tokens })
+    Ok(Content::Text { windows, tokens: facts.text_tokens, masked: facts.masked_tokens })
 }
 
 fn without_share(source: &CalibrationSource, samples: usize) -> Error {

@@ -18,7 +18,7 @@ pub struct Evaluation {
     pub reference: Option<ModelFacts>,
     /// How it was measured.
     pub protocol: Protocol,
-    /// Of the text, without a reference.
+    /// The artifact's, of the text.
     pub perplexity: Option<Estimate>,
     /// Of the text, against the reference.
     pub comparison: Option<Comparison>,
@@ -63,6 +63,9 @@ pub struct TextProtocol {
     pub windows: WindowFacts,
     /// Tokens whose probability was asked for.
     pub scored: u64,
+    /// The day that the chat template was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
 }
 
 /// The tasks that were used.

@@ -48,6 +48,7 @@ pub fn evaluate(
         Found::Against(losses) => {
             let (windows, choices) = plan.set.divided(losses);
             evaluation.comparison = plan.set.text.is_some().then(|| compare(&windows));
+            evaluation.perplexity = evaluation.comparison.as_ref().map(|found| found.perplexity);
             let reference = plan.set.questions(&choices, |loss: &PairLoss| loss.nll_reference);
             let artifact = plan.set.questions(&choices, |loss: &PairLoss| loss.nll);
             evaluation.choices =
@@ -113,10 +114,7 @@ fn metric_value(evaluation: &Evaluation, metric: Metric) -> Option<f64> {
     let comparison = evaluation.comparison.as_ref();
     let choices = evaluation.choices.as_ref();
     match metric {
-        Metric::Ppl => {
-            let alone = evaluation.perplexity.as_ref();
-            alone.or(comparison.map(|found| &found.perplexity)).map(|found| found.value)
-        }
+        Metric::Ppl => evaluation.perplexity.map(|found| found.value),
         Metric::PplRatio => comparison.map(|found| found.perplexity_ratio.value),
         Metric::Kld => comparison.map(|found| found.kld.mean.value),
         Metric::KldP99 => comparison.map(|found| found.kld.p99.value),

@@ -4,10 +4,10 @@ use super::request::EvaluationRequest;
 use super::result::{TaskProtocol, TextProtocol};
 use crate::Error;
 use crate::reading::Sequence;
-use crate::texts::{LONGEST_WINDOW, TEXT_LIMIT, Texts, file_name};
+use crate::texts::{DataKind, LONGEST_WINDOW, Texts, file_name, read_data};
 use crate::tokenizer::wrong;
 use crate::variant::Variant;
-use llmopt_checkpoint::{read_text, sha256_file};
+use llmopt_checkpoint::sha256_file;
 use llmopt_eval::{Choice, Question};
 use llmopt_text::{EncodedChoice, Windows, encode, parse_questions};
 use std::path::Path;
@@ -101,14 +101,16 @@ impl Reader<'_> {
         let Windows { windows, facts } = self.texts.windows(path, self.samples)?;
         let scored = windows.iter().map(|window| window.len() as u64 - 1).sum();
         let (name, sha256) = (file_name(path), sha256_file(path)?);
-        set.text = Some(TextProtocol { name, sha256, windows: facts, scored });
+        let date = self.texts.date().map(|date| date.to_string());
+        set.text = Some(TextProtocol { name, sha256, windows: facts, scored, date });
         set.windows = windows;
         Ok(())
     }
 
     fn read_tasks(&self, path: &Path, set: &mut Set) -> Result<(), Error> {
+        let DataKind::Json(entries) = DataKind::of(path)? else { return Err(no_questions(path)) };
         let folder = self.texts.folder()?;
-        let questions = parse_questions(&read_text(path, TEXT_LIMIT)?)
+        let questions = parse_questions(&read_data(path)?, entries)
             .map_err(|error| wrong(path, error.into()))?;
         let longest = self.model.program().context.unwrap_or(LONGEST_WINDOW);
         let mut truncated = 0;
@@ -124,5 +126,13 @@ impl Reader<'_> {
         let (name, sha256) = (file_name(path), sha256_file(path)?);
         set.tasks = Some(TaskProtocol { name, sha256, questions: questions.len(), truncated });
         Ok(())
+    }
+}
+
+fn no_questions(path: &Path) -> Error {
+    Error::RefusedWithHint {
+        what: format!("`{}` holds no questions: they are JSON", path.display()),
+        hint: "`--tasks` takes `.jsonl`, one question a line, or `.json`, an array of them"
+            .to_owned(),
     }
 }

@@ -30,6 +30,9 @@ pub struct SourceFacts {
     /// Tokens of the whole text; none for `self`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_tokens: Option<usize>,
+    /// Tokens that a mask left out of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masked_tokens: Option<usize>,
     /// Windows taken.
     pub windows: usize,
     /// The hash of their ids, each of four bytes, the lowest first.
