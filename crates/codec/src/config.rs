@@ -112,7 +112,7 @@ impl QuantizationConfig {
     }
 
     /// The full form, which compressed-tensors 0.13 to 0.19 accept. What is in the tensors is another
-    /// matter: codes of 3 bits are read rightly from 0.18 on.
+    /// matter: codes of 3, 5, 6 and 7 bits are read rightly from 0.18 on.
     pub fn to_json(&self) -> Value {
         let groups: Map<String, Value> =
             self.groups.iter().map(|group| (group.name.clone(), group.to_json())).collect();
@@ -166,6 +166,13 @@ impl QuantizationConfig {
         Ok(group.map(|group| &self.groups[group]))
     }
 
+    /// The oldest compressed-tensors that reads such artifacts as they are meant: formats per group since 0.17,
+    /// codes that cross words since 0.18: before, a word held as many whole ones as fit.
+    pub fn version(&self) -> &'static str {
+        let crosses = |group: &ConfigGroup| !group.scheme.weights.bits().is_power_of_two();
+        if self.groups.iter().any(crosses) { "0.18.0" } else { "0.17.0" }
+    }
+
     fn bound(groups: Vec<ConfigGroup>, ignore: Vec<String>) -> Result<Self, ConfigError> {
         let pattern = |at: String| move |error| ConfigError::Pattern { at: at.clone(), error };
         let entries = groups
@@ -176,13 +183,6 @@ impl QuantizationConfig {
         let ignored = Matcher::new(ignore.iter().map(|entry| (entry.as_str(), 0)))
             .map_err(pattern("ignore".to_owned()))?;
         Ok(Self { groups, ignore, targets, ignored })
-    }
-
-    /// The oldest version that reads such artifacts as they are meant: formats per group since 0.17,
-    /// codes that cross words since 0.18, which put ten codes of 3 bits in a word before.
-    fn version(&self) -> &'static str {
-        let crosses = |group: &ConfigGroup| !group.scheme.weights.bits().is_power_of_two();
-        if self.groups.iter().any(crosses) { "0.18.0" } else { "0.17.0" }
     }
 
     fn format(&self) -> &'static str {

@@ -31,6 +31,7 @@ pub fn lint(config: &Value) -> Vec<Fault> {
         Some(config) => {
             top_level(config, &mut faults);
             groups(config, &mut faults);
+            packing(config, &mut faults);
         }
         None => faults.add("quantization_config", "is no object; no runtime reads it"),
     }
@@ -152,6 +153,37 @@ fn check_group(
         }
     }
     weight_only_integers(at, group, text(group, "format").or(top_format), faults);
+}
+
+/// Codes of 3, 5, 6 and 7 bits are a dense stream since compressed-tensors 0.18; before, a word held as
+/// many whole ones as fit. No tensor tells which; a row may have as many words either way.
+fn packing(config: &Map<String, Value>, faults: &mut Faults) {
+    let odd = |group: &Value| {
+        let format = group.get("format").or(config.get("format")).and_then(Value::as_str);
+        let bits = group.pointer("/weights/num_bits").and_then(Value::as_u64);
+        bits.filter(|bits| format == Some("pack-quantized") && matches!(bits, 3 | 5 | 6 | 7))
+    };
+    let groups = config.get("config_groups").and_then(Value::as_object);
+    let Some(bits) = groups.and_then(|groups| groups.values().find_map(odd)) else { return };
+    let version = text(config, "version");
+    if version.and_then(minor_version).is_some_and(|version| version >= (0, 18)) {
+        return;
+    }
+    let found = version.map_or("is missing".to_owned(), |version| {
+        format!("is `{}`", version.chars().take(40).collect::<String>())
+    });
+    let what = format!(
+        "{found}, and before 0.18 compressed-tensors packed codes of {bits} bits otherwise: loaders \
+         of today read noise"
+    );
+    faults.add("version", what);
+}
+
+/// `0.18` of `0.18.0`, `0.18`, `0.18.1.a20260101`.
+fn minor_version(version: &str) -> Option<(u32, u32)> {
+    let (major, rest) = version.split_once('.')?;
+    let minor = rest.split('.').next()?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 fn weight_only_integers(

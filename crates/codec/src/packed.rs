@@ -13,8 +13,8 @@ pub(crate) struct PackQuantized;
 
 const FORMAT: FormatRow = FormatRow {
     format: "pack-quantized",
-    schemes: "integer weights of 2, 3, 4 or 8 bits, per channel or group, symmetric or \
-              asymmetric; activations as they are",
+    schemes: "integer weights of 2 to 8 bits, per channel or group, symmetric or asymmetric; \
+              activations as they are",
     parts: &[
         PartRow {
             name: "weight_packed",
@@ -67,7 +67,7 @@ impl Codec for PackQuantized {
 
     fn row_step(&self, scheme: &Scheme) -> usize {
         // Each column of zero points is a stream of words, and a band needs whole ones: those of 3
-        // bits end on a word every 32 rows, after 3 words.
+        // bits end on a word every 32 rows, after 3 words, those of 6 every 16, after 3.
         if scheme.symmetric { 1 } else { 32 >> scheme.weights.bits().trailing_zeros().min(5) }
     }
 
@@ -135,8 +135,8 @@ fn width(scheme: &Scheme) -> Result<u8, Unsupported> {
         (Numeric::E4m3, ..) => "its codes are integers",
         (_, Granularity::Block { .. }, _) => "its scales are per channel or group",
         (_, _, activation) if activation != Activations::None => "it quantizes weights alone",
-        (Numeric::Int { bits: bits @ (2 | 3 | 4 | 8) }, ..) => return Ok(bits),
-        _ => "its codes have 2, 3, 4 or 8 bits",
+        (Numeric::Int { bits: bits @ 2..=8 }, ..) => return Ok(bits),
+        _ => "its codes have 2 to 8 bits",
     };
     Err(Unsupported::Scheme { format: FORMAT.format, scheme: scheme.to_string(), why })
 }
@@ -226,11 +226,27 @@ mod tests {
         check(scheme(2, half, false), 2, &scales, &[0x3, 0x0], &halves.concat());
     }
 
+    /// Codes from the lowest to the highest and over again, as compressed-tensors 0.18 packs them.
+    #[test]
+    fn widths_that_divide_no_word_cross_its_end() {
+        let check = |bits: u8, expected: &[u32]| {
+            let half = 1 << (bits - 1);
+            let codes: Vec<i8> = (0..32).map(|i| (i % (2 * half) - half) as i8).collect();
+            let bytes: Vec<u8> = expected.iter().flat_map(|word| word.to_le_bytes()).collect();
+            assert_eq!(packed_rows(bits, &codes, 32), bytes, "{bits} bits");
+            assert_eq!(unpacked_rows(bits, &bytes, 1, 32), codes, "{bits} bits");
+        };
+        check(3, &[0x88fa_c688, 0xc688_fac6, 0xfac6_88fa]);
+        check(5, &[0x8a41_8820, 0xc5a9_2839, 0xca30_7b9a, 0x38bd_ab49, 0xffbb_cdeb]);
+        let six = [0x440c_2040, 0xa248_1c61, 0x3ce3_4c2c, 0x544d_2450, 0xa658_5d65, 0x7de7_5c6d];
+        check(6, &six);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn bands_are_the_matrix_for_any_size(
-            bits in prop::sample::select(vec![2, 3, 4, 8]),
+            bits in 2..=8u8,
             symmetric: bool,
             rows in 1..70usize,
             group in 1..40usize,
@@ -268,10 +284,10 @@ mod tests {
         };
         let group = Granularity::Group(32);
         check(
-            scheme(5, group, true),
+            scheme(9, group, true),
             4,
             32,
-            "`pack-quantized` cannot store w5a16 g32: its codes have 2, 3, 4 or 8 bits",
+            "`pack-quantized` cannot store w9a16 g32: its codes have 2 to 8 bits",
         );
         let int8 = Scheme { activations: Activations::Int8Token, ..scheme(8, group, true) };
         check(int8, 4, 32, "`pack-quantized` cannot store w8a8 g32: it quantizes weights alone");

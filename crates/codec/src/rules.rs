@@ -1,7 +1,10 @@
-//! What runtimes can load and run. The facts are those of Transformers 5.17 with compressed-tensors
-//! 0.19, vLLM 0.33 and SGLang 0.5.
+//! What runtimes can load and run, matrix by matrix. The facts are those of Transformers 5.17 with
+//! compressed-tensors 0.19, vLLM 0.33 on GPU and CPU, and SGLang 0.5.23.
+
+mod kernels;
 
 use crate::{Runtime, for_scheme};
+use kernels::{Groups, Kernels, kernels};
 use llmopt_scheme::{Activations, Granularity, Numeric, Scheme};
 
 /// What a runtime's rules ask about one matrix.
@@ -29,6 +32,8 @@ pub struct Fused {
     pub position: usize,
     /// Matrices in all.
     pub members: usize,
+    /// Rows of all of them together.
+    pub rows: usize,
 }
 
 /// A rule that would be broken.
@@ -46,8 +51,11 @@ pub struct Refusal {
 
 /// All that keeps `runtime` from running a matrix with `scheme`.
 pub fn check(runtime: Runtime, scheme: &Scheme, facts: &Facts<'_>) -> Vec<Refusal> {
-    let broken = site_rules(runtime).iter().filter_map(|rule| rule(scheme, facts));
-    let refusals = broken.map(|broken| Refusal {
+    let shapes = site_rules(runtime).iter().filter_map(|rule| rule(scheme, facts));
+    let kernels = kernels(runtime).into_iter().flat_map(|kernels| {
+        SITE_RULES_OF_KERNELS.iter().filter_map(|rule| rule(kernels, scheme, facts))
+    });
+    let refusals = shapes.chain(kernels).map(|broken| Refusal {
         runtime,
         what: format!("`{}` {}", facts.module, broken.what),
         why: format!("{runtime} {}", broken.rule),
@@ -58,14 +66,13 @@ pub fn check(runtime: Runtime, scheme: &Scheme, facts: &Facts<'_>) -> Vec<Refusa
 
 /// All that keeps `runtime` from running any matrix with `scheme`.
 pub fn check_scheme(runtime: Runtime, scheme: &Scheme) -> Vec<Refusal> {
-    let broken = scheme_rules(runtime).iter().filter_map(|rule| rule(scheme));
-    let refusal = |rule| Refusal {
+    let refusal = |rule: String| Refusal {
         runtime,
         what: scheme.to_string(),
         why: format!("{runtime} {rule}"),
         hint: alternatives(scheme),
     };
-    broken.map(refusal).collect()
+    broken_by_scheme(runtime, scheme).into_iter().map(refusal).collect()
 }
 
 /// What keeps `runtime` from loading ordinary weights, whatever scheme their values are on.
@@ -89,7 +96,7 @@ pub fn runtimes_for(scheme: &Scheme) -> Vec<Runtime> {
     if for_scheme(scheme).layout(scheme, llmopt_tensor::Dtype::F32, 1, columns).is_err() {
         return Vec::new();
     }
-    let runs = |runtime: &Runtime| scheme_rules(*runtime).iter().all(|rule| rule(scheme).is_none());
+    let runs = |runtime: &Runtime| broken_by_scheme(*runtime, scheme).is_empty();
     Runtime::ALL.into_iter().filter(runs).collect()
 }
 
@@ -98,53 +105,73 @@ fn alternatives(scheme: &Scheme) -> Option<String> {
     (!names.is_empty()).then(|| format!("it runs with `--runtime {}`", names.join(",")))
 }
 
-/// Says of a scheme what the runtime does instead.
-type SchemeRule = fn(&Scheme) -> Option<&'static str>;
-
-fn scheme_rules(runtime: Runtime) -> &'static [SchemeRule] {
-    match runtime {
-        Runtime::Transformers => &[],
-        Runtime::Vllm | Runtime::Sglang => &[widths, zero_points, group_sizes, block_sizes],
-        Runtime::LlamaCpp => &[|_| unread(Runtime::LlamaCpp)],
-        Runtime::Mlx => &[|_| unread(Runtime::Mlx)],
-    }
+/// What the runtime does instead, once for each rule that the scheme breaks.
+fn broken_by_scheme(runtime: Runtime, scheme: &Scheme) -> Vec<String> {
+    let unread = unread(runtime).map(str::to_owned);
+    let kernels = kernels(runtime);
+    let limits = kernels.into_iter().flat_map(|kernels| {
+        [widths, zero_points, group_sizes, block_sizes].map(|rule| rule(kernels, scheme))
+    });
+    unread.into_iter().chain(limits.flatten()).collect()
 }
 
 /// Says of a runtime that cannot read what is written which files it reads.
 fn unread(runtime: Runtime) -> Option<&'static str> {
     match runtime {
-        Runtime::Transformers | Runtime::Vllm | Runtime::Sglang => None,
+        Runtime::Transformers | Runtime::Vllm | Runtime::VllmCpu | Runtime::Sglang => None,
         Runtime::LlamaCpp => Some("loads GGUF files, and these are not written yet"),
         Runtime::Mlx => Some("loads MLX folders, and these are not written yet"),
     }
 }
 
-fn widths(scheme: &Scheme) -> Option<&'static str> {
-    // SGLang refuses others by name. vLLM reads 2 to 8 bits and then finds no kernel: Humming has
-    // them, but is a package of its own.
-    (!has_kernels(scheme.weights))
-        .then_some("has kernels for integer weights of 4 and 8 bits alone")
+/// The width of integer weights that are quantized alone.
+fn width_alone(scheme: &Scheme) -> Option<u8> {
+    match (scheme.weights, scheme.activations) {
+        (Numeric::Int { bits }, Activations::None) => Some(bits),
+        _ => None,
+    }
 }
 
-fn has_kernels(numeric: Numeric) -> bool {
-    matches!(numeric, Numeric::E4m3 | Numeric::Int { bits: 4 | 8 })
+fn widths(kernels: &Kernels, scheme: &Scheme) -> Option<String> {
+    let bits = width_alone(scheme)?;
+    (!kernels.widths.contains(&bits))
+        .then(|| format!("has kernels for integer weights of {} bits alone", list(kernels.widths)))
 }
 
-fn zero_points(scheme: &Scheme) -> Option<&'static str> {
-    // Marlin takes zero points of 4 bits. In vLLM, Machete, Conch and Humming take 8, but the first
-    // wants a Hopper GPU and the others are packages of their own.
-    (!scheme.symmetric && has_kernels(scheme.weights) && scheme.weights.bits() != 4)
-        .then_some("has kernels for zero points of 4 bits; others need special devices or packages")
+fn zero_points(kernels: &Kernels, scheme: &Scheme) -> Option<String> {
+    let bits = width_alone(scheme).filter(|bits| kernels.widths.contains(bits))?;
+    (!scheme.symmetric && !kernels.zero_points.contains(&bits))
+        .then(|| format!("has kernels for zero points of {} bits alone", list(kernels.zero_points)))
 }
 
-fn group_sizes(scheme: &Scheme) -> Option<&'static str> {
-    matches!(scheme.granularity, Granularity::Group(size) if !GROUP_SIZES.contains(&size))
-        .then_some("has kernels for groups of 32, 64 or 128, and for whole rows (`channel`)")
+fn group_sizes(kernels: &Kernels, scheme: &Scheme) -> Option<String> {
+    let Granularity::Group(size) = scheme.granularity else { return None };
+    (!kernels.groups.takes(size)).then(|| {
+        let sizes = match kernels.groups {
+            Groups::Of(sizes) => format!("groups of {}", list(sizes)),
+            Groups::Any | Groups::Even => "groups of even size".to_owned(),
+        };
+        format!("has kernels for {sizes}, and for whole rows (`channel`)")
+    })
 }
 
-fn block_sizes(scheme: &Scheme) -> Option<&'static str> {
+fn block_sizes(kernels: &Kernels, scheme: &Scheme) -> Option<String> {
     let Granularity::Block { rows, columns } = scheme.granularity else { return None };
-    ((rows, columns) != (128, 128)).then_some("has kernels for blocks of 128 by 128")
+    match kernels.blocks {
+        false => Some("runs E4M3 with scales per channel (`fp8`), not per block".to_owned()),
+        true if (rows, columns) == (128, 128) => None,
+        true => Some("has kernels for blocks of 128 by 128".to_owned()),
+    }
+}
+
+/// `4`, `4 and 8`, `32, 64 and 128`
+fn list(numbers: &[impl ToString]) -> String {
+    let names: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => "no".to_owned(),
+    }
 }
 
 /// A rule about one matrix, and how it is broken.
@@ -156,17 +183,18 @@ struct Broken {
     hint: Option<String>,
 }
 
+/// A rule about one matrix that follows from a runtime's kernels.
+type SiteRuleOfKernels = fn(&Kernels, &Scheme, &Facts<'_>) -> Option<Broken>;
+
+const SITE_RULES_OF_KERNELS: [SiteRuleOfKernels; 3] =
+    [whole_units, experts_with_zero_points, experts_per_channel];
+
 fn site_rules(runtime: Runtime) -> &'static [SiteRule] {
     match runtime {
         Runtime::Transformers => &[whole_groups, whole_activation_groups, stacked_experts],
-        Runtime::Vllm | Runtime::Sglang => &[
-            whole_groups,
-            whole_activation_groups,
-            split_columns,
-            split_rows,
-            merged_blocks,
-            experts_with_zero_points,
-        ],
+        Runtime::Vllm | Runtime::VllmCpu | Runtime::Sglang => {
+            &[whole_groups, whole_activation_groups, split_columns, split_rows, merged_blocks]
+        }
         Runtime::LlamaCpp | Runtime::Mlx => &[],
     }
 }
@@ -260,11 +288,48 @@ fn stacked_experts(scheme: &Scheme, facts: &Facts<'_>) -> Option<Broken> {
     })
 }
 
-fn experts_with_zero_points(scheme: &Scheme, facts: &Facts<'_>) -> Option<Broken> {
-    (facts.expert && !scheme.symmetric).then(|| Broken {
+fn experts_with_zero_points(
+    kernels: &Kernels,
+    scheme: &Scheme,
+    facts: &Facts<'_>,
+) -> Option<Broken> {
+    let refused = !scheme.symmetric && !kernels.experts.zero_points;
+    (facts.expert && refused).then(|| Broken {
         what: "is an expert".to_owned(),
         rule: "runs experts without zero points".to_owned(),
         hint: Some("leave out `--asymmetric`".to_owned()),
+    })
+}
+
+fn experts_per_channel(kernels: &Kernels, scheme: &Scheme, facts: &Facts<'_>) -> Option<Broken> {
+    let bits = width_alone(scheme).filter(|_| scheme.granularity == Granularity::Channel)?;
+    let takes = scheme.symmetric && kernels.experts.per_channel.contains(&bits);
+    // Widths and zero points that it does not run at all are other rules'.
+    let runs = kernels.widths.contains(&bits) && (scheme.symmetric || kernels.experts.zero_points);
+    (facts.expert && runs && !takes).then(|| Broken {
+        what: "is an expert".to_owned(),
+        rule: format!(
+            "runs experts with a scale per row only in {} bits and without zero points",
+            list(kernels.experts.per_channel)
+        ),
+        hint: Some("give it groups, with `--group-size`".to_owned()),
+    })
+}
+
+/// Rows and columns of what one device multiplies, with all that is merged into it.
+fn whole_units(kernels: &Kernels, scheme: &Scheme, facts: &Facts<'_>) -> Option<Broken> {
+    width_alone(scheme).filter(|bits| kernels.widths.contains(bits))?;
+    let rows = facts.fused.map_or(facts.rows, |fused| fused.rows);
+    let (down, across) = if facts.fused.is_some() { (facts.tp, 1) } else { (1, facts.tp) };
+    let unit = kernels.unit;
+    let fits = |length, parts: usize| divides(unit.saturating_mul(parts), length);
+    (!fits(rows, down) || !fits(facts.columns, across)).then(|| Broken {
+        what: match facts.fused {
+            Some(_) => format!("is merged to {rows} rows and {} columns", facts.columns),
+            None => format!("has {rows} rows and {} columns", facts.columns),
+        },
+        rule: format!("needs rows and columns in multiples of {unit} on each device"),
+        hint: Some("`w8a8` and `fp8` run there with any".to_owned()),
     })
 }
 
@@ -328,33 +393,76 @@ mod tests {
             };
             assert_eq!(refusals.map(text).collect::<Vec<_>>(), expected);
         };
-        use Runtime::{LlamaCpp, Transformers, Vllm};
+        use Runtime::{LlamaCpp, Sglang, Transformers, Vllm, VllmCpu};
         let expert = Facts { expert: true, ..facts(768, 2048) };
-        let first = Some(Fused { position: 0, members: 3 });
-        let last = Some(Fused { position: 2, members: 3 });
+        let first = Some(Fused { position: 0, members: 3, rows: 192 });
+        let last = Some(Fused { position: 2, members: 3, rows: 192 });
 
         check(Vllm, grouped(128), facts(64, 256), &[]);
         check(Transformers, preset("w3a16"), facts(64, 256), &[]);
         check(
-            Vllm,
+            Sglang,
             asymmetric("w3a16"),
             facts(64, 256),
-            &["w3a16 g128 asymmetric: vllm has kernels for integer weights of 4 and 8 bits alone \
-               (it runs with `--runtime transformers`)"],
+            &[
+                "w3a16 g128 asymmetric: sglang has kernels for integer weights of 4 and 8 bits alone \
+               (it runs with `--runtime transformers,vllm`)",
+            ],
         );
         check(
-            Vllm,
+            Sglang,
             asymmetric("w8a16"),
             facts(64, 256),
-            &["w8a16 asymmetric: vllm has kernels for zero points of 4 bits; others need special \
-               devices or packages (it runs with `--runtime transformers`)"],
+            &[
+                "w8a16 asymmetric: sglang has kernels for zero points of 4 bits alone (it runs with \
+               `--runtime transformers,vllm`)",
+            ],
         );
         check(
-            Vllm,
+            Sglang,
             grouped(16),
             facts(64, 256),
-            &["w4a16 g16: vllm has kernels for groups of 32, 64 or 128, and for whole rows \
-               (`channel`) (it runs with `--runtime transformers`)"],
+            &["w4a16 g16: sglang has kernels for groups of 32, 64 and 128, and for whole rows \
+               (`channel`) (it runs with `--runtime transformers,vllm,vllm-cpu`)"],
+        );
+        check(
+            VllmCpu,
+            preset("w8a16"),
+            facts(64, 256),
+            &["w8a16: vllm-cpu has kernels for integer weights of 4 bits alone (it runs with \
+               `--runtime transformers,vllm,sglang`)"],
+        );
+        check(
+            VllmCpu,
+            grouped(15),
+            facts(64, 480),
+            &["w4a16 g15: vllm-cpu has kernels for groups of even size, and for whole rows \
+               (`channel`) (it runs with `--runtime transformers,vllm`)"],
+        );
+        let units = "vllm-cpu needs rows and columns in multiples of 32 on each device (`w8a8` and \
+                     `fp8` run there with any)";
+        check(
+            VllmCpu,
+            grouped(16),
+            facts(64, 80),
+            &[&format!("`m` has 64 rows and 80 columns: {units}")],
+        );
+        // Rows of a part need not be whole units, if those of all parts together are.
+        check(VllmCpu, grouped(32), Facts { fused: first, ..facts(48, 64) }, &[]);
+        let seam = Some(Fused { position: 0, members: 3, rows: 112 });
+        check(
+            VllmCpu,
+            grouped(32),
+            Facts { fused: seam, ..facts(64, 64) },
+            &[&format!("`m` is merged to 112 rows and 64 columns: {units}")],
+        );
+        check(VllmCpu, preset("w8a8"), facts(60, 60), &[]);
+        check(
+            Vllm,
+            Scheme { granularity: Granularity::Channel, ..preset("w3a16") },
+            expert,
+            &["`m` is an expert: vllm runs experts with a scale per row only in 4 and 8 bits and \
+               without zero points (give it groups, with `--group-size`)"],
         );
         check(
             Vllm,
@@ -416,18 +524,20 @@ mod tests {
                those with int8 activations (symmetric integer weights and `fp8` load)"],
         );
         check(Vllm, preset("w8a8"), expert, &[]);
+        check(Vllm, asymmetric("w4a16"), expert, &[]);
         check(
-            Vllm,
+            Sglang,
             asymmetric("w4a16"),
             expert,
-            &["`m` is an expert: vllm runs experts without zero points (leave out `--asymmetric`)"],
+            &["`m` is an expert: sglang runs experts without zero points (leave out \
+               `--asymmetric`)"],
         );
         check(
             LlamaCpp,
             preset("fp8"),
             facts(64, 64),
             &["fp8: llama.cpp loads GGUF files, and these are not written yet (it runs with \
-               `--runtime transformers,vllm,sglang`)"],
+               `--runtime transformers,vllm,vllm-cpu,sglang`)"],
         );
     }
 
@@ -438,7 +548,7 @@ mod tests {
                 check_dense(runtime).map(|found| format!("{}: {}", found.what, found.why));
             assert_eq!(refusal.as_deref(), expected, "{runtime}");
         };
-        for runtime in [Runtime::Transformers, Runtime::Vllm, Runtime::Sglang] {
+        for runtime in [Runtime::Transformers, Runtime::Vllm, Runtime::VllmCpu] {
             check(runtime, None);
         }
         let gguf = "dense weights: llama.cpp loads GGUF files, and these are not written yet";
@@ -461,16 +571,23 @@ mod tests {
             let names: Vec<_> = runtimes_for(&scheme).into_iter().map(Runtime::name).collect();
             assert_eq!(names, expected, "{scheme}");
         };
-        for name in ["w8a16", "w4a16", "w8a8", "fp8", "fp8-block"] {
-            check(preset(name), &["transformers", "vllm", "sglang"]);
+        check(preset("w8a16"), &["transformers", "vllm", "sglang"]);
+        check(preset("fp8-block"), &["transformers", "vllm", "sglang"]);
+        for scheme in [preset("w4a16"), asymmetric("w4a16"), preset("w8a8"), preset("fp8")] {
+            check(scheme, &["transformers", "vllm", "vllm-cpu", "sglang"]);
         }
-        for scheme in ["w3a16", "w2a16"].map(preset) {
-            check(scheme, &["transformers"]);
-            check(Scheme { symmetric: false, ..scheme }, &["transformers"]);
-            check(Scheme { granularity: Granularity::Channel, ..scheme }, &["transformers"]);
+        check(grouped(16), &["transformers", "vllm", "vllm-cpu"]);
+        check(asymmetric("w8a16"), &["transformers", "vllm"]);
+        for bits in [2, 3, 5, 6, 7] {
+            let scheme = Scheme { weights: Numeric::Int { bits }, ..grouped(64) };
+            check(scheme, &["transformers", "vllm"]);
+            check(Scheme { symmetric: false, ..scheme }, &["transformers", "vllm"]);
+            check(
+                Scheme { granularity: Granularity::Channel, ..scheme },
+                &["transformers", "vllm"],
+            );
         }
-        check(asymmetric("w4a16"), &["transformers", "vllm", "sglang"]);
-        check(Scheme { weights: Numeric::Int { bits: 5 }, ..grouped(64) }, &[]);
+        check(Scheme { weights: Numeric::Int { bits: 9 }, ..grouped(64) }, &[]);
         check(asymmetric("w8a8"), &[]);
     }
 

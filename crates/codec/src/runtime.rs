@@ -8,8 +8,10 @@ use std::str::FromStr;
 pub enum Runtime {
     /// Hugging Face Transformers with the compressed-tensors package.
     Transformers,
-    /// vLLM.
+    /// vLLM on a GPU.
     Vllm,
+    /// vLLM on a CPU.
+    VllmCpu,
     /// SGLang.
     Sglang,
     /// llama.cpp.
@@ -25,14 +27,20 @@ pub struct UnknownRuntime(pub String);
 
 impl Runtime {
     /// Every runtime.
-    pub const ALL: [Self; 5] =
-        [Self::Transformers, Self::Vllm, Self::Sglang, Self::LlamaCpp, Self::Mlx];
+    pub const ALL: [Self; 6] =
+        [Self::Transformers, Self::Vllm, Self::VllmCpu, Self::Sglang, Self::LlamaCpp, Self::Mlx];
+
+    /// Whether it makes one matrix of q, k and v, and of gate and up.
+    pub const fn merges(self) -> bool {
+        matches!(self, Self::Vllm | Self::VllmCpu | Self::Sglang)
+    }
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Transformers => "transformers",
             Self::Vllm => "vllm",
+            Self::VllmCpu => "vllm-cpu",
             Self::Sglang => "sglang",
             Self::LlamaCpp => "llama.cpp",
             Self::Mlx => "mlx",
@@ -67,7 +75,8 @@ mod tests {
         let error = "ollama".parse::<Runtime>().expect_err("no runtime of ours").to_string();
         assert_eq!(
             error,
-            "there is no runtime `ollama`; there are transformers, vllm, sglang, llama.cpp, mlx"
+            "there is no runtime `ollama`; there are transformers, vllm, vllm-cpu, sglang, \
+             llama.cpp, mlx"
         );
     }
 }

@@ -37,10 +37,6 @@ fn list(names: &[&str]) -> String {
     }
 }
 
-/// Widths of `--bits`.
-pub(crate) const BITS: &[Planned] =
-    &[Planned { names: &["5", "6"], why: "only GGUF stores them, which is not implemented" }];
-
 /// Names of `--scheme`. The GGUF types are those that llama.cpp's own quantizer lists.
 pub(crate) const SCHEMES: &[Planned] = &[
     Planned {
@@ -87,13 +83,14 @@ mod tests {
 
     #[test]
     fn planned_values_say_why_and_others_that_there_are_none() {
-        let refused = value("--bits", "6", &["8", "4"], BITS);
+        let refused = value("--scheme", "nvfp4", &["fp8", "w8a8"], SCHEMES);
         assert_eq!(
             refused.message,
-            "`--bits 6` is not in this version: only GGUF stores them, which is not implemented"
+            "`--scheme nvfp4` is not in this version: micro-scaled floats are not implemented"
         );
-        assert_eq!(refused.hint, "`--bits` takes 8 or 4");
-        assert_eq!(value("--bits", "7", &["8", "4"], BITS).message, "there is no `--bits 7`");
+        assert_eq!(refused.hint, "`--scheme` takes fp8 or w8a8");
+        let unknown = value("--scheme", "w9a16", &["fp8", "w8a8"], SCHEMES);
+        assert_eq!(unknown.message, "there is no `--scheme w9a16`");
     }
 
     #[test]

@@ -439,13 +439,14 @@ impl TypedValueParser for Listed {
     }
 }
 
-pub(crate) const BITS: &[&str] = &["8", "4", "3", "2"];
+pub(crate) const BITS: &[&str] = &["8", "7", "6", "5", "4", "3", "2"];
 pub(crate) const SCHEMES: &[&str] = llmopt_pipeline::Scheme::NAMES;
 pub(crate) const METHODS: &[&str] = llmopt_pipeline::Method::NAMES;
 pub(crate) const FORMATS: &[&str] = &["compressed-tensors", "dense"];
 pub(crate) const KERNELS: &[&str] =
     &["auto", "portable", "faer", "avx2", "avx512", "avx512bf16", "amx"];
-pub(crate) const RUNTIMES: &[&str] = &["transformers", "vllm", "sglang", "llama.cpp", "mlx"];
+pub(crate) const RUNTIMES: &[&str] =
+    &["transformers", "vllm", "vllm-cpu", "sglang", "llama.cpp", "mlx"];
 
 /// No machine has more processors, and no cluster more devices that share a matrix.
 const MOST: usize = 1024;

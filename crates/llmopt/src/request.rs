@@ -117,7 +117,7 @@ pub(crate) fn resources(memory: Option<u64>, threads: Option<usize>) -> Resource
 pub(crate) fn runtimes(names: &[String]) -> Result<Vec<Runtime>, Refusal> {
     let mut runtimes = Vec::new();
     for name in names {
-        let runtime = ALL_RUNTIMES.into_iter().find(|runtime| runtime.name() == name);
+        let runtime = Runtime::ALL.into_iter().find(|runtime| runtime.name() == name);
         let runtime =
             runtime.ok_or_else(|| absent::value("--runtime", name, flags::RUNTIMES, &[]))?;
         if !runtimes.contains(&runtime) {
@@ -153,7 +153,7 @@ pub(crate) fn folder_of(option: &str, path: &Path) -> Result<(), Refusal> {
 fn scheme(flags: &Quantize) -> Result<(String, Scheme), Refusal> {
     let from_bits = match flags.bits.as_deref() {
         Some(bits) if !flags::BITS.contains(&bits) => {
-            return Err(absent::value("--bits", bits, flags::BITS, absent::BITS));
+            return Err(absent::value("--bits", bits, flags::BITS, &[]));
         }
         bits => bits.map(|bits| format!("w{bits}a16")),
     };
@@ -231,10 +231,7 @@ fn format(flags: &Quantize) -> Result<Format, Refusal> {
 }
 
 /// Schemes of integer weights alone.
-const WEIGHTS_ALONE: &str = "`w8a16`, `w4a16`, `w3a16` and `w2a16`";
-
-const ALL_RUNTIMES: [Runtime; 5] =
-    [Runtime::Transformers, Runtime::Vllm, Runtime::Sglang, Runtime::LlamaCpp, Runtime::Mlx];
+const WEIGHTS_ALONE: &str = "`w8a16` to `w2a16`";
 
 const SOURCES: &str = "a file, `self`, or either with its weight: `chat.jsonl:0.7`";
 const UNKNOWN_MEMORY: u64 = 2 << 30;

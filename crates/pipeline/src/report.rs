@@ -23,6 +23,9 @@ pub struct Report {
     pub version: &'static str,
     /// What was asked for, as resolved.
     pub recipe: Recipe,
+    /// The oldest compressed-tensors that unpacks the artifact as it is meant; none for a dense one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compressed_tensors: Option<&'static str>,
     /// The model's family; `None` when names and shapes decided.
     pub family: Option<String>,
     /// Every file that was read, by name.
@@ -141,6 +144,8 @@ impl Report {
             tool: "llmopt",
             version: env!("CARGO_PKG_VERSION"),
             recipe: plan.recipe.clone(),
+            compressed_tensors: (!plan.recipe.format.is_dense())
+                .then(|| plan.quantization.version()),
             family: plan.model.family().map(|family| family.name().to_owned()),
             inputs: inputs(plan, read, &beside),
             outputs: outputs(plan, written, beside),

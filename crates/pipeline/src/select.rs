@@ -325,9 +325,11 @@ impl<'a> Groups<'a> {
     pub(crate) fn facts<'b>(&self, site: &'b Site, tp: usize) -> Facts<'b> {
         let members = site.fused.as_deref().and_then(|group| self.members.get(group));
         let position = self.positions.get(site.tensor.as_str());
-        let fused = position
-            .zip(members)
-            .map(|(&position, members)| Fused { position, members: members.len() });
+        let fused = position.zip(members).map(|(&position, members)| Fused {
+            position,
+            members: members.len(),
+            rows: members.iter().map(|site| site.view.rows()).sum(),
+        });
         Facts {
             module: &site.module,
             rows: site.view.rows(),

@@ -68,9 +68,20 @@ pub struct UnknownPreset(pub String);
 
 impl Scheme {
     /// The names that [`Scheme::preset`] knows.
-    pub const NAMES: &[&str] = &["w8a16", "w4a16", "w3a16", "w2a16", "w8a8", "fp8", "fp8-block"];
+    pub const NAMES: &[&str] = &[
+        "w8a16",
+        "w7a16",
+        "w6a16",
+        "w5a16",
+        "w4a16",
+        "w3a16",
+        "w2a16",
+        "w8a8",
+        "fp8",
+        "fp8-block",
+    ];
 
-    /// The symmetric scheme called `name`. Granularity of `w4a16` and below is left at a group of 128.
+    /// The symmetric scheme called `name`. Granularity of `w7a16` and below is left at a group of 128.
     ///
     /// # Errors
     /// [`UnknownPreset`], which lists the names there are.
@@ -79,6 +90,9 @@ impl Scheme {
         let block = Granularity::Block { rows: 128, columns: 128 };
         let (weights, granularity, activations) = match name {
             "w8a16" => (int(8), Granularity::Channel, Activations::None),
+            "w7a16" => (int(7), Granularity::Group(128), Activations::None),
+            "w6a16" => (int(6), Granularity::Group(128), Activations::None),
+            "w5a16" => (int(5), Granularity::Group(128), Activations::None),
             "w4a16" => (int(4), Granularity::Group(128), Activations::None),
             "w3a16" => (int(3), Granularity::Group(128), Activations::None),
             "w2a16" => (int(2), Granularity::Group(128), Activations::None),
@@ -140,7 +154,8 @@ mod tests {
         let error = Scheme::preset("w5a5").expect_err("no such scheme").to_string();
         assert_eq!(
             error,
-            "there is no scheme `w5a5`; there are w8a16, w4a16, w3a16, w2a16, w8a8, fp8, fp8-block"
+            "there is no scheme `w5a5`; there are w8a16, w7a16, w6a16, w5a16, w4a16, w3a16, w2a16, \
+             w8a8, fp8, fp8-block"
         );
     }
 }

@@ -108,7 +108,6 @@ fn expected(family: &str, options: &[&str]) -> Expected {
         () if has_experts && has("--asymmetric") => {
             Expected::Refused("transformers stacks experts")
         }
-        () if has("w3a16") && !has("--runtime") => Expected::Refused("`--runtime transformers`"),
         () if has_experts && has("w8a8") => Expected::Refused("transformers stacks experts"),
         () if has_experts && has("fp8-block") => Expected::Refused("transformers stacks experts"),
         // vLLM merges their matrices, which are smaller than a block.

@@ -194,9 +194,8 @@ fn what_is_not_understood_is_named_with_its_path() {
     );
     check(
         &of("weights/num_bits"),
-        json!(5),
-        "`config_groups.group_0`: `pack-quantized` cannot store w5a16 g32: its codes have 2, 3, 4 \
-         or 8 bits",
+        json!(9),
+        "`config_groups.group_0.weights.num_bits` is 9, expected 2 to 8 for integers",
     );
     check(
         &of("weights/scale_dtype"),

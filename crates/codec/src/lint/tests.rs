@@ -106,6 +106,26 @@ fn faults_of_arguments_are_named() {
     check("fp8", "input_activations.observers", Some(json!(1)), "no key");
 }
 
+/// What 0.17 packed into words of ten codes is not what loaders of today unpack.
+#[test]
+fn odd_widths_of_old_versions_are_faults() {
+    let check = |scheme, version, what| self::check(scheme, "/version", version, "version", what);
+    check("w3a16", Some(json!("0.17.1")), "is `0.17.1`, and before 0.18");
+    check("w5a16", Some(json!("0.9.4")), "codes of 5 bits");
+    check("w6a16", Some(json!("dev")), "codes of 6 bits");
+    check("w7a16", None, "is missing");
+    let sound = |scheme, version: Value| {
+        let mut config = config(scheme);
+        config["version"] = version;
+        assert_eq!(lint(&config), [], "{scheme}");
+    };
+    sound("w3a16", json!("0.18.1.a20260901"));
+    sound("w5a16", json!("1.0.0"));
+    for even in ["w2a16", "w4a16", "w8a16", "fp8"] {
+        sound(even, json!("0.13.0"));
+    }
+}
+
 #[test]
 fn harmless_variants_are_no_faults() {
     let check = |path: &str, value: Value| {

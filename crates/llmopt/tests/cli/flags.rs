@@ -25,12 +25,11 @@ fn values_are_refused_with_the_reason_and_with_those_there_are() {
         let args = format!("quantize model {args}");
         dir.refused(&args, 2, &format!("error: {message}\n\nhint: {hint}\n"));
     };
-    let bits = "`--bits` takes 8, 4, 3 or 2";
-    let gguf = "only GGUF stores them, which is not implemented";
-    check("--bits 5", &format!("`--bits 5` is not in this version: {gguf}"), bits);
-    check("--bits 6", &format!("`--bits 6` is not in this version: {gguf}"), bits);
+    let bits = "`--bits` takes 8, 7, 6, 5, 4, 3 or 2";
+    check("--bits 1", "there is no `--bits 1`", bits);
     check("--bits 16", "there is no `--bits 16`", bits);
-    let schemes = "`--scheme` takes w8a16, w4a16, w3a16, w2a16, w8a8, fp8 or fp8-block";
+    let schemes = "`--scheme` takes w8a16, w7a16, w6a16, w5a16, w4a16, w3a16, w2a16, w8a8, fp8 or \
+                   fp8-block";
     check(
         "--scheme nvfp4",
         "`--scheme nvfp4` is not in this version: micro-scaled floats are not implemented",
@@ -55,7 +54,7 @@ fn values_are_refused_with_the_reason_and_with_those_there_are() {
     check(
         "--runtime vllm,tgi",
         "there is no `--runtime tgi`",
-        "`--runtime` takes transformers, vllm, sglang, llama.cpp or mlx",
+        "`--runtime` takes transformers, vllm, vllm-cpu, sglang, llama.cpp or mlx",
     );
     check(
         "--report report.html",
@@ -84,17 +83,17 @@ fn options_that_contradict_each_other_are_refused() {
     check(
         "--scheme fp8 --group-size 64",
         "`--group-size` does not go with `--scheme fp8`, which has a scale per output channel",
-        "group sizes are for `w8a16`, `w4a16`, `w3a16` and `w2a16`",
+        "group sizes are for `w8a16` to `w2a16`",
     );
     check(
         "--scheme fp8-block --group-size channel",
         "`--group-size` does not go with `--scheme fp8-block`, which has a scale per 128 x 128 block",
-        "group sizes are for `w8a16`, `w4a16`, `w3a16` and `w2a16`",
+        "group sizes are for `w8a16` to `w2a16`",
     );
     check(
         "--scheme fp8 --asymmetric",
         "`--asymmetric` does not go with `--scheme fp8`, which has no zero points",
-        "zero points are for `w8a16`, `w4a16`, `w3a16` and `w2a16`",
+        "zero points are for `w8a16` to `w2a16`",
     );
     check(
         "--dense-dtype f32",
@@ -128,18 +127,18 @@ fn values_that_are_no_values_are_refused() {
 #[test]
 fn errors_are_lines_of_json_for_programs() {
     Dir::new().refused(
-        "quantize model --json --bits 7",
+        "quantize model --json --bits 9",
         2,
-        "{\"event\":\"error\",\"message\":\"there is no `--bits 7`\",\"hint\":\"`--bits` takes 8, 4, 3 or 2\"}\n",
+        "{\"event\":\"error\",\"message\":\"there is no `--bits 9`\",\"hint\":\"`--bits` takes 8, 7, 6, 5, 4, 3 or 2\"}\n",
     );
 }
 
 #[test]
 fn colour_is_asked_for() {
     Dir::new().refused(
-        "quantize model --bits 7 --color always",
+        "quantize model --bits 9 --color always",
         2,
-        "\x1b[1;31merror:\x1b[0m there is no `--bits 7`\n\n\x1b[36mhint:\x1b[0m `--bits` takes 8, 4, 3 or 2\n",
+        "\x1b[1;31merror:\x1b[0m there is no `--bits 9`\n\n\x1b[36mhint:\x1b[0m `--bits` takes 8, 7, 6, 5, 4, 3 or 2\n",
     );
 }
 

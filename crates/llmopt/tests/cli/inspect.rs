@@ -19,7 +19,8 @@ fn a_checkpoint_is_described_for_programs() {
         .iter()
         .map(|scheme| scheme["scheme"].as_str().unwrap().split(' ').next().unwrap())
         .collect();
-    assert_eq!(schemes, ["w8a16", "w4a16", "w3a16", "w2a16", "w8a8", "fp8", "fp8-block"]);
+    let integers = ["w8a16", "w7a16", "w6a16", "w5a16", "w4a16", "w3a16", "w2a16"];
+    assert_eq!(schemes, [&integers[..], &["w8a8", "fp8", "fp8-block"]].concat());
 }
 
 #[test]
@@ -46,9 +47,12 @@ BF16         3      32,896  64.25 KiB
 
 scheme           size   share  bits per weight  note
 w8a16       32.78 KiB  51.0 %             8.16
+w7a16 g128  28.78 KiB  44.8 %             7.17
+w6a16 g128  24.78 KiB  38.6 %             6.17
+w5a16 g128  20.78 KiB  32.3 %             5.18
 w4a16 g128  16.78 KiB  26.1 %             4.18
-w3a16 g128  12.78 KiB  19.9 %             3.18  w3a16 g128: vllm has kernels for integer weights of 4 and 8 bits alone
-w2a16 g128   8.78 KiB  13.7 %             2.19  w2a16 g128: vllm has kernels for integer weights of 4 and 8 bits alone
+w3a16 g128  12.78 KiB  19.9 %             3.18
+w2a16 g128   8.78 KiB  13.7 %             2.19
 w8a8        32.75 KiB  51.0 %             8.16
 fp8         32.75 KiB  51.0 %             8.16
 fp8-block   32.25 KiB  50.2 %             8.03

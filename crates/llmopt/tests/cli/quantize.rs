@@ -65,9 +65,12 @@ fn every_scheme_writes_what_its_dry_run_promised() {
     check("", "w8a16", &packed);
     check("--bits 4", "w4a16", &packed);
     check("--bits 4 --asymmetric --group-size 32", "w4a16", &with_zeros);
-    check("--bits 3 --runtime transformers", "w3a16", &packed);
-    check("--scheme w3a16 --asymmetric --runtime transformers", "w3a16", &with_zeros);
-    check("--bits 2 --group-size channel --runtime transformers", "w2a16", &packed);
+    check("--bits 3", "w3a16", &packed);
+    check("--scheme w3a16 --asymmetric", "w3a16", &with_zeros);
+    check("--bits 2 --group-size channel", "w2a16", &packed);
+    check("--bits 5", "w5a16", &packed);
+    check("--bits 6 --asymmetric --group-size channel", "w6a16", &with_zeros);
+    check("--scheme w7a16 --asymmetric --method rtn", "w7a16", &with_zeros);
     check("--bits 8 --group-size channel --method rtn", "w8a16", &packed);
     check("--scheme w8a8", "w8a8", &int);
     check("--scheme fp8", "fp8", &float);
@@ -77,24 +80,50 @@ fn every_scheme_writes_what_its_dry_run_promised() {
 }
 
 #[test]
-fn few_bits_are_for_transformers_alone() {
+fn widths_without_kernels_are_refused_by_runtime_and_device() {
     let dir = Dir::with_tiny_llama();
-    for (flags, scheme, runtime) in [
-        ("--bits 3", "w3a16 g128", "vllm"),
-        ("--scheme w2a16 --asymmetric", "w2a16 g128 asymmetric", "vllm"),
-        ("--bits 2 --runtime sglang", "w2a16 g128", "sglang"),
+    for (flags, scheme, rule) in [
+        (
+            "--bits 5 --runtime sglang",
+            "w5a16 g128",
+            "sglang has kernels for integer weights of 4 and 8",
+        ),
+        (
+            "--bits 2 --runtime vllm-cpu",
+            "w2a16 g128",
+            "vllm-cpu has kernels for integer weights of 4",
+        ),
+        ("--runtime vllm-cpu", "w8a16", "vllm-cpu has kernels for integer weights of 4"),
     ] {
+        let others =
+            if scheme == "w8a16" { "transformers,vllm,sglang" } else { "transformers,vllm" };
         let message = format!(
-            "error: {scheme}: {runtime} has kernels for integer weights of 4 and 8 bits alone\n\n\
+            "error: {scheme}: {rule} bits alone\n\n\
              hint: `--runtime` says whose rules hold, `--exclude` leaves tensors as they are\n      \
-             it runs with `--runtime transformers`\n"
+             it runs with `--runtime {others}`\n"
         );
         dir.refused(&format!("quantize tiny-llama {flags}"), 2, &message);
     }
-    dir.done("quantize tiny-llama --bits 3 --runtime transformers -q");
-    let ran = dir.run("verify tiny-llama-w3a16");
+    dir.done("quantize tiny-llama --bits 6 -q");
+    dir.done("verify tiny-llama-w6a16");
+    let ran = dir.run("verify tiny-llama-w6a16 --runtime vllm-cpu,sglang");
     assert_eq!(ran.code, Some(3));
-    assert!(ran.stdout.contains("vllm has kernels for integer weights of 4 and 8"), "{ran:?}");
+    for rule in ["vllm-cpu has kernels for integer weights of 4 bits", "sglang has kernels"] {
+        assert!(ran.stdout.contains(rule), "{ran:?}");
+    }
+}
+
+/// A dense stream of odd widths is read by compressed-tensors 0.18 and later alone.
+#[test]
+fn odd_widths_say_which_version_packs_them_so() {
+    let dir = Dir::with_tiny_llama();
+    for (bits, version) in [(2, "0.17.0"), (3, "0.18.0"), (5, "0.18.0"), (8, "0.17.0")] {
+        dir.done(&format!("quantize tiny-llama --bits {bits} -q -o out --force"));
+        let config = dir.json("out/config.json");
+        assert_eq!(config["quantization_config"]["version"], version, "{bits} bits");
+        let needs = &dir.json("out/llmopt.json")["compressed_tensors"];
+        assert_eq!(needs, version, "{bits} bits");
+    }
 }
 
 #[test]
@@ -114,7 +143,7 @@ fn dense_twins_need_no_kernels() {
         2,
         "error: dense weights: llama.cpp loads GGUF files, and these are not written yet\n\n\
          hint: `--runtime` says whose rules hold, `--exclude` leaves tensors as they are\n      \
-         they load with `--runtime transformers,vllm,sglang`\n",
+         they load with `--runtime transformers,vllm,vllm-cpu,sglang`\n",
     );
 }
 

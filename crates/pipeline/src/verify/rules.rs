@@ -39,7 +39,7 @@ pub(super) fn check(
     for ((runtime, _), refusals) in &broken {
         findings.fault("runtime", runtime.name(), told(refusals));
     }
-    if rules.runtimes.iter().any(|&runtime| merges(runtime)) {
+    if rules.runtimes.iter().any(|runtime| runtime.merges()) {
         check_merged(artifact, &sites, matrices, findings);
     }
     findings.checked("runtimes whose rules were checked", rules.runtimes.len());
@@ -57,11 +57,6 @@ fn told(refusals: &[Refusal]) -> String {
     let hint = refusals.iter().find_map(|refusal| refusal.hint.as_deref());
     let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
     format!("{first}{more}: {why}{hint}")
-}
-
-/// Whether a runtime makes one matrix of q, k and v, and of gate and up.
-pub(super) fn merges(runtime: Runtime) -> bool {
-    matches!(runtime, Runtime::Vllm | Runtime::Sglang)
 }
 
 /// Holds the members of each merged matrix against each other.

@@ -2,7 +2,7 @@
 
 use super::artifact::Artifact;
 use super::findings::Findings;
-use super::rules::{Rules, merges};
+use super::rules::Rules;
 use llmopt_arch::Model;
 use llmopt_codec::check_stacked;
 
@@ -18,7 +18,7 @@ pub(super) fn check(artifact: &Artifact, model: &Model, rules: Rules<'_>, findin
         let message = format!("{}: {}", refusal.what, refusal.why);
         findings.fault("runtime", refusal.runtime.name(), message);
     }
-    if rules.runtimes.iter().any(|&runtime| merges(runtime)) {
+    if rules.runtimes.iter().any(|runtime| runtime.merges()) {
         for module in &modules {
             // What vLLM asks for to know how the experts of a layer are quantized.
             let first = format!("{module}.0.gate_proj");

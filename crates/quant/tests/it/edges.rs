@@ -14,7 +14,7 @@ const BLOCK: Granularity = Granularity::Block { rows: 4, columns: 24 };
 fn schemes() -> Vec<Scheme> {
     let mut schemes = vec![];
     for granularity in [Granularity::Channel, Granularity::Group(1), BLOCK] {
-        for bits in [2, 3, 4, 8] {
+        for bits in 2..=8 {
             schemes
                 .extend([true, false].map(|symmetric| scheme(int(bits), granularity, symmetric)));
         }
