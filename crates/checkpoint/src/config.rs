@@ -1,6 +1,7 @@
 //! `config.json` as an ordered document: what is not changed keeps its place and its spelling.
 
 use crate::error::{brief, quoted};
+use crate::json::parse_json;
 use serde_json::{Map, Value};
 
 /// A parsed `config.json`. Places in it are named by dotted paths: `text_config.hidden_size`.
@@ -21,7 +22,7 @@ impl Config {
         }
         let text = std::str::from_utf8(json)
             .map_err(|error| ConfigError::NotUtf8 { at: error.valid_up_to() })?;
-        match serde_json::from_str(text) {
+        match parse_json(text) {
             Ok(Value::Object(root)) => Ok(Self { root }),
             Ok(other) => Err(ConfigError::NoObject { found: kind(&other) }),
             Err(error) => Err(ConfigError::Json { message: brief(&error.to_string()) }),
@@ -172,6 +173,15 @@ mod tests {
 
     fn sample() -> Config {
         Config::parse(SAMPLE.as_bytes()).unwrap()
+    }
+
+    /// Real models ship it: an unlimited time step, an infinite clamp.
+    #[test]
+    fn numbers_that_are_not_finite_are_written_as_they_were() {
+        let json = "{\n  \"limit\": [\n    0.0,\n    Infinity\n  ],\n  \"low\": -Infinity,\n  \"text\": \"NaN\"\n}\n";
+        let config = Config::parse(json.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(config.to_bytes()).unwrap(), json);
+        assert!(config.usize_at("low").is_err());
     }
 
     #[test]

@@ -38,6 +38,10 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum ModelError {
+    #[error("{} is a PEFT adapter, not a model: it holds what is added to one", shown(.path))]
+    Adapter { path: PathBuf },
+    #[error("{} holds an index with its shards and a `model.safetensors` beside them, and the two differ in tensor {}: Transformers loads the single file, vLLM the shards", shown(.folder), quoted(.tensor))]
+    OtherSingle { tensor: String, folder: PathBuf },
     #[error("{} holds no `config.json`", shown(.folder))]
     NoConfig { folder: PathBuf },
     #[error("{} holds no `.safetensors` file", shown(.folder))]
@@ -165,6 +169,13 @@ impl ModelError {
         match self {
             Self::NoConfig { .. } => {
                 Some("give the `.safetensors` file itself to go without a `config.json`")
+            }
+            Self::Adapter { .. } => Some(
+                "merge it first: with PEFT, `AutoPeftModelForCausalLM.from_pretrained(folder)`, then \
+                 `merge_and_unload()` and `save_pretrained`; give the merged model",
+            ),
+            Self::OtherSingle { .. } => {
+                Some("remove the file or the index and shards, whichever is not the model")
             }
             Self::OtherWeights { .. } => Some(
                 "convert it to safetensors first: load it with Transformers and call `save_pretrained`",

@@ -48,6 +48,11 @@ impl Header {
         Ok(Self { entries: spans.into_iter().map(|span| span.entry).collect(), metadata })
     }
 
+    /// Takes the first `bytes` of every name away, which are the same in all.
+    pub(crate) fn strip_prefix(&mut self, bytes: usize) {
+        self.entries.iter_mut().for_each(|tensor| drop(tensor.name.drain(..bytes)));
+    }
+
     /// The tensors, in the order of their data.
     pub fn tensors(&self) -> &[HeaderEntry] {
         &self.entries

@@ -4,6 +4,7 @@ use crate::config::MAX_CONFIG_BYTES;
 use crate::file::read_bytes;
 use crate::folder::visible_names;
 use crate::header::MAX_HEADER_BYTES;
+use crate::same::are_equal;
 use crate::side::{is_foreign_weights, side_files};
 use crate::{
     Config, Error, HeaderEntry, Index, IndexFacts, ModelError, RequestError, Shard, SideFile,
@@ -25,6 +26,7 @@ pub struct Source {
     /// header holds.
     tensors: Vec<Location>,
     index: Option<IndexFacts>,
+    notes: Vec<String>,
     config: Option<ConfigFile>,
     side_files: Vec<SideFile>,
 }
@@ -58,6 +60,7 @@ impl Source {
         }
         let name = path.file_name().and_then(|name| name.to_str());
         match name.filter(|name| facts.is_file() && name.ends_with(".safetensors")) {
+            Some(ADAPTER) => Err(ModelError::Adapter { path: path.to_owned() }.into()),
             Some(name) => Self::open_file(path, name),
             None => Err(RequestError::NotAModel { path: path.to_owned() }.into()),
         }
@@ -65,18 +68,59 @@ impl Source {
 
     fn open_folder(root: &Path) -> Result<Self, Error> {
         let names = visible_names(root)?;
-        if !names.iter().any(|name| name == CONFIG) {
+        let holds = |wanted: &str| names.iter().any(|name| name == wanted);
+        if holds(ADAPTER_CONFIG) && !holds(CONFIG) {
+            return Err(ModelError::Adapter { path: root.to_owned() }.into());
+        }
+        if !holds(CONFIG) {
             return Err(ModelError::NoConfig { folder: root.to_owned() }.into());
         }
-        let index = match names.iter().any(|name| name == INDEX) {
-            true => Some(read_index(&root.join(INDEX))?),
-            false => None,
-        };
-        let files = match &index {
-            Some(index) => indexed_files(index, root)?,
-            None => unindexed_files(names, root)?,
-        };
-        Self::assemble(root, root, files, index, Some(read_config(root)?))
+        let index = holds(INDEX).then(|| read_index(&root.join(INDEX))).transpose()?;
+        let (single, config) = (holds(SINGLE), Some(read_config(root)?));
+        match index {
+            Some(index) if single && is_stale(&index, root) => {
+                let mut opened = Self::assemble(root, root, vec![SINGLE.to_owned()], None, config)?;
+                opened.notes.push(STALE_INDEX.to_owned());
+                Ok(opened)
+            }
+            Some(index) => {
+                let files = indexed_files(&index, root)?;
+                let stray = single && !files.iter().any(|file| file == SINGLE);
+                let opened = Self::assemble(root, root, files, Some(index), config)?;
+                if stray {
+                    opened.refuse_other_single()?;
+                }
+                Ok(opened)
+            }
+            None => Self::assemble(root, root, unindexed_files(names, root)?, None, config),
+        }
+    }
+
+    /// Refuses a `model.safetensors` beside an index and its shards that holds something else: Transformers
+    /// loads it and not the shards, vLLM loads the shards and not it.
+    fn refuse_other_single(&self) -> Result<(), Error> {
+        let single = Shard::open(&self.root, SINGLE)?;
+        let other = |tensor: String| ModelError::OtherSingle { tensor, folder: self.root.clone() };
+        let held: BTreeMap<&str, &HeaderEntry> =
+            single.header.tensors().iter().map(|entry| (entry.name.as_str(), entry)).collect();
+        if let Some(name) = held.keys().find(|name| self.meta(name).is_none()) {
+            return Err(other((*name).to_owned()).into());
+        }
+        for (name, location) in self.tensors() {
+            let shard = &self.shards[location.shard];
+            let sharded = (shard, &shard.header.tensors()[location.entry]);
+            let equal =
+                held.get(name).map(|entry| are_equal((&single, entry), sharded)).transpose()?;
+            if equal != Some(true) {
+                return Err(other(name.to_owned()).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What a reader should know of the files that were found.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn open_file(path: &Path, name: &str) -> Result<Self, Error> {
@@ -99,12 +143,14 @@ impl Source {
         index: Option<Index>,
         config: Option<ConfigFile>,
     ) -> Result<Self, Error> {
-        let shards: Vec<Shard> =
+        let mut shards: Vec<Shard> =
             files.iter().map(|file| Shard::open(root, file)).collect::<Result<_, _>>()?;
-        let tensors = located(&shards, root)?;
+        located(&shards, root)?;
         if let Some(index) = &index {
             refuse_disagreement(index, &shards, &root.join(INDEX))?;
         }
+        let notes = strip_wrappers(&mut shards).into_iter().collect();
+        let tensors = located(&shards, root)?;
         let side_files = match config {
             Some(_) => side_files(root)?,
             None => Vec::new(),
@@ -116,6 +162,7 @@ impl Source {
             shards,
             tensors,
             index: index.map(|index| index.facts()),
+            notes,
             config,
             side_files,
         })
@@ -199,6 +246,34 @@ fn read_config(root: &Path) -> Result<ConfigFile, Error> {
     let bytes = read_bytes(&file, MAX_CONFIG_BYTES as u64)?;
     let parsed = Config::parse(&bytes).map_err(|error| Error::Config { file, error })?;
     Ok(ConfigFile { bytes, parsed })
+}
+
+/// Takes from all names what a wrapper that was saved with the model has put before them, and says so.
+fn strip_wrappers(shards: &mut [Shard]) -> Option<String> {
+    let entries = || shards.iter().flat_map(|shard| shard.header.tensors());
+    let mut prefix = String::new();
+    while let Some(wrapper) = WRAPPERS.iter().find(|wrapper| {
+        let wrapped = format!("{prefix}{wrapper}");
+        entries().next().is_some() && entries().all(|entry| entry.name.starts_with(&wrapped))
+    }) {
+        prefix.push_str(wrapper);
+    }
+    // What is left must be a language model's own names.
+    let is_model = |entry: &HeaderEntry| entry.name[prefix.len()..].starts_with("model.");
+    if prefix.is_empty() || !entries().any(is_model) {
+        return None;
+    }
+    shards.iter_mut().for_each(|shard| shard.header.strip_prefix(prefix.len()));
+    Some(format!(
+        "every tensor's name begins with `{prefix}`, which a wrapper has put there and no loader knows: it \
+         is left out"
+    ))
+}
+
+/// Whether none of the files that an index names is there.
+fn is_stale(index: &Index, root: &Path) -> bool {
+    let files: BTreeSet<&str> = index.weight_map().values().map(|file| &**file).collect();
+    files.iter().all(|file| fs::symlink_metadata(root.join(file)).is_err())
 }
 
 fn indexed_files(index: &Index, root: &Path) -> Result<Vec<String>, Error> {
@@ -291,7 +366,13 @@ fn refuse_disagreement(index: &Index, shards: &[Shard], path: &Path) -> Result<(
     }
 }
 
+/// What `torch.compile`, data parallelism and PEFT put before the names of a model's tensors.
+const WRAPPERS: [&str; 3] = ["_orig_mod.", "module.", "base_model.model."];
+const STALE_INDEX: &str = "the index names files of which none is there: `model.safetensors` is taken, as \
+                           Transformers does, and the index is left out";
+const ADAPTER_CONFIG: &str = "adapter_config.json";
 const CONFIG: &str = "config.json";
+const ADAPTER: &str = "adapter_model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 

@@ -2,6 +2,7 @@
 
 use crate::run::{bound, quantization_method};
 use crate::select::{Selection, selected};
+use crate::tied::differing;
 use crate::{Error, Recipe, Scheme, StackedExperts};
 use llmopt_arch::Model;
 use llmopt_arch::scaled_weight;
@@ -35,6 +36,11 @@ pub struct Inspection {
     pub roles: Vec<Amount>,
     /// Embedding and head, when they are one.
     pub tied: Option<(String, String)>,
+    /// Whether the file holds a head of its own all the same, with other values.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tied_differ: bool,
+    /// What a reader should know of its files.
+    pub notes: Vec<String>,
     /// How the checkpoint is quantized already.
     pub quantization: Option<String>,
     /// The matrices that are quantized unless told otherwise.
@@ -94,6 +100,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, Error> {
     let quantization = quantization_method(&source);
     let usable = quantization.as_deref().is_none_or(|method| method == "fp8");
     let model = if usable { Some(bound(&source)?) } else { None };
+    let tied_differ = model.as_ref().map(|model| differing(&source, model)).transpose()?.flatten();
     let tensors = || source.shards().iter().flat_map(|shard| shard.header.tensors());
     let parameters = tensors().map(|entry| entry.meta.elements()).sum();
     let facts = source.shards().iter().map(|shard| ShardFacts {
@@ -118,6 +125,8 @@ pub fn inspect(path: &Path) -> Result<Inspection, Error> {
         dtypes: amounts(by_dtype),
         roles: amounts(by_role),
         tied: model.as_ref().and_then(Model::tied).map(|(a, b)| (a.to_owned(), b.to_owned())),
+        notes: source.notes().to_vec(),
+        tied_differ: tied_differ.is_some(),
         quantization,
         quantizable: amounts(quantizable.map(|meta| ("quantizable".to_owned(), meta)))
             .pop()

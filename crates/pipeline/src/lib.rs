@@ -41,6 +41,7 @@ mod stacked;
 mod summary;
 mod sweep;
 mod texts;
+mod tied;
 mod tokenizer;
 mod too_small;
 mod variant;

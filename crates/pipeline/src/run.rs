@@ -10,7 +10,7 @@ use crate::quantized::by_names;
 use crate::recipe::{Recipe, Resources};
 use crate::report::Report;
 use crate::resume::{Entry, Records, identity, keep_journal};
-use crate::{Cancel, Error, Events, Plan, nonfinite, select, sweep, too_small, verify};
+use crate::{Cancel, Error, Events, Plan, nonfinite, select, sweep, tied, too_small, verify};
 use llmopt_arch::Model;
 use llmopt_checkpoint::{OutFile, Output as Staged, OutputOptions, Source};
 use std::collections::BTreeMap;
@@ -114,6 +114,7 @@ fn planned(
     let source = Source::open(model)?;
     refuse_quantized(&source)?;
     let model = bound(&source)?;
+    tied::refuse_differing(&source, &model)?;
     let allowed = nonfinite::allowed(&source, &model, recipe, resources.threads)?;
     let small = small.iter().map(|(tensor, why)| (tensor.as_str(), why.clone()));
     let mut kept = nonfinite::with_partners(&model, small);
@@ -173,6 +174,9 @@ fn check_method(recipe: &Recipe) -> Result<(), Error> {
 /// Nothing is left behind when the input or the request is at fault; after an interruption or a
 /// failure of the system, the same plan goes on where it stopped.
 pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
+    if plan.before.is_none() {
+        plan.source.notes().iter().for_each(|note| events.note(note));
+    }
     match (attempted(plan, events, cancel), &plan.asked) {
         (Err(Error::TooSmall(small)), Some(asked)) if plan.before.is_none() => {
             let mut asked = asked.clone();

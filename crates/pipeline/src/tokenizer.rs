@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::variant::Variant;
-use llmopt_checkpoint::{Source, read_bytes, read_text};
+use llmopt_checkpoint::{Source, parse_json, read_bytes, read_text};
 use llmopt_text::{
     ChatTemplate, Date, RenderOptions, SpecialSources, SpecialTokens, Tokenizer, TokenizerError,
 };
@@ -138,7 +138,8 @@ fn json_beside(source: &Source, name: &str) -> Result<Option<Value>, Error> {
         return Ok(None);
     }
     let bytes = read_bytes(&path, CONFIG_LIMIT)?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::Input {
+    let text = String::from_utf8_lossy(&bytes);
+    parse_json(&text).map(Some).map_err(|error| Error::Input {
         what: format!("`{}` is not JSON: {error}", path.display()),
         hint: None,
     })

@@ -34,7 +34,7 @@ fn the_index_alone_says_which_shards_belong_to_the_model() {
     let folder = sharded(&[("a", "y.safetensors"), ("b", "x.safetensors"), ("c", "y.safetensors")])
         .with("x.safetensors", shard(&["b"]))
         .with("y.safetensors", shard(&["c", "a"]))
-        .with("model.safetensors", "stale")
+        .with("z.safetensors", "stale")
         .with("tokenizer.json", "{}");
     let source = check(
         &folder,

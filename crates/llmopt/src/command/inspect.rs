@@ -38,8 +38,13 @@ fn facts(inspection: &Inspection) -> String {
     let shards = units::counted(inspection.shards.len(), "shard");
     facts.push(("size", format!("{} in {shards}", units::bytes(inspection.bytes))));
     if let Some((embedding, head)) = &inspection.tied {
-        facts.push(("tied", format!("`{head}` is `{embedding}`")));
+        let differ = match inspection.tied_differ {
+            true => " by the config, but differs from it in the file: runtimes disagree",
+            false => "",
+        };
+        facts.push(("tied", format!("`{head}` is `{embedding}`{differ}")));
     }
+    facts.extend(inspection.notes.iter().map(|note| ("note", note.clone())));
     if let Some(method) = &inspection.quantization {
         facts.push(("quantized", format!("already, by `{method}`")));
     }

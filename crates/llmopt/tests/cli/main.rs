@@ -15,6 +15,7 @@ mod eval;
 mod eval_bad_input;
 mod families;
 mod flags;
+mod folders;
 mod fp8_source;
 mod generate;
 mod inspect;

@@ -2,6 +2,7 @@
 
 use super::{Stored, Variant};
 use crate::run::{bound, quantization_method};
+use crate::tied::refuse_differing;
 use crate::verify::{Fault, Opened, opened};
 use crate::{Error, Source};
 use llmopt_arch::{BindError, Model, Program};
@@ -36,6 +37,7 @@ impl Variant {
     /// too, in groups as wide as a block.
     fn of_blocks(source: Source) -> Result<Self, Error> {
         let model = bound(&source)?;
+        refuse_differing(&source, &model)?;
         let dense_activations =
             model.block_scales().iter().next().map_or(Activations::None, |(weight, block)| {
                 let columns =
@@ -51,6 +53,7 @@ impl Variant {
 
     fn of_artifact(source: Source) -> Result<Self, Error> {
         let Opened { source, model, matrices } = opened(source)?.map_err(unsound)?;
+        refuse_differing(&source, &model)?;
         let program = program(&model)?;
         let mut groups: Vec<Arc<ConfigGroup>> = Vec::new();
         let mut stored = BTreeMap::new();

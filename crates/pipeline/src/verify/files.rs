@@ -89,12 +89,14 @@ fn subject(error: &FileError) -> String {
             ModelError::NoShard { shard, .. } => shard.clone(),
             ModelError::NotInShard { tensor, .. }
             | ModelError::NotInIndex { tensor, .. }
+            | ModelError::OtherSingle { tensor, .. }
             | ModelError::TwoShards { tensor, .. } => tensor.clone(),
             ModelError::NoWeights { folder }
             | ModelError::OtherWeights { folder, .. }
             | ModelError::TooManyFiles { folder, .. }
             | ModelError::TooDeep { folder, .. } => name(folder),
-            ModelError::NotRegular { path, .. }
+            ModelError::Adapter { path }
+            | ModelError::NotRegular { path, .. }
             | ModelError::DeadLink { path }
             | ModelError::NameNotUtf8 { path }
             | ModelError::TooLong { path, .. }
