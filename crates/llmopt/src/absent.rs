@@ -7,8 +7,12 @@ pub(crate) fn refusal(name: &str) -> Option<Refusal> {
     let find = |table: &[(&str, &str)]| {
         table.iter().find(|(absent, _)| *absent == name).map(|(_, hint)| (*hint).to_owned())
     };
-    let hint = find(COMMANDS).or_else(|| find(OPTIONS))?;
-    Some(Refusal::new(format!("`{name}` is not in this version"), hint))
+    if let Some(hint) = find(COMMANDS).or_else(|| find(OPTIONS)) {
+        return Some(Refusal::new(format!("`{name}` is not in this version"), hint));
+    }
+    let spelled = name.replace('_', "-");
+    let (_, here) = ELSEWHERE.iter().find(|(names, _)| names.contains(&spelled.as_str()))?;
+    Some(Refusal::new(format!("there is no `{name}` here"), *here))
 }
 
 /// The refusal of a value of an option: planned for a reason, or unknown.
@@ -73,6 +77,64 @@ const COMMANDS: &[(&str, &str)] = &[("run", THERE_ARE)];
 const OPTIONS: &[(&str, &str)] =
     &[("--target-size", CHOOSE), ("--target-bpw", CHOOSE), ("--max-kld", CHOOSE)];
 
+/// Options as other tools of this field spell them, and what does the same here.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (
+        &["--dataset", "--calibration-data", "--calib-data", "--calibration-dataset"],
+        "`--calibrate FILE` observes the model on a file (`calibrate` has `--data`, `eval` has `--text`)",
+    ),
+    (
+        &[
+            "--seqlen",
+            "--seq-len",
+            "--sequence-length",
+            "--max-seq-length",
+            "--max-seq-len",
+            "--max-length",
+        ],
+        "`--window N` is the number of tokens of a window",
+    ),
+    (
+        &[
+            "--num-samples",
+            "--nsamples",
+            "--n-samples",
+            "--num-calibration-samples",
+            "--max-samples",
+        ],
+        "`--samples N` is the number of windows",
+    ),
+    (&["--wbits", "--w-bit", "--w-bits", "--num-bits"], "`--bits N` is the width of a weight"),
+    (
+        &["--groupsize", "--q-group-size", "--w-group-size"],
+        "`--group-size N` is the number of columns that share a scale; -1 is `channel`",
+    ),
+    (&["--sym", "--symmetric"], "scales are symmetric unless `--asymmetric` is given"),
+    (&["--no-sym", "--asym", "--zero-point"], "`--asymmetric` gives every scale a zero point"),
+    (
+        &["--sparsity-ratio", "--pruning-ratio", "--prune-ratio"],
+        "`--sparsity X` is the share of the blocks' parameters that goes: 0.4 or 40%",
+    ),
+    (
+        &["--out", "--output-dir", "--save", "--save-dir", "--save-path", "--outfile"],
+        "`-o PATH` or `--output PATH` says where the result goes",
+    ),
+    (
+        &["--model", "--model-id", "--model-path", "--model-name-or-path"],
+        "the model needs no option: `llmopt inspect MODEL`",
+    ),
+    (&["--modules-to-not-convert"], "`--exclude PATTERN` keeps what matches as it is"),
+    (&["--targets"], "`--include PATTERN` quantizes only what matches"),
+    (&["--baseline", "--reference", "--base-model"], "`--against MODEL` names the original"),
+    (&["--max-new-tokens", "--n-predict"], "`--tokens N` is the number of tokens at most"),
+    (&["--overwrite"], "`--force` replaces an existing output"),
+    (&["--device", "--gpu"], "llmopt runs on the processor; `--threads N` says how much of it"),
+    (
+        &["--desc-act", "--act-order", "--actorder"],
+        "activation order is not in this version; `--method gptq+cd` or `qep+cd` go over the codes again",
+    ),
+];
+
 const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `calibrate`, `eval`, `generate`, `verify` and \
      `completions`";
 const CHOOSE: &str = "`llmopt inspect MODEL` says what each scheme would weigh";
@@ -97,5 +159,24 @@ mod tests {
     fn names_that_nobody_plans_are_left_to_clap() {
         assert_eq!(refusal("quantise"), None);
         assert_eq!(refusal("--bit"), None);
+    }
+
+    #[test]
+    fn what_other_tools_call_otherwise_is_no_option_of_ours_and_names_one() {
+        let command = crate::command();
+        let ours: Vec<String> = command
+            .get_subcommands()
+            .flat_map(|command| command.get_arguments())
+            .flat_map(|arg| arg.get_long_and_visible_aliases().unwrap_or_default())
+            .map(|name| format!("--{name}"))
+            .collect();
+        for (names, here) in ELSEWHERE {
+            for name in *names {
+                assert!(!ours.iter().any(|ours| ours == name), "{name}");
+                assert!(refusal(name).is_some(), "{name}");
+            }
+            let named = here.split(['`', ' ']).filter(|word| word.starts_with("--"));
+            named.for_each(|name| assert!(ours.iter().any(|ours| ours == name), "{name}: {here}"));
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! What the values mean together is [`crate::request`]'s concern.
 
 mod calibrate;
+pub(crate) mod examples;
 mod prune;
 
 use calibrate::DATA;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 /// Shrinks language-model checkpoints offline: no Python, no GPU, in a memory budget that it keeps
 #[derive(Debug, Parser)]
 #[command(name = "llmopt", version, after_help = exit::HELP)]
-#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(arg_required_else_help = true)]
 pub(crate) struct Flags {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -42,6 +43,7 @@ pub(crate) enum Command {
 
 /// Say what is in a checkpoint, what can be shrunk, and what each scheme would weigh
 #[derive(Debug, Args)]
+#[command(after_help = examples::INSPECT)]
 pub(crate) struct Inspect {
     /// Hugging Face folder, or a single `.safetensors` file [default: the current folder, or the one
     /// `.safetensors` file in it]
@@ -52,6 +54,7 @@ pub(crate) struct Inspect {
 
 /// Write a smaller artifact that the runtimes asked for load unmodified
 #[derive(Debug, Args)]
+#[command(after_help = examples::QUANTIZE)]
 #[command(group(ArgGroup::new("data").args(DATA).multiple(true).requires("calibrate")))]
 pub(crate) struct Quantize {
     /// Hugging Face folder, or a single `.safetensors` file [default: the current folder, or the one
@@ -163,6 +166,7 @@ pub(crate) struct Quantize {
 
 /// Measure what an artifact lost against the original, and hold it to gates
 #[derive(Debug, Args)]
+#[command(after_help = examples::EVAL)]
 pub(crate) struct Eval {
     /// Artifact or any other model: a Hugging Face folder
     pub(crate) artifact: PathBuf,
@@ -217,6 +221,7 @@ pub(crate) struct Eval {
 
 /// Let a model go on from prompts, to see with your own eyes that it still speaks
 #[derive(Debug, Args)]
+#[command(after_help = examples::GENERATE)]
 pub(crate) struct Generate {
     /// Artifact or any other model: a Hugging Face folder
     pub(crate) model: PathBuf,
@@ -253,6 +258,7 @@ pub(crate) struct Generate {
 
 /// Check an artifact: hashes, that no tensor is lost, and the rules of the runtimes
 #[derive(Debug, Args)]
+#[command(after_help = examples::VERIFY)]
 pub(crate) struct Verify {
     /// Folder or file that `llmopt` wrote, or any compressed-tensors folder [default: the current
     /// folder, or the one `.safetensors` file in it]
@@ -274,6 +280,7 @@ pub(crate) struct Verify {
 
 /// Print the completions of a shell
 #[derive(Debug, Args)]
+#[command(after_help = examples::COMPLETIONS)]
 pub(crate) struct Completions {
     /// Which
     pub(crate) shell: Shell,
@@ -418,7 +425,8 @@ fn positive(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
 }
 
-/// Names for help and completions. Others are let through, to be refused with a reason.
+/// Names for help and completions, without regard to case, as `W4A16` is often spelled. Others are let
+/// through, to be refused with a reason.
 #[derive(Clone, Copy)]
 struct Listed(&'static [&'static str]);
 
@@ -431,7 +439,8 @@ impl TypedValueParser for Listed {
         arg: Option<&clap::Arg>,
         value: &OsStr,
     ) -> Result<String, clap::Error> {
-        clap::builder::StringValueParser::new().parse_ref(command, arg, value)
+        let text = clap::builder::StringValueParser::new().parse_ref(command, arg, value)?;
+        Ok(text.to_ascii_lowercase())
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {

@@ -1,5 +1,6 @@
 //! The command-line reference as Markdown, from the definition that parses the command line.
 
+use crate::flags::examples;
 use clap::{Arg, Command};
 use std::fmt::Write;
 
@@ -9,7 +10,7 @@ pub fn reference() -> String {
     root.build();
     let mut text = String::from("# The command line\n\n");
     let _ = writeln!(text, "{}.\n", styled(root.get_about()));
-    for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
+    for command in root.get_subcommands().filter(is_shown) {
         section(&mut text, command);
     }
     let _ = writeln!(text, "## Exit codes\n");
@@ -33,6 +34,14 @@ fn section(text: &mut String, command: &Command) {
         let _ = writeln!(text, "| {} | {meaning} | {} | {default} |", spelling(arg), values(arg));
     }
     text.push('\n');
+    let help = styled_lines(command.get_after_help());
+    let examples: Vec<String> = examples::lines(&help).map(|line| format!("    {line}")).collect();
+    let _ = writeln!(text, "Examples:\n\n{}\n", examples.join("\n"));
+}
+
+/// `help` says what stands here.
+fn is_shown(command: &&Command) -> bool {
+    !command.is_hide_set() && command.get_name() != "help"
 }
 
 /// `-o, --output PATH`
@@ -79,7 +88,11 @@ fn is_help(arg: &Arg) -> bool {
 }
 
 fn styled(text: Option<&clap::builder::StyledStr>) -> String {
-    text.map(|text| text.to_string().replace('\n', " ")).unwrap_or_default()
+    styled_lines(text).replace('\n', " ")
+}
+
+fn styled_lines(text: Option<&clap::builder::StyledStr>) -> String {
+    text.map(ToString::to_string).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
             format!("group sizes are for {WEIGHTS_ALONE}"),
         ));
     }
-    if flags.asymmetric && fixed.is_some() {
+    if asymmetric(flags) && fixed.is_some() {
         return Err(Refusal::new(
             format!("`--asymmetric` does not go with `--scheme {name}`, which has no zero points"),
             format!("zero points are for {WEIGHTS_ALONE}"),
@@ -49,7 +49,7 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
         lm_head: flags.lm_head,
         allow_nonfinite: flags.allow_nonfinite,
         strict: flags.strict,
-        ..Recipe::new(Scheme { symmetric: !flags.asymmetric, ..scheme })
+        ..Recipe::new(scheme)
     })
 }
 
@@ -158,19 +158,32 @@ fn scheme(flags: &Quantize) -> Result<(String, Scheme), Refusal> {
         bits => bits.map(|bits| format!("w{bits}a16")),
     };
     let name = match (&flags.scheme, from_bits) {
-        (Some(scheme), Some(from_bits)) if *scheme != from_bits => {
+        (Some(scheme), Some(from_bits)) if preset(scheme) != from_bits => {
             return Err(Refusal::new(
                 format!("`--bits` means `--scheme {from_bits}` here, not `--scheme {scheme}`"),
                 "give one of the two",
             ));
         }
-        (Some(scheme), _) => scheme.clone(),
+        (Some(scheme), _) => preset(scheme).to_owned(),
         (None, from_bits) => from_bits.unwrap_or_else(|| "w8a16".to_owned()),
     };
     match Scheme::preset(&name) {
-        Ok(scheme) => Ok((name, scheme)),
+        Ok(scheme) => Ok((name, Scheme { symmetric: !asymmetric(flags), ..scheme })),
         Err(_) => Err(absent::value("--scheme", &name, flags::SCHEMES, absent::SCHEMES)),
     }
+}
+
+/// Our name of a scheme that the presets of compressed-tensors call otherwise.
+fn preset(name: &str) -> &str {
+    match name {
+        "fp8_dynamic" | "fp8-dynamic" => "fp8",
+        "fp8_block" => "fp8-block",
+        _ => name.strip_suffix("_asym").unwrap_or(name),
+    }
+}
+
+fn asymmetric(flags: &Quantize) -> bool {
+    flags.asymmetric || flags.scheme.as_ref().is_some_and(|name| name.ends_with("_asym"))
 }
 
 fn method(flags: &Quantize) -> Result<Method, Refusal> {
@@ -272,6 +285,14 @@ mod tests {
         check("--bits 3 --asymmetric", "w3a16 g128 asymmetric Auto Search CompressedTensors");
         check("--scheme w2a16 --group-size 32", "w2a16 g128 Columns(32) Search CompressedTensors");
         check("--scheme w8a8 --group-size channel", "w8a8 Channel Search CompressedTensors");
+        check("--scheme W4A16", "w4a16 g128 Auto Search CompressedTensors");
+        check("--scheme W4A16_ASYM", "w4a16 g128 asymmetric Auto Search CompressedTensors");
+        check(
+            "--bits 4 --scheme W4A16_ASYM",
+            "w4a16 g128 asymmetric Auto Search CompressedTensors",
+        );
+        check("--scheme FP8_DYNAMIC --method RTN", "fp8 Auto Rtn CompressedTensors");
+        check("--scheme FP8_BLOCK", "fp8-block Auto Search CompressedTensors");
         check("--asymmetric --method rtn", "w8a16 asymmetric Auto Rtn CompressedTensors");
         check("--scheme fp8-block --format dense", "fp8-block Auto Search Dense(F32)");
         check("--format dense --dense-dtype source", "w8a16 Auto Search Dense(Source)");

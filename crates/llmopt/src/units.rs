@@ -110,6 +110,21 @@ const UNITS: [(&str, u64); 10] = [
     ("tib", 1 << 40),
 ];
 
+/// A share such as `0.4` or `40%`. Whether it is one that can be had is another question.
+pub(crate) fn fraction(text: &str) -> Result<f64, String> {
+    let number = |text: &str| text.trim_end().parse::<f64>().ok().filter(|n| n.is_finite());
+    match text.strip_suffix('%') {
+        Some(percent) => number(percent).map(|percent| percent / 100.0),
+        None => match number(text) {
+            Some(number) if (1.0..100.0).contains(&number) => {
+                return Err(format!("a share is less than 1; `{number}%` is {}", number / 100.0));
+            }
+            number => number,
+        },
+    }
+    .ok_or_else(|| "expected a share such as 0.4 or 40%".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,5 +189,20 @@ mod tests {
         check(1.24, "1.2 s");
         check(200.0, "3 min 20 s");
         check(7503.0, "2 h 5 min");
+    }
+
+    #[test]
+    fn shares_are_fractions_or_per_cent() {
+        assert_eq!(fraction("0.4"), Ok(0.4));
+        assert_eq!(fraction("40%"), Ok(0.4));
+        assert_eq!(fraction("12.5 %"), Ok(0.125));
+        assert_eq!(fraction("40").unwrap_err(), "a share is less than 1; `40%` is 0.4");
+        for text in ["", "%", "much", "nan", "inf%"] {
+            assert_eq!(
+                fraction(text).unwrap_err(),
+                "expected a share such as 0.4 or 40%",
+                "{text}"
+            );
+        }
     }
 }

@@ -7,8 +7,9 @@ use crate::print::{self, Table};
 use crate::progress::Progress;
 use crate::units;
 use crate::{request, signal};
-use llmopt_pipeline::{Verification, VerifyOptions};
+use llmopt_pipeline::{Fault, Verification, VerifyOptions};
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn run(flags: &Verify) -> Result<(), Failure> {
@@ -25,13 +26,35 @@ pub(super) fn run(flags: &Verify) -> Result<(), Failure> {
     if voice.json {
         print::json(&found)?;
     } else if !voice.quiet || !found.faults.is_empty() {
-        print::data(&told(&found))?;
+        match another_model(&found, flags.against.as_deref()) {
+            Some(sentence) => print::data(&format!("{sentence}\n"))?,
+            None => print::data(&told(&found))?,
+        }
     }
     match found.faults.len() {
         0 => Ok(()),
         faults => Err(Failure::Faults { artifact: input.path.display().to_string(), faults }),
     }
 }
+
+/// One sentence in place of a fault for nearly every tensor: they say that it is another model.
+fn another_model(found: &Verification, against: Option<&Path>) -> Option<String> {
+    let checked = found.checked.iter().find(|checked| checked.what == AGAINST)?.count;
+    let differs = |fault: &&Fault| ["changed", "error", "lost", "shape"].contains(&fault.code);
+    let differing = found.faults.iter().filter(differs).count() as u64;
+    (2 * differing > checked).then(|| {
+        format!(
+            "against  `{}` is not the model that this artifact was made from: {} of its {} tensors are \
+             not in the artifact, or differ from what is there; `--json` lists them",
+            against.unwrap_or(Path::new("")).display(),
+            units::count(differing),
+            units::count(checked)
+        )
+    })
+}
+
+/// What `verify` calls the tensors of `--against`.
+const AGAINST: &str = "tensors held against the model";
 
 /// The faults, or what was checked when there are none.
 fn told(found: &Verification) -> String {

@@ -1,6 +1,6 @@
 //! The flags of `calibrate`, and those of all data that a model is observed on.
 
-use super::{Bos, CALIBRATION, Compute, Quiet, RUN, VoiceFlags, tokens};
+use super::{Bos, CALIBRATION, Compute, Quiet, RUN, VoiceFlags, examples, tokens};
 use crate::units;
 use clap::Args;
 use llmopt_pipeline::Date;
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 /// Keep what a model's matrices see as a file, for many runs of `quantize`
 #[derive(Debug, Args)]
+#[command(after_help = examples::CALIBRATE)]
 pub(crate) struct Calibrate {
     /// Hugging Face folder [default: the current folder]
     pub(crate) model: Option<PathBuf>,

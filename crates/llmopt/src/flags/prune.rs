@@ -2,7 +2,7 @@
 
 use super::{
     ARTIFACT, CALIBRATION, DataFlags, EvalDtype, KERNELS, Listed, Quiet, RUN, RUNTIMES, VoiceFlags,
-    positive,
+    examples, positive,
 };
 use crate::units;
 use clap::Args;
@@ -10,12 +10,14 @@ use std::path::PathBuf;
 
 /// Remove structure and refit what reads it: an ordinary, smaller dense checkpoint
 #[derive(Debug, Args)]
+#[command(after_help = examples::PRUNE)]
 pub(crate) struct Prune {
     /// Hugging Face folder [default: the current folder; what is made of it goes beside it]
     pub(crate) model: Option<PathBuf>,
 
-    /// Share of the parameters of the transformer blocks to remove: more than 0, at most 0.9
-    #[arg(long, value_name = "X", help_heading = PRUNED)]
+    /// Share of the parameters of the transformer blocks to remove: more than 0, at most 0.9, or in per
+    /// cent as 40%
+    #[arg(long, value_name = "X", value_parser = units::fraction, help_heading = PRUNED)]
     pub(crate) sparsity: f64,
     /// What is removed: intermediate channels (ffn), key-value groups with their query heads (heads), whole
     /// layers (layers), or several of these [default: what diverges least of ffn, ffn with heads, and ffn

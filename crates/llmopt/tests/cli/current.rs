@@ -31,7 +31,15 @@ fn prune_writes_beside_the_current_folder() {
     dir.done("eval model-p40 --against model --text ids.safetensors --window 16");
 }
 
-/// The line that the README begins with, as it stands there.
+#[test]
+fn the_readme_has_the_lines_that_are_tested_here() {
+    let readme = include_str!("../../../../README.md");
+    for line in ["llmopt prune --sparsity 0.4", "llmopt quantize model.safetensors --bits 8"] {
+        assert!(readme.lines().any(|found| found == line), "{line}");
+    }
+}
+
+/// The user's own line, as the README has it.
 #[test]
 fn the_line_of_the_readme_prunes_the_current_folder() {
     let dir = Dir::with_family("llama");

@@ -125,6 +125,44 @@ fn values_that_are_no_values_are_refused() {
 }
 
 #[test]
+fn options_of_other_tools_are_refused_with_the_right_name() {
+    let dir = Dir::new();
+    let check = |args: &str, option: &str, hint: &str| {
+        let expected = format!("error: there is no `{option}` here\n\nhint: {hint}\n");
+        dir.refused(args, 2, &expected);
+    };
+    let window = "`--window N` is the number of tokens of a window";
+    check("quantize model --seqlen 2048", "--seqlen", window);
+    check("quantize model --max_seq_length=2048", "--max_seq_length", window);
+    check(
+        "prune --sparsity 40% --nsamples 8",
+        "--nsamples",
+        "`--samples N` is the number of windows",
+    );
+    check("quantize --wbits 4", "--wbits", "`--bits N` is the width of a weight");
+    check(
+        "quantize --dataset wikitext",
+        "--dataset",
+        "`--calibrate FILE` observes the model on a file (`calibrate` has `--data`, `eval` has `--text`)",
+    );
+    let expected = "error: invalid value '40' for '--sparsity <X>': a share is less than 1; `40%` is 0.4\n\n\
+                    For more information, try '--help'.\n";
+    dir.refused("prune model --sparsity 40", 2, expected);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let dir = Dir::new();
+    for (args, missing) in
+        [("eval", "<ARTIFACT>"), ("generate", "<MODEL>"), ("prune", "--sparsity <X>")]
+    {
+        let ran = dir.run(args);
+        assert_eq!(ran.code, Some(2), "{args}");
+        assert!(ran.stderr.contains(&format!("not provided:\n  {missing}")), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn errors_are_lines_of_json_for_programs() {
     Dir::new().refused(
         "quantize model --json --bits 9",
@@ -154,8 +192,20 @@ fn help_shows_what_works() {
         .collect();
     assert_eq!(
         commands,
-        ["inspect", "quantize", "prune", "calibrate", "eval", "generate", "verify", "completions"]
+        [
+            "inspect",
+            "quantize",
+            "prune",
+            "calibrate",
+            "eval",
+            "generate",
+            "verify",
+            "completions",
+            "help"
+        ]
     );
+    let of_quantize = Dir::new().done("help quantize").stdout;
+    assert!(of_quantize.contains("\nExamples:\n  llmopt quantize "), "{of_quantize}");
     assert!(help.contains("  130  interrupted"), "{help}");
 }
 

@@ -237,7 +237,12 @@ fn the_last_words_say_what_came_out() {
     assert_eq!(ran.stdout, "");
     let firsts = ran.stderr.lines().filter_map(|line| line.split([':', ' ']).next());
     let firsts: Vec<&str> = firsts.collect();
-    assert_eq!(firsts, ["rewrite", "read", "wrote", "size", "error", "next"], "{}", ran.stderr);
+    assert_eq!(
+        firsts,
+        ["rewrite", "read", "wrote", "size", "error", "next", "Transformers", "vLLM"],
+        "{}",
+        ran.stderr
+    );
     assert_eq!(dir.read("report.json"), dir.read("tiny-llama-w4a16/llmopt.json"));
 }
 

@@ -43,6 +43,24 @@ fn a_model_without_quantization_is_held_against_what_it_was_made_from() {
     assert_eq!(dir.run("verify nowhere").code, Some(2));
 }
 
+#[test]
+fn another_model_is_said_to_be_another_in_one_line() {
+    let dir = Dir::with_family("llama");
+    dir.done("quantize model -q -o out --bits 8");
+    // Of the same widths, and of others.
+    for other in [Dir::with_family("mistral"), Dir::with_tiny_llama()] {
+        let name = other.names().into_iter().find(|name| !name.ends_with(".safetensors")).unwrap();
+        let other = other.path(&name);
+        let ran = dir.run(&format!("verify out --against {}", other.display()));
+        assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
+        let begin = format!("against  `{}` is not the model that this artifact", other.display());
+        assert!(ran.stdout.starts_with(&begin), "{}", ran.stdout);
+    }
+    // One tensor that differs is a fault of the artifact.
+    dir.done("verify out --against model -q");
+}
+
 /// What calibration moves far from the weights is sound where the report states it, and what is damaged
 /// is not, by however little.
 #[test]

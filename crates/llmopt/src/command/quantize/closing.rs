@@ -2,7 +2,7 @@
 
 use crate::print;
 use crate::{stacked, units};
-use llmopt_pipeline::{CalibrationReport, Candidate, Decision, Report, Summary};
+use llmopt_pipeline::{CalibrationReport, Candidate, Decision, Report, Runtime, Summary};
 
 /// Where the artifact is, what it weighs, what it lost, and what to do next.
 pub(super) fn told(summary: &Summary, report: &Report) -> String {
@@ -40,8 +40,44 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
             "runtimes need a folder: put the model's `config.json` beside the input".to_owned(),
         ));
     }
-    facts.push(("next", format!("llmopt verify {}", print::shell_word(&summary.output))));
+    facts.push(("next", next(summary)));
+    if summary.folder {
+        let runtimes = report.recipe.runtimes.iter().copied();
+        for fact in runtimes.filter_map(|runtime| loaded(runtime, &summary.output)) {
+            if !facts.contains(&fact) {
+                facts.push(fact);
+            }
+        }
+    }
     print::facts(&facts)
+}
+
+/// What was written has been verified; what it lost is measured where the model can be run.
+fn next(summary: &Summary) -> String {
+    let output = print::shell_word(&summary.output);
+    if summary.folder && summary.family.is_some() {
+        let model = print::shell_word(&summary.model);
+        format!("llmopt eval {output} --against {model} --text FILE")
+    } else {
+        format!("llmopt verify {output}")
+    }
+}
+
+/// How a runtime loads the artifact.
+fn loaded(runtime: Runtime, output: &str) -> Option<(&'static str, String)> {
+    match runtime {
+        Runtime::Vllm | Runtime::VllmCpu => {
+            Some(("vLLM", format!("vllm serve {}", print::shell_word(output))))
+        }
+        Runtime::Transformers => {
+            let quoted = serde_json::Value::from(output);
+            Some((
+                "Transformers",
+                format!("AutoModelForCausalLM.from_pretrained({quoted}) in Python"),
+            ))
+        }
+        _ => None,
+    }
 }
 
 /// Matrices that a method moved by more than their own norm: where inputs are few, or all alike, outputs
