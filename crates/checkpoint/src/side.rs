@@ -1,7 +1,7 @@
 //! Side files: what travels with a model byte for byte (tokenizer, chat template, licence, code).
 //!
-//! Weights in any format, their indexes, quantization configs of other tools and reports of earlier
-//! runs stay behind; `config.json` is rewritten and not a side file.
+//! Weights in any format, their indexes, configs of adapters, quantization configs of other tools and
+//! reports of earlier runs stay behind; `config.json` is rewritten and not a side file.
 
 use crate::file::regular_bytes;
 use crate::folder::{MAX_FILES, visible_names};
@@ -79,7 +79,19 @@ pub(crate) fn is_foreign_weights(name: &str) -> bool {
     FOREIGN.iter().any(|ending| name.ends_with(ending)) && name != "training_args.bin"
 }
 
-const ROOT_ONLY: &[&str] = &["config.json", "quantize_config.json", "quant_config.json", REPORT];
+/// Files that say something false of the artifact: how other weights were quantized, or that these are
+/// an adapter. Loaders act on them: Transformers with PEFT takes the base model that
+/// `adapter_config.json` names in place of the weights beside it, and vLLM and SGLang take
+/// `hf_quant_config.json`, which ModelOpt writes, for the format of weights without a
+/// `quantization_config`.
+const ROOT_ONLY: &[&str] = &[
+    "adapter_config.json",
+    "config.json",
+    "hf_quant_config.json",
+    "quant_config.json",
+    "quantize_config.json",
+    REPORT,
+];
 
 const REPORT: &str = "llmopt.json";
 
@@ -131,6 +143,8 @@ mod tests {
             "1_Pooling/config.json",
             "code/deep/x.py",
             "config.json",
+            "adapter_config.json",
+            "hf_quant_config.json",
             "quantize_config.json",
             "quant_config.json",
             "llmopt.json",
