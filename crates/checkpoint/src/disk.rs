@@ -1,6 +1,6 @@
 //! How much room a disk has, and keeping some of it.
 
-use crate::Error;
+use crate::{DiskLimit, Error};
 use rustix::io::Errno;
 use std::fs::File;
 use std::path::Path;
@@ -21,12 +21,15 @@ pub fn free_disk(path: &Path) -> Result<u64, Error> {
 pub(crate) fn reserve(file: &File, path: &Path, bytes: u64) -> Result<(), Error> {
     let free = free_disk(path)?;
     let full = || Error::DiskFull { path: path.to_owned(), needed: bytes, free };
+    let over = |limit| Error::DiskLimit { path: path.to_owned(), needed: bytes, free, limit };
     if bytes > free {
         return Err(full());
     }
     match allocate(file, bytes) {
         Ok(()) => Ok(()),
-        Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => Err(full()),
+        Err(Errno::NOSPC) => Err(full()),
+        Err(Errno::DQUOT) => Err(over(DiskLimit::Quota)),
+        Err(Errno::FBIG) => Err(over(DiskLimit::FileSize)),
         // Not every file system can reserve; a sparse file of the length is the next best.
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
             file.set_len(bytes).map_err(|error| Error::write(path, error))
@@ -83,5 +86,18 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert_eq!(file.metadata().unwrap().len(), 0);
+    }
+    #[test]
+    fn what_is_over_a_limit_is_not_said_to_be_over_what_is_free() {
+        let check = |limit, expected: &str| {
+            let path = Path::new("out").to_owned();
+            let error = Error::DiskLimit { path, needed: 10, free: 99, limit };
+            let told = format!(
+                "`out` needs 10 bytes, which is over {expected}, though the disk has 99 free"
+            );
+            assert_eq!(error.to_string(), told);
+        };
+        check(DiskLimit::Quota, "the quota of this user");
+        check(DiskLimit::FileSize, "the limit of one file's size");
     }
 }

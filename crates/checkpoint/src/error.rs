@@ -1,8 +1,8 @@
 //! What can go wrong with files, sorted by who can act on it.
 
 use crate::{ConfigError, HeaderError, IndexError};
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 /// Any failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +26,47 @@ pub enum Error {
     /// There is no room for a file.
     #[error("{} needs {needed} bytes, but the disk has only {free} free", shown(.path))]
     DiskFull { path: PathBuf, needed: u64, free: u64 },
+    /// There would be room for a file, but not for this user or process.
+    #[error(
+        "{} needs {needed} bytes, which is over {limit}, though the disk has {free} free",
+        shown(.path)
+    )]
+    DiskLimit { path: PathBuf, needed: u64, free: u64, limit: DiskLimit },
     /// Reading failed.
     #[error("{} cannot be read: {error}", shown(.path))]
     Read { path: PathBuf, error: io::Error },
     /// Writing failed.
     #[error("{} cannot be written: {error}", shown(.path))]
     Write { path: PathBuf, error: io::Error },
+}
+
+/// What keeps a file from being written to a disk that has room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskLimit {
+    /// What the user may have on the disk.
+    Quota,
+    /// What one file may have: of the process, or of the file system.
+    FileSize,
+}
+
+impl DiskLimit {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Quota => "free some of what the quota counts, or write elsewhere with `-o`",
+            Self::FileSize => {
+                "`ulimit -f` shows the limit of the process; FAT file systems end files at 4 GiB"
+            }
+        }
+    }
+}
+
+impl fmt::Display for DiskLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Quota => "the quota of this user",
+            Self::FileSize => "the limit of one file's size",
+        })
+    }
 }
 
 /// Why the files of a model do not fit together.
@@ -121,7 +156,10 @@ impl Error {
             {
                 Blame::Input
             }
-            Self::Read { .. } | Self::Write { .. } | Self::DiskFull { .. } => Blame::System,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::DiskFull { .. }
+            | Self::DiskLimit { .. } => Blame::System,
         }
     }
 
@@ -137,6 +175,7 @@ impl Error {
             Self::Model(error) => error.hint(),
             Self::Request(error) => error.hint(),
             Self::DiskFull { .. } => Some("free some space, or write to another disk with `-o`"),
+            Self::DiskLimit { limit, .. } => Some(limit.hint()),
             Self::Index { .. } | Self::Config { .. } | Self::Read { .. } | Self::Write { .. } => {
                 None
             }

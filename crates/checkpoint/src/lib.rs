@@ -35,7 +35,7 @@ mod source;
 
 pub use config::{Config, ConfigError};
 pub use disk::free_disk;
-pub use error::{Blame, Error, ModelError, RequestError};
+pub use error::{Blame, DiskLimit, Error, ModelError, RequestError};
 pub use file::{read_bytes, read_text, write_file};
 pub use folder::visible_names;
 pub use hash::{Sha256, sha256, sha256_file};

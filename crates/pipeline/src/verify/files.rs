@@ -82,7 +82,8 @@ fn subject(error: &FileError) -> String {
         | FileError::Config { file, .. } => name(file),
         FileError::Read { path, .. }
         | FileError::Write { path, .. }
-        | FileError::DiskFull { path, .. } => name(path),
+        | FileError::DiskFull { path, .. }
+        | FileError::DiskLimit { path, .. } => name(path),
         FileError::Request(_) => "the request".to_owned(),
         FileError::Model(error) => match error {
             ModelError::NoConfig { .. } => "config.json".to_owned(),
