@@ -119,6 +119,12 @@ impl Plan {
         })
     }
 
+    /// Whether the calibration leaves no window to judge methods by.
+    pub(crate) fn judges_nothing(&self) -> bool {
+        let windows = |calibration: &Calibration| calibration.placeholders().len();
+        self.calibration.as_ref().map(windows) == Some(1)
+    }
+
     /// Has everything wait for the stage before.
     pub(crate) fn follow(&mut self, before: &Arc<Handover>) {
         self.before = Some(before.clone());

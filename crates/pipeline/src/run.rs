@@ -10,7 +10,9 @@ use crate::quantized::by_names;
 use crate::recipe::{Recipe, Resources};
 use crate::report::Report;
 use crate::resume::{Entry, Records, identity, keep_journal};
-use crate::{Cancel, Error, Events, Plan, nonfinite, select, sweep, tied, too_small, verify};
+use crate::{
+    Cancel, Error, Events, Method, Plan, nonfinite, select, sweep, tied, too_small, verify,
+};
 use llmopt_arch::Model;
 use llmopt_checkpoint::{OutFile, Output as Staged, OutputOptions, Source};
 use std::collections::BTreeMap;
@@ -92,6 +94,9 @@ pub(crate) fn within<T>(
 fn with_rivals(asked: &Asked, resources: Resources) -> Result<Plan, Error> {
     let Asked { model, target, recipe, small, .. } = asked;
     let plan = planned(model, target, &recipe.resolved(), small, resources)?;
+    if recipe.method == Method::Auto && plan.judges_nothing() {
+        return without_choice(asked, resources);
+    }
     let rivals = recipe.rivals().into_iter().map(|rival| {
         let path = beside_name(&plan.output, &rival.method.to_string());
         let target = Target { output: Some(path), force: true, ..target.clone() };
@@ -101,6 +106,20 @@ fn with_rivals(asked: &Asked, resources: Resources) -> Result<Plan, Error> {
     let decision = PlannedDecision::new(&plan, &rivals, resources)?;
     Ok(Plan { rivals, decision, asked: Some(Box::new(asked.clone())), ..plan })
 }
+
+/// The plan where no window is left to judge methods by: of all methods the one that stays near the
+/// weights, since what a single window shows of the inputs carries no more than that.
+fn without_choice(asked: &Asked, resources: Resources) -> Result<Plan, Error> {
+    let recipe = Recipe { method: Method::Search, ..asked.recipe.clone() };
+    let mut plan = planned(&asked.model, &asked.target, &recipe, &asked.small, resources)?;
+    if let Some(calibration) = &mut plan.calibration {
+        calibration.note(NOTHING_TO_JUDGE_BY);
+    }
+    Ok(Plan { asked: Some(Box::new(asked.clone())), ..plan })
+}
+
+const NOTHING_TO_JUDGE_BY: &str =
+    "one window is too few to choose a method by: none would be held out, so it is `search`";
 
 /// The plan of one artifact. Matrices that are too small to be quantized are known to be, each with what is
 /// the matter.

@@ -91,6 +91,11 @@ impl CalibrationSet {
         Ok(())
     }
 
+    /// Adds something that is to be known of the windows.
+    pub(crate) fn note(&mut self, note: &str) {
+        self.notes.push(note.to_owned());
+    }
+
     /// Tokens of a window.
     pub(crate) fn window(&self) -> usize {
         self.window

@@ -189,6 +189,13 @@ impl Calibration {
         self.basis.facts()
     }
 
+    /// Says something of the data in the report.
+    pub(crate) fn note(&mut self, note: &str) {
+        if let Basis::Data(set) = &mut self.basis {
+            set.note(note);
+        }
+    }
+
     fn scratch_room(&self) -> Disk {
         self.room_for(self.memory.spills, self.memory.hidden_bytes)
     }

@@ -26,6 +26,8 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
     facts.extend(moved_far(&errors(report)).map(|note| ("note", note)));
     facts.extend(report.calibration.as_ref().map(|data| ("observed", observed(data))));
     facts.extend(rounded_doubles(report).map(|note| ("note", note)));
+    let notes = report.calibration.iter().flat_map(|calibration| &calibration.data.notes);
+    facts.extend(notes.map(|note| ("note", note.clone())));
     facts.extend(report.decision.as_ref().map(|decision| ("method", decided(decision))));
     for fallback in &report.fallbacks {
         facts.push(("fallback", format!("`{}`: {}", fallback.tensor, fallback.why)));

@@ -3,7 +3,7 @@
 use super::{calibrated, fallbacks, with_text};
 use crate::dir::Dir;
 use crate::synthetic::edit;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const WEIGHTS: &str = "tiny-llama/model.safetensors";
 
@@ -44,6 +44,22 @@ const WINDOWS: &str = "--window 64 --samples 16";
 fn dead(report: &Value, ending: &str) -> u64 {
     let tensors = calibrated(report).into_iter().filter(|(name, _)| name.ends_with(ending));
     tensors.map(|(_, facts)| facts["dead_columns"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn with_one_window_no_method_is_chosen_and_search_is_taken() {
+    let dir = with_text();
+    let calibrate = "quantize tiny-llama --bits 4 --calibrate text.txt --window 64 --samples 1";
+    let note =
+        "one window is too few to choose a method by: none would be held out, so it is `search`";
+    let closing = dir.done(&format!("{calibrate} -o auto")).stderr;
+    assert!(closing.contains(note), "{closing}");
+    assert_eq!(dir.json("auto/llmopt.json")["calibration"]["notes"], json!([note]));
+    dir.done(&format!("{calibrate} --method search -q -o search"));
+    let weights = |folder: &str| dir.read(&format!("{folder}/model.safetensors"));
+    assert!(weights("auto") == weights("search"));
+    dir.done("verify auto -q");
+    assert_eq!(dir.names(), ["auto", "search", "text.txt", "tiny-llama"]);
 }
 
 #[test]
