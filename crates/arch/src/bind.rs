@@ -22,6 +22,7 @@ pub(crate) fn bound(
     }
     let mut binder = Binder::new(family, config, tensors)?;
     binder.place_all()?;
+    binder.check_surplus()?;
     Ok(binder.finished())
 }
 
@@ -143,6 +144,9 @@ impl<'a> Binder<'a> {
                 Ok(())
             };
         };
+        if !template.is_switched_on(self.config)? {
+            return Err(self.surplus(name, template.required_if.as_deref()));
+        }
         self.check_shape(name, meta, template)?;
         let Place { layer, expert } = place;
         let role = template.role;
@@ -234,6 +238,36 @@ impl<'a> Binder<'a> {
         after.next().is_some_and(|(name, _)| name.starts_with(prefix))
     }
 
+    /// Refuses a weight or a bias, beside those in place, of a module that has none: loaders would leave
+    /// it out, and compute something else than was saved.
+    fn check_surplus(&self) -> Result<(), BindError> {
+        let head = self.ends().map(|(_, head)| head);
+        let placed = self.placed.keys().copied().chain(head.as_deref());
+        let modules: BTreeSet<&str> = placed.filter_map(module).collect();
+        let is_surplus = |name: &&String| {
+            !self.placed.contains_key(name.as_str())
+                && module(name).is_some_and(|module| modules.contains(module))
+        };
+        match self.tensors.keys().filter(|name| Some(*name) != head.as_ref()).find(is_surplus) {
+            Some(name) => Err(self.surplus(name, None)),
+            None => Ok(()),
+        }
+    }
+
+    fn surplus(&self, tensor: &str, key: Option<&str>) -> BindError {
+        let left_out = "loaders leave it out, and compute something else than was saved";
+        let hint = match key {
+            Some(key) => format!("`{key}` is not true in `config.json`: {left_out}"),
+            None => format!("{left_out}; is `model_type` in `config.json` right?"),
+        };
+        BindError::Surplus {
+            tensor: tensor.to_owned(),
+            module: module(tensor).unwrap_or(tensor).to_owned(),
+            family: self.family.name(),
+            hint,
+        }
+    }
+
     fn finished(mut self) -> Model {
         let mut tensors = Vec::with_capacity(self.tensors.len());
         for (name, meta) in self.tensors {
@@ -273,6 +307,8 @@ impl<'a> Binder<'a> {
             role @ (Role::Buffer | Role::BlockScale) => role,
             _ if in_tower => Role::Tower,
             Role::Router if is_stacked => Role::Router,
+            // The head of a classifier, which is what the config says that the model is.
+            Role::Head if !self.has_head => Role::Head,
             _ if self.stacks.iter().any(|stack| stack.tensor == name) => Role::Experts,
             _ => Role::Other,
         };
@@ -303,6 +339,11 @@ impl Template {
     fn is_per_expert(&self) -> bool {
         self.name.contains("{expert}")
     }
+}
+
+/// The module of a weight or a bias.
+fn module(tensor: &str) -> Option<&str> {
+    tensor.strip_suffix(".weight").or_else(|| tensor.strip_suffix(".bias"))
 }
 
 fn not_a_float(tensor: &BoundTensor) -> BindError {

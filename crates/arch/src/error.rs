@@ -91,6 +91,18 @@ pub enum BindError {
         /// The keys responsible.
         hint: Option<String>,
     },
+    /// A weight or a bias of a module that the family has without it.
+    #[error("tensor `{tensor}` is there, but `{family}` has `{module}` without it")]
+    Surplus {
+        /// The tensor.
+        tensor: String,
+        /// Its module.
+        module: String,
+        /// The family.
+        family: &'static str,
+        /// What loaders do, and what the config may lack.
+        hint: String,
+    },
     /// A tensor without which the family does not run.
     #[error("tensor `{tensor}` is missing, which `{family}` expects")]
     Missing {
@@ -141,6 +153,7 @@ impl BindError {
             | Self::Overflow { tensor, .. }
             | Self::Shape { tensor, .. }
             | Self::Missing { tensor, .. }
+            | Self::Surplus { tensor, .. }
             | Self::SiteDtype { tensor, .. }
             | Self::ScaleMissing { tensor }
             | Self::Stacked { tensor, .. }
@@ -156,6 +169,7 @@ impl BindError {
     /// What may help.
     pub fn hint(&self) -> Option<&str> {
         match self {
+            Self::Surplus { hint, .. } => Some(hint),
             Self::Overflow { hint, .. } | Self::Shape { hint, .. } | Self::Missing { hint, .. } => {
                 hint.as_deref()
             }

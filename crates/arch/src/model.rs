@@ -3,7 +3,7 @@
 use crate::config::ConfigView;
 use crate::family::{Naming, Template};
 use crate::sizes::Sizes;
-use crate::{BindError, BlockScale, Family, Role, Stack, bind, by_name};
+use crate::{BindError, BlockScale, Family, Role, Stack, bind, by_name, names};
 use llmopt_tensor::{Dtype, TensorMeta, View};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,6 +102,18 @@ impl Model {
     pub fn get(&self, name: &str) -> Option<&BoundTensor> {
         let place = self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()?;
         self.tensors.get(place)
+    }
+
+    /// Tensors that the family does not have; none, where it is not known. Scales of the key-value cache
+    /// belong to a runtime, not to a family.
+    pub fn unknown(&self) -> impl Iterator<Item = &BoundTensor> {
+        let tensors = self.tensors.iter().filter(|_| self.family.is_some());
+        tensors.filter(|tensor| tensor.role == Role::Other && !names::is_cache_scale(&tensor.name))
+    }
+
+    /// Whether a tensor is of a layer that the config does not count.
+    pub fn is_beyond(&self, tensor: &BoundTensor) -> bool {
+        tensor.layer.is_some_and(|layer| layer >= self.layers)
     }
 
     /// The matrices that are quantized unless told otherwise, in the order of execution.

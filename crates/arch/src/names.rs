@@ -166,6 +166,12 @@ pub(crate) fn routed(name: &str) -> Option<&str> {
     })
 }
 
+/// Whether a tensor scales the key-value cache, in one of the spellings that vLLM knows.
+pub(crate) fn is_cache_scale(name: &str) -> bool {
+    const ENDINGS: [&str; 4] = ["k_scale", "v_scale", "q_scale", "kv_scale"];
+    name.rsplit('.').next().is_some_and(|ending| ENDINGS.contains(&ending))
+}
+
 /// What models call the linear that chooses experts, or weighs a shared one. `gate_proj` is another
 /// thing: one half of a gated activation.
 const ROUTERS: [&str; 5] =

@@ -21,6 +21,7 @@ mod scales;
 mod stacked;
 #[cfg(test)]
 mod testing;
+mod unknown;
 
 pub use codec::{Codec, DecodeError, FormatRow, Part, PartRow, Span, Unsupported};
 pub use config::{ConfigError, ConfigGroup, QuantizationConfig};
@@ -30,6 +31,7 @@ pub use packed::stored_shape;
 pub use rules::{Facts, Fused, Refusal, check, check_dense, check_scheme, runtimes_for};
 pub use runtime::{Runtime, UnknownRuntime};
 pub use stacked::check_stacked;
+pub use unknown::stops_at_unknown;
 
 use float::FloatQuantized;
 use int::IntQuantized;

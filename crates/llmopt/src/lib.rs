@@ -10,13 +10,13 @@ mod current;
 mod exit;
 mod failure;
 mod flags;
+mod passed;
 mod print;
 mod progress;
 mod reference;
 mod report;
 mod request;
 mod signal;
-mod stacked;
 mod units;
 
 pub use reference::reference;

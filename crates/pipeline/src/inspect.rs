@@ -3,11 +3,11 @@
 use crate::run::{bound, quantization_method};
 use crate::select::{Selection, selected};
 use crate::tied::differing;
-use crate::{Error, Recipe, Scheme, StackedExperts};
+use crate::{Error, Recipe, Scheme, StackedExperts, UnknownTensors};
 use llmopt_arch::Model;
 use llmopt_arch::scaled_weight;
 use llmopt_checkpoint::Source;
-use llmopt_codec::for_scheme;
+use llmopt_codec::{Runtime, for_scheme};
 use llmopt_tensor::TensorMeta;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -48,6 +48,9 @@ pub struct Inspection {
     /// Experts that would stay dense because they are stacked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stacked_experts: Option<StackedExperts>,
+    /// What the model has that its family does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_tensors: Option<UnknownTensors>,
     /// What the artifact of each scheme would weigh; none for what is quantized already.
     pub schemes: Vec<SchemeWeight>,
 }
@@ -132,6 +135,9 @@ pub fn inspect(path: &Path) -> Result<Inspection, Error> {
             .pop()
             .unwrap_or_default(),
         stacked_experts: model.as_ref().and_then(|model| StackedExperts::of(model.stacks().iter())),
+        unknown_tensors: model
+            .as_ref()
+            .and_then(|model| UnknownTensors::of(model, &[Runtime::Transformers, Runtime::Vllm])),
         schemes: model.map_or_else(Vec::new, |model| weights(&source, &model)),
     })
 }

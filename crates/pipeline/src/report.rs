@@ -7,7 +7,7 @@ use crate::decision::Decision;
 use crate::place::{Action, Place};
 use crate::resume::Records;
 use crate::select::Fallback;
-use crate::{NonFinite, Plan, Recipe, StackedExperts};
+use crate::{NonFinite, Plan, Recipe, StackedExperts, UnknownTensors};
 use llmopt_checkpoint::{HeaderEntry, sha256};
 use llmopt_scheme::SquaredError;
 use serde::Serialize;
@@ -54,6 +54,9 @@ pub struct Report {
     /// Tensors that are not finite, as they were allowed to be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nonfinite: Vec<NonFinite>,
+    /// What the model has that its family does not: it passed through as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_tensors: Option<UnknownTensors>,
     /// Every tensor of the source, in the order of the files.
     pub tensors: Vec<TensorReport>,
 }
@@ -160,6 +163,7 @@ impl Report {
             fallbacks,
             stacked_experts: StackedExperts::of(plan.model.stacks().iter()),
             nonfinite: plan.nonfinite.clone(),
+            unknown_tensors: UnknownTensors::of(&plan.model, &plan.recipe.runtimes),
             tensors,
         }
     }

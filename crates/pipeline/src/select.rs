@@ -2,7 +2,7 @@
 
 use crate::patterns::Patterns;
 use crate::recipe::{GroupSize, Recipe};
-use crate::{Error, Granularity, Scheme, StackedExperts};
+use crate::{Error, Granularity, Scheme, StackedExperts, UnknownTensors};
 use llmopt_arch::{Model, Role, Site};
 use llmopt_codec::{Facts, Fused, Refusal, Runtime, check, check_dense, check_stacked};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +59,7 @@ pub(crate) fn selected(
         choose(&members, recipe, &mut selection)?;
     }
     refusals(model, recipe, &selection).into_result()?;
+    UnknownTensors::check(model, &recipe.runtimes)?;
     StackedExperts::check(model, recipe, |tensor: &str| patterns.includes(tensor))?;
     if let (true, Some(fallback)) = (recipe.strict, selection.fallbacks.first()) {
         let Fallback { tensor, why } = fallback;

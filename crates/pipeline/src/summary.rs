@@ -4,7 +4,7 @@ use crate::calibration::CalibrationSummary;
 use crate::decision::PlannedDecision;
 use crate::place::Action;
 use crate::select::Fallback;
-use crate::{Memory, NonFinite, Plan, StackedExperts};
+use crate::{Memory, NonFinite, Plan, StackedExperts, UnknownTensors};
 use llmopt_checkpoint::free_disk;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -46,6 +46,9 @@ pub struct Summary {
     /// Tensors that are not finite, as they are allowed to be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nonfinite: Vec<NonFinite>,
+    /// What the model has that its family does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_tensors: Option<UnknownTensors>,
     /// The modules that loaders are told to leave alone.
     pub ignore: Vec<String>,
     /// What changes in `config.json`.
@@ -137,6 +140,7 @@ impl Plan {
             fallbacks: self.fallbacks.clone(),
             stacked_experts: StackedExperts::of(self.model.stacks().iter()),
             nonfinite: self.nonfinite.clone(),
+            unknown_tensors: UnknownTensors::of(&self.model, &self.recipe.runtimes),
             ignore: self.quantization.ignore().to_vec(),
             config_changes: self.config_changes.clone(),
             calibration: self

@@ -113,7 +113,7 @@ mod tests {
         let family: &'static Family = Box::leak(Box::new(family));
         let config = json!({
             "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-            "head_dim": 4, "intermediate_size": 6, "vocab_size": 10,
+            "head_dim": 4, "intermediate_size": 6, "vocab_size": 10, "attention_bias": true,
         });
         let config: Map<String, Value> = serde_json::from_value(config).unwrap();
         let view = ConfigView(&config);

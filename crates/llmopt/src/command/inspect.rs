@@ -4,7 +4,7 @@ use crate::current::Input;
 use crate::failure::Failure;
 use crate::flags::Inspect;
 use crate::print::{self, Table};
-use crate::{stacked, units};
+use crate::{passed, units};
 use llmopt_pipeline::{Amount, Inspection};
 use std::fmt::Write;
 
@@ -58,7 +58,8 @@ fn facts(inspection: &Inspection) -> String {
             units::share(can.bytes, inspection.bytes)
         ),
     ));
-    facts.extend(stacked::fact(inspection.stacked_experts.as_ref(), inspection.parameters));
+    facts.extend(passed::stacked(inspection.stacked_experts.as_ref(), inspection.parameters));
+    facts.extend(passed::unknown(inspection.unknown_tensors.as_ref()));
     print::facts(&facts)
 }
 

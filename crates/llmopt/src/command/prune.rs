@@ -5,8 +5,7 @@ use crate::failure::Failure;
 use crate::flags::Prune;
 use crate::print::{self, Table};
 use crate::progress::Progress;
-use crate::units;
-use crate::{report, request, signal};
+use crate::{passed, report, request, signal, units};
 use llmopt_pipeline::{JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -84,6 +83,7 @@ fn planned(summary: &PruneSummary) -> String {
     for left in &summary.left_out {
         facts.push(("left out", format!("{}: {}", left.axes.join(" and "), left.why)));
     }
+    facts.extend(passed::unknown(summary.unknown_tensors.as_ref()));
     let [peak, budget, smallest] =
         [memory.predicted_peak, memory.budget, memory.smallest].map(units::bytes);
     facts.push(("memory", format!("at most {peak} of {budget}; {smallest} would do")));
@@ -142,6 +142,7 @@ fn told(summary: &PruneSummary, report: &PruneReport) -> String {
             facts.push(("fallback", format!("`{}`: {why}", units.reader)));
         }
     }
+    facts.extend(passed::unknown(report.unknown_tensors.as_ref()));
     facts.push((
         "next",
         format!(

@@ -1,7 +1,7 @@
 //! What a family has and what it has not, as the commands see it.
 
 use crate::dir::Dir;
-use crate::synthetic::{Tensor, bf16, safetensors};
+use crate::synthetic::{Tensor, bf16, file as file_of, safetensors};
 use serde_json::{Value, json};
 
 /// Writes a config and tensors of BF16 as `model/`.
@@ -170,4 +170,116 @@ fn stacked_experts_that_a_runtime_cannot_load_are_refused_by_name() {
     let found = dir.run("verify out -q --runtime vllm");
     let looked = "model.layers.0.feed_forward.experts.0.gate_proj";
     assert!(found.stdout.contains(looked), "{}", found.stdout);
+}
+
+/// Adds tensors of BF16 to those of `tiny-llama/`: 4 layers, 128 features.
+fn add(dir: &Dir, tensors: &[(&str, &[usize])]) {
+    let mut file = dir.read("tiny-llama/model.safetensors");
+    let data = file.split_off(8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize);
+    let mut header: Value = serde_json::from_slice(&file[8..]).unwrap();
+    let mut bytes = data;
+    for (name, shape) in tensors {
+        let begin = bytes.len();
+        bytes.extend(bf16(shape.iter().product(), 5));
+        let offsets = [begin, bytes.len()];
+        header[*name] = json!({ "dtype": "BF16", "shape": shape, "data_offsets": offsets });
+    }
+    dir.write("tiny-llama/model.safetensors", &file_of(&header.to_string(), &bytes));
+}
+
+/// Every command asks the same place, and says the same.
+#[test]
+fn a_bias_that_a_module_does_not_have_is_refused_by_every_command() {
+    let left_out = "loaders leave it out, and compute something else than was saved";
+    let check = |tensor: &str, module: &str, length: usize, hint: &str| {
+        let dir = Dir::with_tiny_llama();
+        add(&dir, &[(tensor, &[length])]);
+        dir.write("text.txt", b"some text");
+        for command in [
+            "inspect tiny-llama",
+            "quantize tiny-llama --dry-run",
+            "quantize tiny-llama",
+            "eval tiny-llama --text text.txt",
+            "generate tiny-llama text",
+            "calibrate tiny-llama --data text.txt -o statistics.safetensors",
+            "prune tiny-llama --sparsity 0.3 --axes ffn --method magnitude",
+        ] {
+            let message = format!(
+                "error: tensor `{tensor}` is there, but `llama` has `{module}` without it\n  in \
+                 `model.safetensors`\n\nhint: {hint}\n"
+            );
+            dir.refused(command, 3, &message);
+        }
+        let found = dir.run("verify tiny-llama -q");
+        assert!(found.stdout.starts_with(&format!("surplus  {tensor}: ")), "{}", found.stdout);
+    };
+    let q = "model.layers.0.self_attn.q_proj";
+    let off = format!("`attention_bias` is not true in `config.json`: {left_out}");
+    check(&format!("{q}.bias"), q, 128, &off);
+    let other = format!("{left_out}; is `model_type` in `config.json` right?");
+    check("lm_head.bias", "lm_head", 512, &other);
+    let norm = "model.layers.3.input_layernorm";
+    check(&format!("{norm}.bias"), norm, 128, &other);
+}
+
+/// 128 * 256 + 128 = 32,896 parameters of a layer that the config does not count; a mask and a head.
+#[test]
+fn tensors_of_no_family_pass_through_and_only_runtimes_that_stop_are_at_fault() {
+    let check = |tensors: &[(&str, &[usize])], parameters: &str, fault: &str| {
+        let dir = Dir::with_tiny_llama();
+        dir.write("text.txt", &b"Once upon a time there was a dog. ".repeat(40));
+        let eval = "eval tiny-llama --text text.txt --window 32 --json";
+        let perplexity = |dir: &Dir| {
+            let found: Value = serde_json::from_str(&dir.done(eval).stdout).unwrap();
+            found["perplexity"].clone()
+        };
+        let before = perplexity(&dir);
+        add(&dir, tensors);
+        assert!(before.is_object());
+        assert_eq!(perplexity(&dir), before);
+
+        let said = dir.done("quantize tiny-llama -o out").stderr;
+        assert!(said.contains(&format!("with {parameters} parameters")), "{said}");
+        assert_eq!(said.matches("pass through").count(), 1, "{said}");
+        assert!(said.contains("llmopt verify out --runtime transformers\n"), "{said}");
+        let report = dir.json("out/llmopt.json");
+        assert_eq!(report["unknown_tensors"]["tensors"], json!(tensors.len()));
+        assert_eq!(report["unknown_tensors"]["stop"], json!(["vllm"]));
+        dir.done("verify out -q --runtime transformers --against tiny-llama");
+        let found = dir.run("verify out -q --runtime vllm");
+        assert_eq!(found.code, Some(3));
+        assert!(found.stdout.starts_with(fault), "{}", found.stdout);
+
+        let refused = dir.run("quantize tiny-llama -o vllm --runtime vllm");
+        assert_eq!(refused.code, Some(2));
+        assert!(refused.stderr.contains("vllm stops at it"), "{}", refused.stderr);
+        dir.done(
+            "prune tiny-llama -q -o pruned --sparsity 0.2 --axes ffn --method magnitude --no-refit",
+        );
+        dir.done("verify pruned -q --runtime transformers");
+    };
+    check(
+        &[("model.layers.4.eh_proj.weight", &[128, 256]), ("model.layers.4.norm.weight", &[128])],
+        "32,896",
+        "layers  num_hidden_layers: ",
+    );
+    check(
+        &[("model.layers.0.self_attn.masked_bias", &[1])],
+        "1",
+        "unknown  model.layers.0.self_attn.masked_bias: ",
+    );
+    check(&[("score.weight", &[2, 128])], "256", "unknown  score.weight: ");
+}
+
+/// The config says that it is one; loaders have its head.
+#[test]
+fn the_head_of_a_classifier_is_no_unknown_tensor() {
+    let dir = Dir::with_tiny_llama();
+    add(&dir, &[("score.weight", &[2, 128])]);
+    let mut config = dir.json("tiny-llama/config.json");
+    config["architectures"] = json!(["LlamaForSequenceClassification"]);
+    dir.write("tiny-llama/config.json", config.to_string().as_bytes());
+    let said = dir.done("quantize tiny-llama -o out").stderr;
+    assert!(!said.contains("pass through"), "{said}");
+    dir.done("verify out -q");
 }

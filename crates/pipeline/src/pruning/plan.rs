@@ -13,9 +13,9 @@ use crate::default_output::DefaultOutput;
 use crate::recipe::Resources;
 use crate::run::{quantization_method, within};
 use crate::variant::Variant;
-use crate::{CalibrationSource, Disk, Error, PlannedFile};
+use crate::{CalibrationSource, Disk, Error, PlannedFile, UnknownTensors};
 use llmopt_arch::axes::Axis;
-use llmopt_arch::{BoundTensor, Model};
+
 use llmopt_checkpoint::{Output as Staged, OutputOptions, Source, free_disk};
 use llmopt_forward::Engine;
 use llmopt_linalg::Gemm;
@@ -81,6 +81,9 @@ pub struct PruneSummary {
     pub input_bytes: u64,
     /// Bytes of the artifact's files.
     pub output_bytes: u64,
+    /// What the model has that its family does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_tensors: Option<UnknownTensors>,
     /// Windows that the model is observed on; none, if it is not.
     pub windows: usize,
     /// Tokens of a window.
@@ -146,7 +149,7 @@ pub(super) fn planned(
     let options = OutputOptions { force: request.force, file: false, source: source.path() };
     Staged::check(&output, options)?;
     let variant = Variant::open(&request.model)?;
-    refuse_more_layers(variant.model())?;
+    UnknownTensors::check(variant.model(), &recipe.runtimes)?;
     let reached = nearest(variant.model(), &recipe.axes, recipe.sparsity, recipe.align)?;
     if recipe.bias && recipe.axes == [Axis::Layers] {
         return Err(Error::Refused("`--bias`: no matrix reads axis `layers`".to_owned()));
@@ -240,6 +243,7 @@ impl PrunePlan {
             input_bytes: self.variant.source().shards().iter().map(|shard| shard.bytes).sum(),
             files: files.into_iter().map(|(name, bytes)| PlannedFile { name, bytes }).collect(),
             output_bytes,
+            unknown_tensors: UnknownTensors::of(model, &recipe.runtimes),
             windows: facts.as_ref().map_or(0, |facts| facts.windows),
             window: facts.as_ref().map_or(0, |facts| facts.window),
             sources: match &self.set {
@@ -323,21 +327,6 @@ fn data(
         });
     }
     Ok(set)
-}
-
-/// Loaders refuse or skip layers that the config does not count.
-fn refuse_more_layers(model: &Model) -> Result<(), Error> {
-    let is_beyond = |tensor: &&BoundTensor| tensor.layer.is_some_and(|n| n >= model.layers());
-    let Some(tensor) = model.tensors().iter().find(is_beyond) else { return Ok(()) };
-    Err(Error::Input {
-        what: format!(
-            "tensor `{}`: its layer is beyond the {} that the config counts: vLLM refuses it, \
-             Transformers leaves it out",
-            tensor.name,
-            model.layers()
-        ),
-        hint: Some("correct the config, or save the model without them".to_owned()),
-    })
 }
 
 /// A bare file does not say how it is built.

@@ -8,7 +8,7 @@ use super::mix::{LeftOut, PruneDecision};
 use super::plan::PrunePlan;
 use super::recipe::PruneRecipe;
 use super::target::PrunedUnits;
-use crate::{CalibrationFacts, CalibrationReport, FileFacts};
+use crate::{CalibrationFacts, CalibrationReport, FileFacts, UnknownTensors};
 use llmopt_checkpoint::sha256;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -56,6 +56,9 @@ pub struct PruneReport {
     /// Every tensor of the source that went as a whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<RemovedTensor>,
+    /// What the model has that its family does not: it passed through as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_tensors: Option<UnknownTensors>,
     /// Every tensor of the artifact, in the order of the files.
     pub tensors: Vec<PrunedTensor>,
 }
@@ -129,6 +132,7 @@ impl PruneReport {
             calibration: data.map(|data| CalibrationReport { kernel, data }),
             axes: cut.axes(),
             left_out: Vec::new(),
+            unknown_tensors: UnknownTensors::of(model, &plan.recipe.runtimes),
             decision,
             layers: records.layers().cloned(),
             pruned: records.units().cloned().collect(),

@@ -6,22 +6,18 @@
 use super::artifact::{Artifact, WEIGHT, part_of};
 use super::findings::Findings;
 use super::modules::Matrices;
-use super::record::Record;
-use llmopt_arch::{BindError, Model, Role};
+use llmopt_arch::{BindError, Model};
 use llmopt_tensor::{Dtype, TensorMeta};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Binds the artifact; `None` if that is not possible, which is then among the faults.
 pub(super) fn check(
     artifact: &Artifact,
     matrices: &Matrices<'_>,
-    record: Option<&Record>,
     findings: &mut Findings,
 ) -> Option<Model> {
     match Model::bind(artifact.config.as_ref(), &dense_tensors(artifact, matrices)) {
         Ok(model) => {
-            check_layers(&model, artifact, record, findings);
-            check_unknown(&model, artifact, record, findings);
             findings.checked("tensors of the model", model.tensors().len());
             Some(model)
         }
@@ -59,72 +55,11 @@ fn dense_tensors(artifact: &Artifact, matrices: &Matrices<'_>) -> BTreeMap<Strin
     tensors
 }
 
-/// Layers beyond those that the config counts. Loaders skip some of them in some models, so those
-/// that the source had, dense, are let through.
-fn check_layers(
-    model: &Model,
-    artifact: &Artifact,
-    record: Option<&Record>,
-    findings: &mut Findings,
-) {
-    let mut layers: BTreeSet<usize> = BTreeSet::new();
-    for tensor in model.tensors().iter().filter(|tensor| tensor.role == Role::Other) {
-        let layer = tensor.layer.filter(|&layer| layer >= model.layers());
-        if !is_as_in_source(&tensor.name, artifact, record) {
-            layers.extend(layer);
-        }
-    }
-    if model.family().is_some()
-        && let (Some(first), Some(last)) = (layers.first(), layers.last())
-    {
-        let message = format!(
-            "the config counts {} layers, but there are tensors of layers {first} to {last}: \
-             vLLM refuses them, Transformers leaves them out",
-            model.layers()
-        );
-        findings.fault("layers", "num_hidden_layers", message);
-    }
-}
-
-/// Tensors that a family does not have.
-fn check_unknown(
-    model: &Model,
-    artifact: &Artifact,
-    record: Option<&Record>,
-    findings: &mut Findings,
-) {
-    let Some(family) = model.family() else { return };
-    let is_counted = |layer: Option<usize>| layer.is_none_or(|layer| layer < model.layers());
-    for tensor in model.tensors() {
-        if tensor.role == Role::Other
-            && is_counted(tensor.layer)
-            && !is_cache_scale(&tensor.name)
-            && !is_as_in_source(&tensor.name, artifact, record)
-        {
-            let message = format!(
-                "`{}` has no such tensor: vLLM refuses it, Transformers leaves it out",
-                family.name()
-            );
-            findings.fault("unknown", &tensor.name, message);
-        }
-    }
-}
-
-/// Whether the record says that a tensor was in the source, and it is not quantized.
-fn is_as_in_source(tensor: &str, artifact: &Artifact, record: Option<&Record>) -> bool {
-    artifact.entry(tensor).is_some() && record.is_some_and(|record| record.keeps(tensor))
-}
-
-/// Scales of the key-value cache, which vLLM knows in these spellings.
-fn is_cache_scale(tensor: &str) -> bool {
-    const ENDINGS: [&str; 4] = ["k_scale", "v_scale", "q_scale", "kv_scale"];
-    tensor.rsplit('.').next().is_some_and(|ending| ENDINGS.contains(&ending))
-}
-
 /// The kind of the fault, and what it is about.
 fn about(error: &BindError) -> (&'static str, String) {
     let code = match error {
         BindError::Missing { .. } | BindError::ScaleMissing { .. } => "missing",
+        BindError::Surplus { .. } => "surplus",
         BindError::Shape { .. } | BindError::ScaleShape { .. } => "shape",
         _ => "model",
     };

@@ -19,6 +19,7 @@ mod rules;
 mod shape;
 mod stacked;
 mod tied;
+mod unknown;
 
 use crate::{Cancel, Error, Events, Plan, Runtime};
 use artifact::Artifact;
@@ -106,7 +107,7 @@ pub(crate) fn pruned(
         files::check(&artifact, findings)?;
         let record = Record::read(&artifact, findings)?;
         let matrices = modules::check(&artifact, findings)?;
-        let model = binding::check(&artifact, &matrices, record.as_ref(), findings);
+        let model = binding::check(&artifact, &matrices, findings);
         if let Some(record) = &record {
             record.check_tensors(&artifact, findings);
         }
@@ -116,6 +117,7 @@ pub(crate) fn pruned(
             let message = "it is of another family than the model it was made from";
             findings.fault("family", "config.json", message);
         }
+        unknown::check(&model, record.as_ref(), rules, findings);
         check_loading(&artifact, &model, &matrices, rules, true, findings)
     });
     match found?.faults {
@@ -146,7 +148,7 @@ pub(crate) fn opened(source: Source) -> Result<Result<Opened, Vec<Fault>>, Error
     let mut findings = Findings::default();
     let artifact = Artifact::new(source, &mut findings);
     let matrices = modules::check(&artifact, &mut findings)?;
-    let model = binding::check(&artifact, &matrices, None, &mut findings);
+    let model = binding::check(&artifact, &matrices, &mut findings);
     let owned = |matrix: &Matrix<'_>| {
         let &Matrix { group, rows, columns, scale_dtype, .. } = matrix;
         let group = group.clone();
@@ -190,8 +192,9 @@ fn examine(source: Source, request: &Request<'_>, findings: &mut Findings) -> Re
     files::check(&artifact, findings)?;
     let record = Record::read(&artifact, findings)?;
     let matrices = modules::check(&artifact, findings)?;
-    let model = binding::check(&artifact, &matrices, record.as_ref(), findings);
+    let model = binding::check(&artifact, &matrices, findings);
     if let Some(model) = &model {
+        unknown::check(model, None, request.rules, findings);
         check_loading(&artifact, model, &matrices, request.rules, request.quick, findings)?;
     }
     if let Some(record) = &record {

@@ -1,7 +1,7 @@
 //! What is said when the artifact has its name.
 
 use crate::print;
-use crate::{stacked, units};
+use crate::{passed, units};
 use llmopt_pipeline::{CalibrationReport, Candidate, Decision, Report, Runtime, Summary};
 
 /// Where the artifact is, what it weighs, what it lost, and what to do next.
@@ -32,7 +32,8 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
     for fallback in &report.fallbacks {
         facts.push(("fallback", format!("`{}`: {}", fallback.tensor, fallback.why)));
     }
-    facts.extend(stacked::fact(report.stacked_experts.as_ref(), report.parameters));
+    facts.extend(passed::stacked(report.stacked_experts.as_ref(), report.parameters));
+    facts.extend(passed::unknown(report.unknown_tensors.as_ref()));
     for found in &report.nonfinite {
         facts.push(("not finite", format!("`{}` holds {found}", found.tensor)));
     }
@@ -42,7 +43,7 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
             "runtimes need a folder: put the model's `config.json` beside the input".to_owned(),
         ));
     }
-    facts.push(("next", next(summary)));
+    facts.push(("next", next(summary, report)));
     if summary.folder {
         let runtimes = report.recipe.runtimes.iter().copied();
         for fact in runtimes.filter_map(|runtime| loaded(runtime, &summary.output)) {
@@ -55,13 +56,24 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
 }
 
 /// What was written has been verified; what it lost is measured where the model can be run.
-fn next(summary: &Summary) -> String {
+fn next(summary: &Summary, report: &Report) -> String {
     let output = print::shell_word(&summary.output);
     if summary.folder && summary.family.is_some() {
         let model = print::shell_word(&summary.model);
         format!("llmopt eval {output} --against {model} --text FILE")
     } else {
-        format!("llmopt verify {output}")
+        verify(&output, report)
+    }
+}
+
+/// The command that verifies the artifact, for the runtimes that load it.
+fn verify(output: &str, report: &Report) -> String {
+    let stop = report.unknown_tensors.as_ref().map_or(&[][..], |unknown| &unknown.stop);
+    let all = report.recipe.runtimes.iter().map(|runtime| runtime.name());
+    let rest: Vec<&str> = all.filter(|name| !stop.contains(name)).collect();
+    match stop {
+        [] => format!("llmopt verify {output}"),
+        _ => format!("llmopt verify {output} --runtime {}", rest.join(",")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The plan as a person reads it before anything is written.
 
 use crate::print::{self, Table};
-use crate::{stacked, units};
+use crate::{passed, units};
 use llmopt_pipeline::{CalibrationSummary, Method, PlannedDecision, Summary};
 use std::fmt::Write;
 
@@ -130,7 +130,8 @@ fn facts(summary: &Summary) -> String {
             format!("{} needed{}, {free}", units::bytes(summary.disk.needed), rivals(summary)),
         ),
     ];
-    facts.extend(stacked::fact(summary.stacked_experts.as_ref(), summary.parameters));
+    facts.extend(passed::stacked(summary.stacked_experts.as_ref(), summary.parameters));
+    facts.extend(passed::unknown(summary.unknown_tensors.as_ref()));
     print::facts(&facts)
 }
 
