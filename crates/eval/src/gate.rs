@@ -85,6 +85,18 @@ pub enum GateError {
         /// What stands in the metric's place.
         metric: String,
     },
+    /// A bound on a share that no share can reach.
+    #[error(
+        "`{bound}` is no bound for `{metric}` in gate `{gate}`: a share is 0 to 1, or 0% to 100%"
+    )]
+    Share {
+        /// The gate.
+        gate: String,
+        /// What it bounds.
+        metric: Metric,
+        /// What stands in the bound's place.
+        bound: String,
+    },
     /// A bound that is no number, or has a unit that does not go with the metric.
     #[error("`{bound}` is no bound for `{metric}` in gate `{gate}`: expected {}", metric.unit())]
     Bound {
@@ -142,6 +154,10 @@ impl FromStr for Gate {
             metric,
             bound: written.to_owned(),
         })?;
+        if metric.is_share() && !(0.0..=1.0).contains(&bound) {
+            let bound = written.to_owned();
+            return Err(GateError::Share { gate: text.to_owned(), metric, bound });
+        }
         let text = format!("{metric} {} {written}", relation.sign());
         Ok(Self { text, metric, relation, bound })
     }
@@ -198,10 +214,14 @@ impl Metric {
         }
     }
 
+    fn is_share(self) -> bool {
+        matches!(self, Self::Top1 | Self::Flips | Self::Accuracy)
+    }
+
     fn unit(self) -> &'static str {
         match self {
             Self::Size => "a number of bytes, or one with kB, MB, GB, TB, KiB, MiB, GiB or TiB",
-            Self::Top1 | Self::Flips | Self::Accuracy => "a share such as 0.92 or 92%",
+            _ if self.is_share() => "a share such as 0.92 or 92%",
             _ => "a number",
         }
     }
@@ -215,7 +235,7 @@ impl Metric {
         let number: f64 = number.trim_end().parse().ok()?;
         let factor = match (self, unit) {
             (_, "") => 1.0,
-            (Self::Top1 | Self::Flips | Self::Accuracy, "%") => return Some(number / 100.0),
+            (_, "%") if self.is_share() => return Some(number / 100.0),
             (Self::Size, unit) => {
                 let unit = unit.to_ascii_lowercase();
                 SIZES.into_iter().find(|(name, _)| *name == unit)?.1
@@ -353,6 +373,11 @@ mod tests {
             "`5 GX` is no bound for `size` in gate `size <= 5 GX`: expected a number of bytes, or \
              one with kB, MB, GB, TB, KiB, MiB, GiB or TiB",
         );
+        for bound in ["90", "101%", "-0.1"] {
+            let text = format!("top1 >= {bound}");
+            let share = "a share is 0 to 1, or 0% to 100%";
+            check(&text, &format!("`{bound}` is no bound for `top1` in gate `{text}`: {share}"));
+        }
         for text in ["kld <= nan", "kld <= inf", "kld <= 1e999", "kld <== 3", "size <= %"] {
             assert!(matches!(text.parse::<Gate>(), Err(GateError::Bound { .. })), "{text}");
         }

@@ -81,8 +81,11 @@ impl<'a> Texts<'a> {
             }
         };
         let documents = documents.map_err(|error| wrong(path, error.into()))?;
-        text_windows(self.folder()?.tokenizer(), &documents, self.options(samples)?)
-            .map_err(|error| wrong(path, error))
+        let folder = self.folder()?;
+        let cut = text_windows(folder.tokenizer(), &documents, self.options(samples)?)
+            .map_err(|error| wrong(path, error))?;
+        cut.windows.iter().try_for_each(|window| folder.check(window))?;
+        Ok(cut)
     }
 
     fn windows_of_ids(&self, path: &Path, samples: Option<usize>) -> Result<Windows, Error> {
@@ -104,10 +107,13 @@ impl<'a> Texts<'a> {
     }
 
     fn beginning(&self) -> Result<u32, Error> {
-        self.folder()?.special().bos.ok_or_else(|| Error::RefusedWithHint {
+        let folder = self.folder()?;
+        let first = folder.special().bos.ok_or_else(|| Error::RefusedWithHint {
             what: "the model's folder names no token that begins a text".to_owned(),
             hint: "`--bos none` begins windows with the text itself".to_owned(),
-        })
+        })?;
+        folder.check(&[first])?;
+        Ok(first)
     }
 }
 

@@ -14,17 +14,18 @@ pub(crate) struct Folder {
     tokenizer: Tokenizer,
     special: SpecialTokens,
     template: Option<ChatTemplate>,
+    /// Rows of the embedding.
+    vocabulary: usize,
 }
 
 impl Folder {
     /// Reads the tokenizer and what else there is beside it.
     ///
     /// # Errors
-    /// If there is no tokenizer, one of its files is broken, or its ids exceed the embedding.
+    /// If there is no tokenizer, or one of its files is broken.
     pub(crate) fn read(variant: &Variant) -> Result<Self, Error> {
         let source = variant.source();
         let tokenizer = tokenizer(source)?;
-        check_vocabulary(&tokenizer, variant)?;
         let tokenizer_config = json_beside(source, "tokenizer_config.json")?;
         let generation_config = json_beside(source, "generation_config.json")?;
         let config = source.config().map(|config| Value::Object(config.as_map().clone()));
@@ -41,7 +42,7 @@ impl Folder {
         let tokenizer_config = tokenizer_config.unwrap_or_else(|| json!({}));
         let template = ChatTemplate::parse(&tokenizer_config, jinja.as_deref());
         let template = template.map_err(|error| wrong(source.path(), error.into()))?;
-        Ok(Self { tokenizer, special, template })
+        Ok(Self { tokenizer, special, template, vocabulary: variant.program().vocabulary })
     }
 
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
@@ -74,7 +75,27 @@ impl Folder {
             true => self.tokenizer.encode(text),
             false => self.tokenizer.encode_with_special(text),
         };
-        tokens.map_err(|error| failed(error.into()))
+        let tokens = tokens.map_err(|error| failed(error.into()))?;
+        self.check(&tokens)?;
+        Ok(tokens)
+    }
+
+    /// Refuses a token for which the embedding has no row. Tokenizers of sound models have such tokens,
+    /// too, in images or tools; only a text that holds one cannot be read.
+    pub(crate) fn check(&self, tokens: &[u32]) -> Result<(), Error> {
+        let beyond = |id: &&u32| **id as usize >= self.vocabulary;
+        let Some(&id) = tokens.iter().find(beyond) else { return Ok(()) };
+        let token = self.tokenizer.token_of(id).unwrap_or_default();
+        Err(Error::Input {
+            what: format!(
+                "the text has token `{token}` of id {id}, but the embedding has {} rows",
+                self.vocabulary
+            ),
+            hint: Some(
+                "remove it from the text, or give the model its own tokenizer, if this is another's"
+                    .to_owned(),
+            ),
+        })
     }
 
     /// Whether generation stops at a token.
@@ -116,20 +137,6 @@ fn tokenizer(source: &Source) -> Result<Tokenizer, Error> {
     }
     let bytes = read_bytes(&path, TOKENIZER_LIMIT)?;
     Tokenizer::parse(&bytes).map_err(|error: TokenizerError| wrong(&path, error.into()))
-}
-
-fn check_vocabulary(tokenizer: &Tokenizer, variant: &Variant) -> Result<(), Error> {
-    let vocabulary = variant.program().vocabulary;
-    match tokenizer.largest_id() {
-        Some(id) if id as usize >= vocabulary => Err(Error::Input {
-            what: format!(
-                "the tokenizer has an id {id}, but the embedding has {vocabulary} rows\n  in `{}`",
-                variant.source().path().display()
-            ),
-            hint: Some("the tokenizer may be that of another model".to_owned()),
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn json_beside(source: &Source, name: &str) -> Result<Option<Value>, Error> {

@@ -168,7 +168,7 @@ impl TokenizerError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing { found } if !found.is_empty() => Some(
-                "make one with Transformers: \
+                "runtimes read `tokenizer.json`; make one with Transformers: \
                  `AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`",
             ),
             Self::Missing { .. } => {
@@ -249,6 +249,7 @@ pub(crate) fn kind(value: &serde_json::Value) -> &'static str {
 fn beside(found: &[&str]) -> String {
     match found {
         [] => String::new(),
-        names => format!(", and `{}` alone is not read", names.join("`, `")),
+        [name] => format!(", and `{name}` alone is not read"),
+        names => format!(", and `{}` is not read", names.join("` with `")),
     }
 }

@@ -10,7 +10,6 @@ use crate::guard;
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    largest_id: Option<u32>,
 }
 
 impl Tokenizer {
@@ -27,18 +26,14 @@ impl Tokenizer {
         inner
             .with_truncation(None)
             .map_err(|error| TokenizerError::Unreadable { why: said(&error) })?;
-        let largest_id = inner.get_vocab(true).into_values().max();
-        Ok(Self { inner, largest_id })
+        Ok(Self { inner })
     }
 
     /// Why a folder without `tokenizer.json` has no tokenizer, by the names of its other files.
     pub fn missing<'a>(files: impl IntoIterator<Item = &'a str>) -> TokenizerError {
-        let mut found = &[][..];
-        for file in files {
-            if file == "tokenizer.model" {
-                found = &["tokenizer.model"];
-            }
-        }
+        let files: Vec<&str> = files.into_iter().collect();
+        let all_there = |names: &&[&str]| names.iter().all(|name| files.contains(name));
+        let found = SLOW_TOKENIZERS.into_iter().find(all_there).unwrap_or_default();
         TokenizerError::Missing { found }
     }
 
@@ -91,12 +86,16 @@ impl Tokenizer {
     pub fn token_of(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
-
-    /// The largest id that a text can get; none if the vocabulary is empty.
-    pub fn largest_id(&self) -> Option<u32> {
-        self.largest_id
-    }
 }
+
+/// Files of tokenizers that Transformers converts: SentencePiece, byte-level BPE, and WordPiece.
+const SLOW_TOKENIZERS: [&[&str]; 5] = [
+    &["tokenizer.model"],
+    &["spiece.model"],
+    &["sentencepiece.bpe.model"],
+    &["vocab.json", "merges.txt"],
+    &["vocab.txt"],
+];
 
 /// A message of the library in the form of ours.
 fn said(error: &tokenizers::Error) -> String {

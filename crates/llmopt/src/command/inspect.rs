@@ -95,8 +95,13 @@ fn schemes(inspection: &Inspection) -> Table {
             &units::bytes(scheme.bytes),
             &units::percent(scheme.share),
             &format!("{:.2}", scheme.bits_per_weight),
-            scheme.refused.as_deref().unwrap_or_default(),
+            &scheme.refused.as_deref().map(in_a_cell).unwrap_or_default(),
         ]);
     }
     table
+}
+
+/// The lines of an error beside each other.
+fn in_a_cell(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }

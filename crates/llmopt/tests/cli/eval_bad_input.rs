@@ -44,7 +44,7 @@ fn a_token_that_the_model_does_not_know_is_named() {
 }
 
 #[test]
-fn a_tokenizer_of_another_model_is_found_out() {
+fn a_token_beyond_the_embedding_refuses_only_texts_that_hold_it() {
     let dir = sound();
     edit(&dir, "tiny-llama/tokenizer.json", |tokenizer| {
         let token = json!({
@@ -53,7 +53,18 @@ fn a_tokenizer_of_another_model_is_found_out() {
         });
         tokenizer["added_tokens"].as_array_mut().unwrap().push(token);
     });
-    check(&dir, "--text text.txt", &["tokenizer"]);
+    let evaluated = "eval tiny-llama --text text.txt --window 32 --samples 2 --json";
+    let unused = dir.done(evaluated).stdout;
+    assert_eq!(unused, Dir::done(&sound(), evaluated).stdout);
+    dir.write("new.txt", "a <new> b ".repeat(100).as_bytes());
+    let expected = ["token `<new>` of id 100000, but the embedding has 1024 rows"];
+    check(&dir, "--text new.txt", &expected);
+    let question = br#"{"question": "a", "choices": ["b", "<new>"], "answer": 0}"#;
+    dir.write("tasks.jsonl", question);
+    check(&dir, "--tasks tasks.jsonl", &expected);
+    let ran = dir.run("generate tiny-llama <new> --tokens 2");
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(ran.stderr.contains(expected[0]), "{}", ran.stderr);
 }
 
 #[test]

@@ -120,6 +120,7 @@ impl Reader<'_> {
                     .map_err(|error| wrong(path, error))
             };
             let choices = encoded(longest)?;
+            choices.iter().try_for_each(|choice| folder.check(&choice.tokens))?;
             truncated += usize::from(choices != encoded(usize::MAX)?);
             set.questions.push(Asked { choices, answer: question.answer });
         }
