@@ -28,7 +28,9 @@ pub use config::{ConfigError, ConfigGroup, QuantizationConfig};
 pub use lint::{Fault, lint};
 pub use matching::{FusedConflict, NamePattern, PatternError, any_matches};
 pub use packed::stored_shape;
-pub use rules::{Facts, Fused, Refusal, check, check_dense, check_scheme, runtimes_for};
+pub use rules::{
+    Facts, Fused, Refusal, check, check_dense, check_embedding, check_scheme, runtimes_for,
+};
 pub use runtime::{Runtime, UnknownRuntime};
 pub use stacked::check_stacked;
 pub use unknown::stops_at_unknown;

@@ -1,7 +1,10 @@
 //! What runtimes can load and run, matrix by matrix. The facts are those of Transformers 5.17 with
 //! compressed-tensors 0.19, vLLM 0.33 on GPU and CPU, and SGLang 0.5.23.
 
+mod embeddings;
 mod kernels;
+
+pub use embeddings::check_embedding;
 
 use crate::{Runtime, for_scheme};
 use kernels::{Groups, Kernels, kernels};
@@ -319,12 +322,14 @@ fn experts_per_channel(kernels: &Kernels, scheme: &Scheme, facts: &Facts<'_>) ->
 /// Rows and columns of what one device multiplies, with all that is merged into it.
 fn whole_units(kernels: &Kernels, scheme: &Scheme, facts: &Facts<'_>) -> Option<Broken> {
     width_alone(scheme).filter(|bits| kernels.widths.contains(bits))?;
-    let rows = facts.fused.map_or(facts.rows, |fused| fused.rows);
-    let (down, across) = if facts.fused.is_some() { (facts.tp, 1) } else { (1, facts.tp) };
+    // Experts are stacked, not merged row by row.
+    let merged = facts.fused.filter(|_| !facts.expert);
+    let rows = merged.map_or(facts.rows, |fused| fused.rows);
+    let (down, across) = if merged.is_some() { (facts.tp, 1) } else { (1, facts.tp) };
     let unit = kernels.unit;
     let fits = |length, parts: usize| divides(unit.saturating_mul(parts), length);
     (!fits(rows, down) || !fits(facts.columns, across)).then(|| Broken {
-        what: match facts.fused {
+        what: match merged {
             Some(_) => format!("is merged to {rows} rows and {} columns", facts.columns),
             None => format!("has {rows} rows and {} columns", facts.columns),
         },
@@ -455,6 +460,12 @@ mod tests {
             grouped(32),
             Facts { fused: seam, ..facts(64, 64) },
             &[&format!("`m` is merged to 112 rows and 64 columns: {units}")],
+        );
+        check(
+            VllmCpu,
+            grouped(32),
+            Facts { fused: first, ..Facts { expert: true, ..facts(48, 64) } },
+            &[&format!("`m` has 48 rows and 64 columns: {units}")],
         );
         check(VllmCpu, preset("w8a8"), facts(60, 60), &[]);
         check(

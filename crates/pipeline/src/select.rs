@@ -4,7 +4,9 @@ use crate::patterns::Patterns;
 use crate::recipe::{GroupSize, Recipe};
 use crate::{Error, Granularity, Scheme, StackedExperts, UnknownTensors};
 use llmopt_arch::{Model, Role, Site};
-use llmopt_codec::{Facts, Fused, Refusal, Runtime, check, check_dense, check_stacked};
+use llmopt_codec::{
+    Facts, Fused, Refusal, Runtime, check, check_dense, check_embedding, check_stacked,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was selected, and which layers got something else than was asked for.
@@ -156,18 +158,6 @@ fn optional_sites<'a>(
              expect one dense matrix for both"
         )));
     }
-    let embedding = sites.iter().find(|site| site.role == Role::Embedding);
-    let loads_quantized =
-        !recipe.format.is_dense() && recipe.runtimes.contains(&Runtime::Transformers);
-    if let Some(site) = embedding.filter(|_| loads_quantized) {
-        return Err(Error::RefusedWithHint {
-            what: format!(
-                "tensor `{}`: transformers cannot load a quantized embedding",
-                site.tensor
-            ),
-            hint: "`--runtime vllm` can, with integer weights".to_owned(),
-        });
-    }
     Ok(sites.into_iter())
 }
 
@@ -258,6 +248,10 @@ fn refusals(model: &Model, recipe: &Recipe, selection: &Selection) -> Refusals {
         for (site, scheme) in selection.sites(model) {
             let facts = groups.facts(site, recipe.tensor_parallel);
             check(runtime, &scheme, &facts).into_iter().for_each(|refusal| refusals.add(refusal));
+            if site.role == Role::Embedding {
+                let refusal = check_embedding(runtime, &scheme, &site.module, model.model_type());
+                refusal.into_iter().for_each(|refusal| refusals.add(refusal));
+            }
         }
         // Transformers fuses nothing.
         if runtime != Runtime::Transformers {

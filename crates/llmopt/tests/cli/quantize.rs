@@ -113,6 +113,28 @@ fn widths_without_kernels_are_refused_by_runtime_and_device() {
     }
 }
 
+#[test]
+fn quantized_embeddings_are_for_vllm_on_a_gpu() {
+    let dir = Dir::with_tiny_llama();
+    dir.done("quantize tiny-llama --bits 8 --embeddings --runtime vllm -q");
+    dir.done("verify tiny-llama-w8a16 --runtime vllm");
+    let ran = dir.run("verify tiny-llama-w8a16");
+    assert_eq!(ran.code, Some(3));
+    assert!(ran.stdout.contains("transformers cannot load a quantized embedding"), "{ran:?}");
+    for (flags, why) in [
+        ("--bits 8", "transformers cannot load a quantized embedding"),
+        (
+            "--bits 3 --runtime vllm",
+            "vllm loads embeddings of symmetric integer weights of 2, 4 or 8",
+        ),
+        ("--bits 4 --runtime vllm-cpu", "vllm-cpu loads quantized embeddings on a GPU alone"),
+    ] {
+        let ran = dir.run(&format!("quantize tiny-llama {flags} --embeddings -o out"));
+        assert_eq!(ran.code, Some(2), "{flags}");
+        assert!(ran.stderr.contains(why), "{flags}: {}", ran.stderr);
+    }
+}
+
 /// A dense stream of odd widths is read by compressed-tensors 0.18 and later alone.
 #[test]
 fn odd_widths_say_which_version_packs_them_so() {

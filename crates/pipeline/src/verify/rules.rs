@@ -5,8 +5,8 @@ use super::findings::Findings;
 use super::modules::Matrices;
 use crate::select::Groups;
 use crate::{Runtime, Scheme};
-use llmopt_arch::{Model, Site};
-use llmopt_codec::{Refusal, check as refusals};
+use llmopt_arch::{Model, Role, Site};
+use llmopt_codec::{Refusal, check as refusals, check_embedding};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whose rules hold.
@@ -31,7 +31,10 @@ pub(super) fn check(
         let Some(scheme) = matrices.scheme_of(&site.module) else { continue };
         for &runtime in rules.runtimes {
             let facts = groups.facts(site, rules.tensor_parallel);
-            for refusal in refusals(runtime, &scheme, &facts) {
+            let embedding = (site.role == Role::Embedding)
+                .then(|| check_embedding(runtime, &scheme, &site.module, model.model_type()));
+            let embedding = embedding.flatten();
+            for refusal in refusals(runtime, &scheme, &facts).into_iter().chain(embedding) {
                 broken.entry((runtime, refusal.why.clone())).or_default().push(refusal);
             }
         }
@@ -90,9 +93,15 @@ fn disagreement(
     let first = members.first()?;
     if let Some(other) = members.iter().find(|member| scheme(member) != scheme(first)) {
         let told = |member| scheme(member).map_or("dense".to_owned(), |scheme| scheme.to_string());
+        // vLLM 0.33 refuses a mixture with dense parts; of several schemes it takes the first part's, and
+        // of experts the first one's, without a word.
+        let consequence = match (scheme(first), scheme(other)) {
+            (Some(_), Some(_)) => "take the first one's scheme for both without a word",
+            _ => "refuse the model",
+        };
         return Some(format!(
-            "`{first}` is {}, but `{other}` is {}: vLLM and SGLang make one matrix of them and \
-             refuse the model",
+            "`{first}` is {}, but `{other}` is {}: vLLM and SGLang load them as one matrix and \
+             {consequence}",
             told(first),
             told(other)
         ));

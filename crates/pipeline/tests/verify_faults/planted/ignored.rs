@@ -43,6 +43,29 @@ pub(crate) const CASES: &[Case] = &[
         |copy| copy.ignore(|list| list.push(json!(Q))),
     ),
     case(
+        "an expert in other groups than the first",
+        Kind::Mixtral,
+        &[("fused", "model.layers.1.block_sparse_moe.experts")],
+        |copy| {
+            let expert = "model.layers.1.block_sparse_moe.experts.1.w1";
+            copy.rewrite(|file| {
+                let scales = file.bytes(&format!("{expert}.weight_scale")).clone();
+                let rows = scales.len() / 2;
+                let repeated = scales.chunks(2).flat_map(|scale| scale.repeat(2)).collect();
+                let shape = meta(Dtype::BF16, &[rows, 2]);
+                file.insert(&format!("{expert}.weight_scale"), shape, repeated);
+            });
+            copy.edit("config.json", |config| {
+                let groups = &mut config["quantization_config"]["config_groups"];
+                let mut group = groups["group_0"].clone();
+                group["targets"] = json!([expert]);
+                group["weights"]["strategy"] = json!("group");
+                group["weights"]["group_size"] = json!(32);
+                groups["group_1"] = group;
+            });
+        },
+    ),
+    case(
         "k in other groups than q and v",
         Kind::W4,
         &[("fused", "model.layers.1.self_attn.qkv_proj")],
