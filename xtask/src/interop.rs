@@ -23,6 +23,7 @@ use std::process::Command;
 pub(crate) fn run(mut options: Options) -> Result<()> {
     let folder: Option<PathBuf> = options.value("--env")?;
     let only: Option<String> = options.value("--only")?;
+    let program: Option<PathBuf> = options.value("--program")?;
     options.done()?;
     let python = environment::python(folder)?;
     let place = scratch("interop");
@@ -37,7 +38,7 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
     }
     let cases: Vec<Case> = cases::all()?.into_iter().filter(|case| wanted(&case.name())).collect();
     if [logits::NAME, pruned::NAME, speech::NAME].into_iter().any(wanted) || !cases.is_empty() {
-        let program = release_binary()?;
+        let program = program.map_or_else(release_binary, |path| absolute(&path))?;
         if wanted(logits::NAME) {
             logits::run(&python, &program, &place, &mut tally)?;
         }
@@ -54,6 +55,11 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
     ensure!(tally.failed == 0 && tally.passed > 0, "Transformers and the program disagree");
     Ok(())
+}
+
+/// Commands run in the root, wherever the path was typed.
+fn absolute(program: &Path) -> Result<PathBuf> {
+    fs::canonicalize(program).with_context(|| format!("no program at `{}`", program.display()))
 }
 
 /// Makes what the cases say, and has Transformers load it.
