@@ -69,7 +69,7 @@ impl Source {
     fn open_folder(root: &Path) -> Result<Self, Error> {
         let names = visible_names(root)?;
         let holds = |wanted: &str| names.iter().any(|name| name == wanted);
-        if holds(ADAPTER_CONFIG) && !holds(CONFIG) {
+        if holds(ADAPTER_CONFIG) && !names.iter().any(is_whole_weights) {
             return Err(ModelError::Adapter { path: root.to_owned() }.into());
         }
         if !holds(CONFIG) {
@@ -270,10 +270,17 @@ fn strip_wrappers(shards: &mut [Shard]) -> Option<String> {
     ))
 }
 
-/// Whether none of the files that an index names is there.
+/// Whether a file that the index names is not there. Transformers does not look at the index where the
+/// single file is.
 fn is_stale(index: &Index, root: &Path) -> bool {
     let files: BTreeSet<&str> = index.weight_map().values().map(|file| &**file).collect();
-    files.iter().all(|file| fs::symlink_metadata(root.join(file)).is_err())
+    files.iter().any(|file| fs::symlink_metadata(root.join(file)).is_err())
+}
+
+/// Whether a file of this name may hold a model's weights rather than an adapter's. PEFT saves an
+/// adapter beside a `config.json`, too, where it was told to.
+fn is_whole_weights(name: &String) -> bool {
+    name.ends_with(".safetensors") && name != ADAPTER
 }
 
 fn indexed_files(index: &Index, root: &Path) -> Result<Vec<String>, Error> {
@@ -368,7 +375,7 @@ fn refuse_disagreement(index: &Index, shards: &[Shard], path: &Path) -> Result<(
 
 /// What `torch.compile`, data parallelism and PEFT put before the names of a model's tensors.
 const WRAPPERS: [&str; 3] = ["_orig_mod.", "module.", "base_model.model."];
-const STALE_INDEX: &str = "the index names files of which none is there: `model.safetensors` is taken, as \
+const STALE_INDEX: &str = "the index names files that are not there: `model.safetensors` is taken, as \
                            Transformers does, and the index is left out";
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 const CONFIG: &str = "config.json";

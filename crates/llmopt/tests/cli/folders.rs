@@ -1,7 +1,7 @@
 //! Model folders as downloads, training scripts and other tools leave them.
 
 use crate::dir::Dir;
-use crate::synthetic::edit;
+use crate::synthetic::{bf16, edit, safetensors};
 use std::fs;
 
 const SHARD: &str = "model/model-00001-of-00001.safetensors";
@@ -78,18 +78,55 @@ fn an_index_without_its_shards_gives_way_to_a_single_file() {
     dir.remove(SHARD);
     let inspected = dir.done("inspect model");
     assert!(
-        inspected.stdout.contains("note         the index names files of which none is there"),
+        inspected.stdout.contains("note         the index names files that are not there"),
         "{}",
         inspected.stdout
     );
     let ran = dir.done("quantize model -o out");
-    assert!(ran.stderr.contains("the index names files of which none is there"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the index names files that are not there"), "{}", ran.stderr);
     assert_eq!(dir.read("out/model.safetensors"), dir.read("expected/model.safetensors"));
     assert!(!dir.path("out/model.safetensors.index.json").exists());
     dir.done("verify out --against model");
     // Without the single file there is no model.
     dir.remove("model/model.safetensors");
     assert_eq!(dir.run("inspect model").code, Some(3));
+}
+
+#[test]
+fn an_index_of_which_a_shard_is_missing_gives_way_to_a_single_file() {
+    let dir = Dir::with_family("llama");
+    with_index(&dir);
+    let index = String::from_utf8(dir.read(INDEX)).unwrap();
+    let other = index.replacen("00001-of-00001", "00002-of-00002", 1);
+    dir.write(INDEX, other.as_bytes());
+    let told = dir.done("quantize model -o out").stderr;
+    assert!(told.contains("the index names files that are not there"), "{told}");
+    assert!(dir.path("out/model.safetensors").is_file());
+    dir.done("verify out --against model");
+}
+
+#[test]
+fn a_tied_head_of_the_same_values_in_another_type_is_the_embedding() {
+    let dir = Dir::new();
+    let embedding = bf16(64 * 32, 1);
+    // A BF16 is the upper half of the F32 of the same value.
+    let head: Vec<u8> = embedding.chunks(2).flat_map(|half| [0, 0, half[0], half[1]]).collect();
+    let write = |head: Vec<u8>| {
+        let tensors = [
+            ("lm_head.weight", "F32", &[64, 32][..], head),
+            ("model.embed_tokens.weight", "BF16", &[64, 32], embedding.clone()),
+            ("model.layers.0.mlp.up_proj.weight", "BF16", &[64, 32], bf16(64 * 32, 2)),
+        ];
+        dir.write("model/model.safetensors", &safetensors(&tensors));
+    };
+    dir.write("model/config.json", br#"{"model_type":"novel","tie_word_embeddings":true}"#);
+    write(head.clone());
+    dir.done("quantize model -q -o out");
+    dir.done("verify out -q");
+    let mut other = head;
+    *other.last_mut().unwrap() ^= 1;
+    write(other);
+    assert_eq!(dir.run("quantize model -o other").code, Some(3));
 }
 
 #[test]
@@ -156,7 +193,10 @@ fn an_adapter_is_no_model() {
     dir.write("adapter/adapter_config.json", b"{\"peft_type\": \"LORA\"}");
     fs::rename(dir.path("model/model.safetensors"), dir.path("adapter/adapter_model.safetensors"))
         .unwrap();
-    for model in ["adapter", "adapter/adapter_model.safetensors"] {
+    dir.write("both/adapter_config.json", b"{}");
+    dir.write("both/config.json", &dir.read("model/config.json"));
+    dir.write("both/adapter_model.safetensors", b"");
+    for model in ["adapter", "adapter/adapter_model.safetensors", "both"] {
         for command in ["inspect", "quantize"] {
             let ran = dir.run(&format!("{command} {model}"));
             assert_eq!(ran.code, Some(3), "{}", ran.stderr);

@@ -3,8 +3,8 @@
 use super::artifact::{Artifact, WEIGHT};
 use super::findings::Findings;
 use crate::Error;
+use crate::tied::have_same_values;
 use llmopt_arch::Model;
-use llmopt_checkpoint::are_equal;
 
 /// Checks that neither is quantized, and, unless `quick`, that a head that is there is the embedding.
 pub(super) fn check(
@@ -29,7 +29,7 @@ pub(super) fn check(
     let (Some(embedding), Some(kept)) = (artifact.entry(embedding), artifact.entry(head)) else {
         return Ok(());
     };
-    if !quick && !are_equal(embedding, kept)? {
+    if !quick && !have_same_values(embedding, kept)? {
         let message = format!(
             "it differs from `{}`, but the config ties them: Transformers uses it, vLLM leaves \
              it out, and the two compute different models",
