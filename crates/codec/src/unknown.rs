@@ -8,7 +8,7 @@ use crate::Runtime;
 /// ordinary checkpoint as in a quantized one. Transformers and SGLang leave the tensor out and say so.
 pub fn stops_at_unknown(runtime: Runtime, tensor: &str) -> bool {
     let is_skipped = SKIPPED.iter().any(|ending| tensor.ends_with(ending));
-    runtime == Runtime::Vllm && !is_skipped
+    matches!(runtime, Runtime::Vllm | Runtime::VllmCpu) && !is_skipped
 }
 
 const SKIPPED: [&str; 6] = [
@@ -33,6 +33,7 @@ mod tests {
         check(Runtime::Vllm, "model.layers.0.self_attn.bias", false);
         check(Runtime::Vllm, "model.layers.0.self_attn.masked_bias", true);
         check(Runtime::Vllm, "model.layers.0.self_attn.rotary_emb.cos_cached", false);
+        check(Runtime::VllmCpu, "model.layers.4.eh_proj.weight", true);
         check(Runtime::Transformers, "model.layers.4.eh_proj.weight", false);
         check(Runtime::Sglang, "model.layers.4.eh_proj.weight", false);
     }
