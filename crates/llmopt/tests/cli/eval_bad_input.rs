@@ -48,7 +48,7 @@ fn a_token_beyond_the_embedding_refuses_only_texts_that_hold_it() {
     let dir = sound();
     edit(&dir, "tiny-llama/tokenizer.json", |tokenizer| {
         let token = json!({
-            "id": 100_000, "content": "<new>", "single_word": false, "lstrip": false,
+            "id": 1024, "content": "<new>", "single_word": false, "lstrip": false,
             "rstrip": false, "normalized": false, "special": true
         });
         tokenizer["added_tokens"].as_array_mut().unwrap().push(token);
@@ -57,7 +57,7 @@ fn a_token_beyond_the_embedding_refuses_only_texts_that_hold_it() {
     let unused = dir.done(evaluated).stdout;
     assert_eq!(unused, Dir::done(&sound(), evaluated).stdout);
     dir.write("new.txt", "a <new> b ".repeat(100).as_bytes());
-    let expected = ["token `<new>` of id 100000, but the embedding has 1024 rows"];
+    let expected = ["token `<new>` of id 1024, but the embedding has 1024 rows"];
     check(&dir, "--text new.txt", &expected);
     let question = br#"{"question": "a", "choices": ["b", "<new>"], "answer": 0}"#;
     dir.write("tasks.jsonl", question);
