@@ -104,7 +104,7 @@ mod tests {
         let text = reference();
         for row in [
             "| `-o, --output PATH` | Where the artifact goes |  | the input's name with the scheme appended |",
-            "| `--bits N` | Bits of a weight: short for `--scheme wNa16` | `8` `4` `3` `2` | 8 |",
+            "| `--bits N` | Bits of a weight: short for `--scheme wNa16` | `8` `7` `6` `5` `4` `3` `2` | 8 |",
             "| `--force` | Replace an existing output, once the new one is complete |  |  |",
             "| 3 | the input is wrong: a file, a shape, a model family, or an artifact with faults |",
         ] {

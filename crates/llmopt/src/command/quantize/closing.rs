@@ -45,7 +45,9 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
     }
     facts.push(("next", next(summary, report)));
     if summary.folder {
-        let runtimes = report.recipe.runtimes.iter().copied();
+        let stop = stopped(report);
+        let loads = |runtime: &Runtime| !stop.contains(&runtime.name());
+        let runtimes = report.recipe.runtimes.iter().copied().filter(loads);
         for fact in runtimes.filter_map(|runtime| loaded(runtime, &summary.output)) {
             if !facts.contains(&fact) {
                 facts.push(fact);
@@ -66,9 +68,14 @@ fn next(summary: &Summary, report: &Report) -> String {
     }
 }
 
+/// The runtimes that stop at tensors which the family does not have.
+fn stopped(report: &Report) -> &[&'static str] {
+    report.unknown_tensors.as_ref().map_or(&[], |unknown| &unknown.stop)
+}
+
 /// The command that verifies the artifact, for the runtimes that load it.
 fn verify(output: &str, report: &Report) -> String {
-    let stop = report.unknown_tensors.as_ref().map_or(&[][..], |unknown| &unknown.stop);
+    let stop = stopped(report);
     let all = report.recipe.runtimes.iter().map(|runtime| runtime.name());
     let rest: Vec<&str> = all.filter(|name| !stop.contains(name)).collect();
     match stop {
