@@ -316,6 +316,11 @@ CONVERSATIONS = [
         {"role": "user", "content": "Thanks"},
     ],
     [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": " What is this? "}]}],
+    [
+        {"role": "user", "content": "Think"},
+        {"role": "assistant", "thinking": "hm", "content": "Two.", "reasoning_content": None},
+        {"role": "assistant", "content": "Three.", "reasoning": "well"},
+    ],
     [{"role": "assistant", "content": "I begin"}, {"role": "user", "content": "And I"}],
     [{"role": "user", "content": ""}, {"role": "user", "content": "x"}],
     [{"role": "judge", "content": "Order!", "weight": 0.1, "count": 12345678901234567890}],

@@ -5,6 +5,7 @@
 
 mod date;
 mod environment;
+mod message;
 mod python;
 mod slice;
 mod source;
@@ -88,7 +89,7 @@ impl ChatTemplate {
         let tokens = self.tokens.iter().map(|(key, text)| (key.clone(), Rendered::from(text)));
         let none = || Rendered::from(());
         let others = [
-            ("messages", value::list(messages)),
+            ("messages", value::list(&message::normalized(messages))),
             ("tools", none()),
             ("documents", none()),
             ("add_generation_prompt", Rendered::from(options.add_generation_prompt)),

@@ -7,6 +7,7 @@ use crate::program::Activation;
 use crate::sizes::Sizes;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A number: that of the key, else the size, else the default; then brought into its form.
 #[derive(Debug, Deserialize)]
@@ -51,6 +52,9 @@ pub(crate) struct Limit<T> {
 pub(crate) struct Named {
     key: String,
     default: String,
+    /// Names that loaders of the family read as another, which its weights were trained with.
+    #[serde(default)]
+    read_as: BTreeMap<String, String>,
 }
 
 /// Yes or no, fixed or from the config.
@@ -135,7 +139,8 @@ impl Named {
         config: ConfigView<'_>,
         family: &'static str,
     ) -> Result<Activation, BindError> {
-        match config.text(&self.key)?.unwrap_or(&self.default) {
+        let given = config.text(&self.key)?.unwrap_or(&self.default);
+        match self.read_as.get(given).map_or(given, String::as_str) {
             "silu" | "swish" => Ok(Activation::Silu),
             "gelu" | "gelu_python" => Ok(Activation::Gelu),
             "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_new" => Ok(Activation::GeluTanh),
