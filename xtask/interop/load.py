@@ -3,17 +3,23 @@
 usage: load.py CASES.json RESULTS.json
 
 A case names the folders of an artifact and of its twin (the same model, dequantized), the dtype to load
-both with, and whether its activations are quantized. Prints a line per case and writes how many passed.
+both with, whether its activations are quantized and whether it has zero points. Prints a line per case and
+writes how many passed.
 
 Both are loaded in float32 where Transformers does that. It does not where it renames or stacks tensors
 while loading a quantized model: those keep the dtype that they have on disk. Such a model is loaded in
 its own dtype, and so is a twin of that dtype.
+
+compressed-tensors 0.20 lays packed zero points out in the shape of unpacked ones where a model is built on
+the meta device, as Transformers 5.24 does: an artifact that has them loads dequantized only. That the plain
+way still fails is held too, so that a version that mends it is noticed.
 """
 
 import json
 import logging
 import os
 import pathlib
+import re
 import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -24,7 +30,7 @@ import torch
 import transformers
 from loguru import logger as loguru
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, CompressedTensorsConfig
 
 # How far logits with quantized activations may be from those without, as a share of the logits' own
 # root mean square. The weights of both are the same; this bounds what rounding inputs to 8 bits does.
@@ -65,17 +71,36 @@ def said_of_the_config(twin, heard):
     heard.taken()
 
 
-def load(folder, dtype, heard):
+def kind_of(folder):
     config = json.loads((folder / "config.json").read_text())
     wrapper = "vision_config" in config
-    kind = AutoModelForImageTextToText if wrapper else AutoModelForCausalLM
+    return config, AutoModelForImageTextToText if wrapper else AutoModelForCausalLM
+
+
+def load(folder, dtype, heard, **options):
+    config, kind = kind_of(folder)
     heard.taken()
-    model, info = kind.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    model, info = kind.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options)
     problems = [f"{what}: {sorted(map(str, keys))[:4]}" for what, keys in info.items() if keys]
-    problems += [message[:300] for message in heard.taken()]
+    # What is asked for beside the artifact's own config is said to be a part of it.
+    asked = lambda message: options and "overwritten with the one you passed" in message
+    problems += [message[:300] for message in heard.taken() if not asked(message)]
     if problems:
         raise Faults(f"{folder.name}: {'; '.join(problems)}")
     return model.eval(), config
+
+
+def load_dequantized(folder, dtype, heard):
+    """The way for an artifact with zero points; raises `Faults` if the usual way works again."""
+    _, kind = kind_of(folder)
+    try:
+        kind.from_pretrained(folder, dtype=dtype)
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+    else:
+        raise Faults("zero points load in the usual way: hold such artifacts as all others are held")
+    return load(folder, dtype, heard, quantization_config=CompressedTensorsConfig(dequantize=True))
 
 
 def token_ids(config):
@@ -110,18 +135,32 @@ def same_parameters(model, twin):
     return len(theirs)
 
 
+def ignored(config):
+    """Whether a module is named in `ignore`."""
+    ignore = config["quantization_config"]["ignore"]
+    patterns = [re.compile(entry[3:]) for entry in ignore if entry.startswith("re:")]
+    return lambda name: name in ignore or any(pattern.match(name) for pattern in patterns)
+
+
+def packed_linears_are_all_but_the_ignored(model, config, tensors):
+    """The same of a model that was dequantized while it loaded; returns the same."""
+    told = ignored(config)
+    linears = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    kept = sum(map(told, linears))
+    packed = sum(name.endswith(".weight_packed") for name in tensors)
+    if packed + kept != len(linears):
+        raise Faults(f"{packed} matrices are packed and {kept} of {len(linears)} linears ignored")
+    return packed, len(linears)
+
+
 def every_linear_is_told_of(model, config):
     """A linear is quantized or named in `ignore`; returns how many are quantized, and how many there are."""
-    import re
 
-    ignore = config["quantization_config"]["ignore"]
-    exact = {entry for entry in ignore if not entry.startswith("re:")}
-    patterns = [re.compile(entry[3:]) for entry in ignore if entry.startswith("re:")]
     quantized = quantized_modules(model)
     linears = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    told = lambda name: name in quantized or name in exact or any(p.match(name) for p in patterns)
-    forgotten = [name for name in linears if not told(name)]
-    both = [name for name in quantized if name in exact]
+    told = ignored(config)
+    forgotten = [name for name in linears if name not in quantized and not told(name)]
+    both = [name for name in quantized if name in config["quantization_config"]["ignore"]]
     if forgotten or both:
         raise Faults(f"linears neither quantized nor ignored: {forgotten[:4]}, both: {both[:4]}")
     return len(quantized), len(linears)
@@ -147,9 +186,13 @@ def hold(case, heard):
     tensors = read_back(artifact)
     read_back(twin)
     said_of_the_config(twin, heard)
-    model, config = load(artifact, case["dtype"], heard)
+    loader = load_dequantized if case["zero_points"] else load
+    model, config = loader(artifact, case["dtype"], heard)
     dense, _ = load(twin, case["dtype"], heard)
-    quantized, linears = every_linear_is_told_of(model, config)
+    if case["zero_points"]:
+        quantized, linears = packed_linears_are_all_but_the_ignored(model, config, tensors)
+    else:
+        quantized, linears = every_linear_is_told_of(model, config)
     ids = token_ids(config)
     expected = logits(dense, ids)
     simulated = logits(model, ids)  # also decompresses the weights

@@ -20,7 +20,7 @@ use listing::Listing;
 use llmopt_checkpoint::Header;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use variants::variants;
 
 /// Writes the config and the weights of every checkpoint below `root`, the repository's.
@@ -68,6 +68,20 @@ fn files() -> Result<BTreeMap<String, Vec<u8>>> {
         files.insert(format!("{path}/model.safetensors"), weights);
     }
     Ok(files)
+}
+
+/// Writes the checkpoints whose heads are as wide as kernels of attention want them, each into a folder of
+/// its own below `place`; says where.
+pub(crate) fn write_with_wide_heads(place: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for Checkpoint { folder, config, listing } in checkpoints::with_wide_heads() {
+        let path = place.join(folder);
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        fs::write(path.join("config.json"), format!("{config:#}\n"))?;
+        fs::write(path.join("model.safetensors"), weights(folder, &listing)?)?;
+        folders.push(path);
+    }
+    Ok(folders)
 }
 
 fn weights(folder: &str, listing: &Listing) -> Result<Vec<u8>> {

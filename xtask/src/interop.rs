@@ -3,6 +3,7 @@
 //! The program is asked for an artifact and for its dense twin; `xtask/interop/load.py` loads both and
 //! compares them. Where Transformers cannot load what a scheme makes of a family, the program must
 //! refuse to make it. Chat templates, tokenizers, logits and generated tokens are held against it too.
+//! `cargo xtask interop --vllm` does the like with vLLM on a CPU.
 
 mod cases;
 mod environment;
@@ -10,11 +11,13 @@ mod logits;
 mod pruned;
 mod speech;
 mod templates;
+mod vllm;
 
 use crate::options::Options;
 use crate::repository::{command, release_binary, root, scratch, succeed};
 use anyhow::{Context, Result, ensure};
 use cases::{Case, Expected};
+use environment::{Environment, TRANSFORMERS};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,37 +27,60 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
     let folder: Option<PathBuf> = options.value("--env")?;
     let only: Option<String> = options.value("--only")?;
     let program: Option<PathBuf> = options.value("--program")?;
+    let vllm = options.flag("--vllm");
     options.done()?;
-    let python = environment::python(folder)?;
-    let place = scratch("interop");
+    let place = emptied(scratch(if vllm { "interop-vllm" } else { "interop" }))?;
+    let mut tally = Tally::default();
+    let program = || program.as_deref().map_or_else(release_binary, absolute);
+    if vllm {
+        vllm::run(folder, only.as_deref(), &program()?, &place, &mut tally)?;
+    } else {
+        let python = Environment::of(&TRANSFORMERS, folder)?.python;
+        with_transformers(&python, only.as_deref(), program, &place, &mut tally)?;
+    }
+    println!("\n{} passed, {} failed", tally.passed, tally.failed);
+    ensure!(tally.failed == 0 && tally.passed > 0, "the runtime and the program disagree");
+    Ok(())
+}
+
+/// The parts of which `only` is a part of the name; all of them, without.
+fn with_transformers(
+    python: &Path,
+    only: Option<&str>,
+    program: impl FnOnce() -> Result<PathBuf>,
+    place: &Path,
+    tally: &mut Tally,
+) -> Result<()> {
+    let wanted = |name: &str| only.is_none_or(|text| name.contains(text));
+    if wanted(templates::NAME) {
+        templates::run(python, place, tally)?;
+    }
+    let cases: Vec<Case> = cases::all()?.into_iter().filter(|case| wanted(&case.name())).collect();
+    if [logits::NAME, pruned::NAME, speech::NAME].into_iter().any(wanted) || !cases.is_empty() {
+        let program = program()?;
+        if wanted(logits::NAME) {
+            logits::run(python, &program, place, tally)?;
+        }
+        if wanted(pruned::NAME) {
+            pruned::run(python, &program, place, tally)?;
+        }
+        if wanted(speech::NAME) {
+            speech::run(python, &program, place, tally)?;
+        }
+        if !cases.is_empty() {
+            artifacts(python, &program, place, &cases, tally)?;
+        }
+    }
+    Ok(())
+}
+
+/// An empty folder at `place`, whatever was there.
+fn emptied(place: PathBuf) -> Result<PathBuf> {
     if place.exists() {
         fs::remove_dir_all(&place)?;
     }
     fs::create_dir_all(&place)?;
-    let mut tally = Tally::default();
-    let wanted = |name: &str| only.as_deref().is_none_or(|text| name.contains(text));
-    if wanted(templates::NAME) {
-        templates::run(&python, &place, &mut tally)?;
-    }
-    let cases: Vec<Case> = cases::all()?.into_iter().filter(|case| wanted(&case.name())).collect();
-    if [logits::NAME, pruned::NAME, speech::NAME].into_iter().any(wanted) || !cases.is_empty() {
-        let program = program.map_or_else(release_binary, |path| absolute(&path))?;
-        if wanted(logits::NAME) {
-            logits::run(&python, &program, &place, &mut tally)?;
-        }
-        if wanted(pruned::NAME) {
-            pruned::run(&python, &program, &place, &mut tally)?;
-        }
-        if wanted(speech::NAME) {
-            speech::run(&python, &program, &place, &mut tally)?;
-        }
-        if !cases.is_empty() {
-            artifacts(&python, &program, &place, &cases, &mut tally)?;
-        }
-    }
-    println!("\n{} passed, {} failed", tally.passed, tally.failed);
-    ensure!(tally.failed == 0 && tally.passed > 0, "Transformers and the program disagree");
-    Ok(())
+    Ok(place)
 }
 
 /// Commands run in the root, wherever the path was typed.
@@ -139,7 +165,7 @@ fn made(program: &Path, folder: &Path, case: &Case) -> Result<Option<Value>> {
     ensure!(refused.is_none(), "its twin is refused: {}", refused.unwrap_or_default());
     Ok(Some(json!({
         "name": case.name(), "artifact": artifact, "twin": twin, "dtype": dtype,
-        "activations": case.has_activations(),
+        "activations": case.has_activations(), "zero_points": case.zero_points,
     })))
 }
 

@@ -33,6 +33,7 @@ cargo xtask WORD [options]
   bench [WHAT..] [--dir D]  our side of docs/benchmarks.md: speed, memory, inspect, start,
         [--runs N] [--python P]  gemm (beside PyTorch where P has it)
   interop [--env DIR]       artifacts of every scheme and family, loaded by Transformers
+  interop --vllm            the same by vLLM on a CPU, whose environment takes some 6 GB
           [--only TEXT] [--program P: in place of a release build of this tree]
 ";
 

@@ -1,6 +1,6 @@
 //! What is wrong with a `quantization_config` by itself, and which runtime it breaks.
 //!
-//! The facts are those of compressed-tensors 0.19, Transformers 5.17 and vLLM 0.33.
+//! The facts are those of compressed-tensors 0.20, Transformers 5.24 and vLLM 0.33.
 
 mod arguments;
 

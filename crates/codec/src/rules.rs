@@ -1,5 +1,5 @@
-//! What runtimes can load and run, matrix by matrix. The facts are those of Transformers 5.17 with
-//! compressed-tensors 0.19, vLLM 0.33 on GPU and CPU, and SGLang 0.5.23.
+//! What runtimes can load and run, matrix by matrix. The facts are those of Transformers 5.24 with
+//! compressed-tensors 0.20, vLLM 0.33 on GPU and CPU, and SGLang 0.5.23.
 
 mod embeddings;
 mod kernels;

@@ -164,6 +164,28 @@ pub(super) fn checkpoints() -> Vec<Checkpoint> {
     ]
 }
 
+/// Checkpoints that are made when they are wanted: merged matrices, and experts.
+pub(super) fn with_wide_heads() -> Vec<Checkpoint> {
+    let wide = Qkv { heads: 4, kv_heads: 2, head_dim: 32 };
+    let own_head = json!({ "tie_word_embeddings": false });
+    let experts = json!({
+        "intermediate_size": 32, "num_local_experts": 3, "num_experts_per_tok": 2,
+        "tie_word_embeddings": false
+    });
+    vec![
+        Checkpoint {
+            folder: "phi3-wide",
+            config: with(config("phi3", "Phi3ForCausalLM", wide), own_head),
+            listing: Listing::phi3(wide),
+        },
+        Checkpoint {
+            folder: "mixtral-wide",
+            config: with(config("mixtral", "MixtralForCausalLM", wide), experts),
+            listing: Listing::mixtral(wide),
+        },
+    ]
+}
+
 fn gemma3_text(qkv: Qkv) -> Listing {
     Listing::llama_like(qkv).head_norms().sandwich_norms().tied().norms_from_one()
 }

@@ -10,8 +10,11 @@ pub(super) struct Case {
     pub(super) model: PathBuf,
     pub(super) options: &'static [&'static str],
     pub(super) expected: Expected,
-    /// Transformers renames or stacks its tensors, which then keep the dtype that they have on disk.
+    /// Transformers renames, stacks or dequantizes its tensors as it loads them, and they keep the dtype that
+    /// they, or their scales, have on disk.
     pub(super) keeps_dtype: bool,
+    /// Its weights have zero points, which load dequantized only.
+    pub(super) zero_points: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -46,11 +49,14 @@ const MORE: &[&[&str]] = &[
     &["--scheme", "fp8", "--method", "rtn"],
     &["--scheme", "fp8-block", "--runtime", "transformers"],
     &["--scheme", "fp8-block", "--runtime", "transformers", "--method", "rtn"],
+    &["--scheme", "w5a16", "--group-size", "channel"],
+    &["--scheme", "w6a16"],
+    &["--scheme", "w7a16", "--asymmetric"],
     &["--scheme", "w4a16", "--lm-head"],
     &["--scheme", "w4a16", "--exclude", "model.layers.1.*"],
 ];
 
-/// What some checkpoints are quantized with besides, which Transformers alone can run.
+/// What some checkpoints are quantized with besides.
 const LOW_BITS: &[&[&str]] = &[
     &["--scheme", "w3a16"],
     &["--scheme", "w3a16", "--runtime", "transformers"],
@@ -89,16 +95,29 @@ pub(super) fn all() -> Result<Vec<Case>> {
     for model in families {
         let low_bits = WITH_LOW_BITS.contains(&name_of(&model).as_str());
         let options = SCHEMES.iter().chain(LOW_BITS.iter().filter(|_| low_bits));
+        let options = options.map(|options| one_size(&name_of(&model), options));
         cases.extend(options.map(|options| case(model.clone(), options)));
     }
     Ok(cases)
 }
 
+/// Zero points are dequantized as they are loaded, and what does that knows one size of groups alone.
+fn one_size(family: &str, options: &'static [&'static str]) -> &'static [&'static str] {
+    const ZERO_POINTS: &[&str] = &["--scheme", "w4a16", "--asymmetric"];
+    match family {
+        "llama-fp8" if options == ZERO_POINTS => {
+            &["--scheme", "w4a16", "--asymmetric", "--group-size", "64"]
+        }
+        _ => options,
+    }
+}
+
 fn case(model: PathBuf, options: &'static [&'static str]) -> Case {
     let family = name_of(&model);
-    let keeps_dtype = EXPERTS.contains(&family.as_str()) || WRAPPERS.contains(&family.as_str());
     let expected = expected(&family, options);
-    Case { model, options, expected, keeps_dtype }
+    let zero_points = options.contains(&"--asymmetric");
+    let renamed = EXPERTS.contains(&family.as_str()) || WRAPPERS.contains(&family.as_str());
+    Case { model, options, expected, keeps_dtype: renamed || zero_points, zero_points }
 }
 
 fn expected(family: &str, options: &[&str]) -> Expected {

@@ -1,6 +1,7 @@
 //! `llmopt quantize`: the plan, or the plan carried out.
 
 mod closing;
+mod next_step;
 mod plan;
 
 use crate::current::Input;

@@ -269,6 +269,27 @@ fn the_last_words_say_what_came_out() {
 }
 
 #[test]
+fn zero_points_are_loaded_as_their_readers_need_it() {
+    let loading = |dir: &Dir, command: &str| {
+        let said = dir.done(&format!("quantize {command}")).stderr;
+        let line = said.lines().find(|line| line.starts_with("Transformers"));
+        line.expect("how Transformers loads it").to_owned()
+    };
+    let dequantized = "CompressedTensorsConfig(dequantize=True)";
+    let dir = Dir::with_tiny_llama();
+    assert!(loading(&dir, "tiny-llama --bits 4 --asymmetric").contains(dequantized));
+    assert!(!loading(&dir, "tiny-llama --bits 4 -o symmetric").contains(dequantized));
+    let dense = loading(&dir, "tiny-llama --bits 4 --asymmetric --format dense -o dense");
+    assert!(!dense.contains(dequantized));
+    // Its matrices have groups of two sizes.
+    let two = Dir::with_family("llama-fp8");
+    let said = loading(&two, "model --bits 4 --asymmetric");
+    assert!(said.contains("up to 0.19") && !said.contains(dequantized), "{said}");
+    let one = loading(&two, "model --bits 4 --asymmetric --group-size 64 -o one");
+    assert!(one.contains(dequantized), "{one}");
+}
+
+#[test]
 fn json_is_one_document_on_standard_output_and_events_on_standard_error() {
     let dir = Dir::with_tiny_llama();
     let ran = dir.done("quantize tiny-llama --json");

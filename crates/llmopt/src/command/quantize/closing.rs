@@ -1,10 +1,11 @@
 //! What is said when the artifact has its name.
 
+use super::next_step;
 use crate::print;
 use crate::{passed, units};
-use llmopt_pipeline::{CalibrationReport, Candidate, Decision, Report, Runtime, Summary};
+use llmopt_pipeline::{CalibrationReport, Candidate, Decision, Report, Summary};
 
-/// Where the artifact is, what it weighs, what it lost, and what to do next.
+/// Where the artifact is, what it weighs, what it lost, and what to do next with it.
 pub(super) fn told(summary: &Summary, report: &Report) -> String {
     let kind = if summary.folder { "folder" } else { "file" };
     // What was planned may have been planned anew.
@@ -43,62 +44,8 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
             "runtimes need a folder: put the model's `config.json` beside the input".to_owned(),
         ));
     }
-    facts.push(("next", next(summary, report)));
-    if summary.folder {
-        let stop = stopped(report);
-        let loads = |runtime: &Runtime| !stop.contains(&runtime.name());
-        let runtimes = report.recipe.runtimes.iter().copied().filter(loads);
-        for fact in runtimes.filter_map(|runtime| loaded(runtime, &summary.output)) {
-            if !facts.contains(&fact) {
-                facts.push(fact);
-            }
-        }
-    }
+    facts.extend(next_step::told(summary, report));
     print::facts(&facts)
-}
-
-/// What was written has been verified; what it lost is measured where the model can be run.
-fn next(summary: &Summary, report: &Report) -> String {
-    let output = print::shell_word(&summary.output);
-    if summary.folder && summary.family.is_some() {
-        let model = print::shell_word(&summary.model);
-        format!("llmopt eval {output} --against {model} --text FILE")
-    } else {
-        verify(&output, report)
-    }
-}
-
-/// The runtimes that stop at tensors which the family does not have.
-fn stopped(report: &Report) -> &[&'static str] {
-    report.unknown_tensors.as_ref().map_or(&[], |unknown| &unknown.stop)
-}
-
-/// The command that verifies the artifact, for the runtimes that load it.
-fn verify(output: &str, report: &Report) -> String {
-    let stop = stopped(report);
-    let all = report.recipe.runtimes.iter().map(|runtime| runtime.name());
-    let rest: Vec<&str> = all.filter(|name| !stop.contains(name)).collect();
-    match stop {
-        [] => format!("llmopt verify {output}"),
-        _ => format!("llmopt verify {output} --runtime {}", rest.join(",")),
-    }
-}
-
-/// How a runtime loads the artifact.
-fn loaded(runtime: Runtime, output: &str) -> Option<(&'static str, String)> {
-    match runtime {
-        Runtime::Vllm | Runtime::VllmCpu => {
-            Some(("vLLM", format!("vllm serve {}", print::shell_word(output))))
-        }
-        Runtime::Transformers => {
-            let quoted = serde_json::Value::from(output);
-            Some((
-                "Transformers",
-                format!("AutoModelForCausalLM.from_pretrained({quoted}) in Python"),
-            ))
-        }
-        _ => None,
-    }
 }
 
 /// Matrices that a method moved by more than their own norm: where inputs are few, or all alike, outputs
