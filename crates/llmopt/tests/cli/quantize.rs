@@ -290,6 +290,19 @@ fn zero_points_are_loaded_as_their_readers_need_it() {
 }
 
 #[test]
+fn experts_on_a_cpu_need_amx_and_the_words_say_so() {
+    let said = |family: &str| {
+        Dir::with_family(family).done("quantize model --bits 4 --runtime vllm-cpu --group-size 32")
+    };
+    let needs = "on a CPU with AMX, for its experts";
+    assert!(!said("llama-tied").stderr.contains(needs));
+    let experts = Dir::with_family("mixtral");
+    let only = "--include *.experts.*";
+    let ran = experts.done(&format!("quantize model --bits 4 --runtime vllm-cpu {only}"));
+    assert!(ran.stderr.contains(needs), "{}", ran.stderr);
+}
+
+#[test]
 fn json_is_one_document_on_standard_output_and_events_on_standard_error() {
     let dir = Dir::with_tiny_llama();
     let ran = dir.done("quantize tiny-llama --json");

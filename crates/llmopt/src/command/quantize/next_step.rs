@@ -51,8 +51,11 @@ fn verify(output: &str, report: &Report) -> String {
 fn loaded(runtime: Runtime, summary: &Summary, report: &Report) -> Option<(&'static str, String)> {
     let output = &summary.output;
     match runtime {
-        Runtime::Vllm | Runtime::VllmCpu => {
-            Some(("vLLM", format!("vllm serve {}", print::shell_word(output))))
+        Runtime::Vllm => Some(("vLLM", format!("vllm serve {}", print::shell_word(output)))),
+        Runtime::VllmCpu => {
+            let needs =
+                if has_experts(report) { ", on a CPU with AMX, for its experts" } else { "" };
+            Some(("vLLM", format!("vllm serve {}{needs}", print::shell_word(output))))
         }
         Runtime::Transformers => {
             let quoted = serde_json::Value::from(output.as_str());
@@ -84,4 +87,10 @@ fn zero_points(report: &Report) -> (&'static str, &'static str) {
     let quantized = report.tensors.iter().filter(|tensor| tensor.loss.is_some());
     let schemes: BTreeSet<&str> = quantized.map(|tensor| tensor.what.as_str()).collect();
     if schemes.len() > 1 { NEEDS_OLDER } else { DEQUANTIZED }
+}
+
+/// Whether experts were quantized: in every family they lie below a module of this name.
+fn has_experts(report: &Report) -> bool {
+    let mut quantized = report.tensors.iter().filter(|tensor| tensor.loss.is_some());
+    quantized.any(|tensor| tensor.name.contains(".experts."))
 }
