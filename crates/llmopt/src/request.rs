@@ -6,7 +6,7 @@ use crate::flags::{self, DataFlags, Group, Prune, Quantize};
 use llmopt_pipeline::{
     Axis, Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, Format, GroupSize,
     KernelChoice, Method, Precision, PruneRecipe, PruneRequest, Recipe, Resources, Runtime, Scheme,
-    SourceError, Target, available_memory,
+    SourceError, Target,
 };
 use std::path::{Path, PathBuf};
 
@@ -108,9 +108,8 @@ pub(crate) fn target(flags: &Quantize, folder: Option<PathBuf>) -> Target {
 
 /// What the run may use.
 pub(crate) fn resources(memory: Option<u64>, threads: Option<usize>) -> Resources {
-    let most = || available_memory().map_or(UNKNOWN_MEMORY, |bytes| bytes / 5 * 4);
-    let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Resources { memory: memory.unwrap_or_else(most), threads: threads.unwrap_or_else(all) }
+    let usual = Resources::default();
+    Resources { memory: memory.unwrap_or(usual.memory), threads: threads.unwrap_or(usual.threads) }
 }
 
 /// The runtimes of `--runtime`, each once.
@@ -247,7 +246,6 @@ fn format(flags: &Quantize) -> Result<Format, Refusal> {
 const WEIGHTS_ALONE: &str = "`w8a16` to `w2a16`";
 
 const SOURCES: &str = "a file, `self`, or either with its weight: `chat.jsonl:0.7`";
-const UNKNOWN_MEMORY: u64 = 2 << 30;
 
 /// The kernel of this name.
 pub(crate) fn kernel(name: &str) -> Result<KernelChoice, Refusal> {

@@ -2,7 +2,8 @@
 //!
 //! A [`Plan`] is made before the first data byte is read; [`quantize`] carries it out. This crate is
 //! the only one that sees all the others. It never knows the terminal: it reports through [`Events`].
-
+//!
+#![doc = include_str!("../../../docs/library.md")]
 #![forbid(unsafe_code)]
 
 mod band;

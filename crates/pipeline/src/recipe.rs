@@ -1,11 +1,13 @@
 //! What was asked for, as resolved: the part of the report that lets anyone repeat the run.
 
-use crate::calibration::CalibrationRequest;
+use crate::calibration::{CalibrationRequest, CalibrationSource};
+use crate::memory::available_memory;
 use crate::method::Method;
 use llmopt_codec::Runtime;
 use llmopt_linalg::{KernelChoice, Precision};
 use llmopt_scheme::{Granularity, Scheme};
 use serde::Serialize;
+use std::num::NonZero;
 
 /// Everything that decides the bytes of an artifact, apart from its input.
 #[derive(Clone, Debug, Serialize)]
@@ -101,6 +103,30 @@ pub struct Resources {
     pub memory: u64,
     /// Worker threads.
     pub threads: usize,
+}
+
+impl Default for Resources {
+    /// Four fifths of the memory that is free, 2 GiB where the system does not tell, and all threads.
+    fn default() -> Self {
+        const UNKNOWN_MEMORY: u64 = 2 << 30;
+        Self {
+            memory: available_memory().map_or(UNKNOWN_MEMORY, |bytes| bytes / 5 * 4),
+            threads: std::thread::available_parallelism().map_or(1, NonZero::get),
+        }
+    }
+}
+
+impl Calibrate {
+    /// The usual windows of these sources, observed site after site in f32, none held out.
+    pub fn new(sources: Vec<CalibrationSource>) -> Self {
+        Self {
+            data: CalibrationRequest::new(sources),
+            sequential: true,
+            held_out: false,
+            precision: Precision::F32,
+            kernel: KernelChoice::Auto,
+        }
+    }
 }
 
 impl Recipe {

@@ -35,3 +35,24 @@ pub struct EvaluationRequest {
     /// A folder for what does not fit in memory.
     pub scratch: PathBuf,
 }
+
+impl EvaluationRequest {
+    /// Of one model, in f32, whole windows of the usual length, with nothing to measure on and no gates.
+    pub fn new(artifact: impl Into<PathBuf>) -> Self {
+        Self {
+            artifact: artifact.into(),
+            against: None,
+            text: None,
+            tasks: None,
+            window: None,
+            samples: None,
+            bos: false,
+            date: None,
+            precision: Precision::F32,
+            kernel: KernelChoice::Auto,
+            gates: Vec::new(),
+            logits: None,
+            scratch: PathBuf::from("."),
+        }
+    }
+}
