@@ -20,6 +20,7 @@ mod generation;
 mod handover;
 mod in_order;
 mod inspect;
+mod kind;
 mod layout;
 mod memory;
 mod method;
@@ -33,6 +34,7 @@ mod quantized;
 mod random;
 mod reading;
 mod recipe;
+mod record;
 mod report;
 mod resume;
 mod run;
@@ -66,7 +68,10 @@ pub use evaluation::{
 };
 pub use events::{Cancel, Events, Silent};
 pub use generation::{Generated, GenerationRequest, generate};
-pub use inspect::{Amount, Inspection, SchemeWeight, ShardFacts, inspect};
+pub use inspect::{
+    Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
+};
+pub use kind::{kind_label, kind_pattern};
 pub use llmopt_arch::axes::Axis;
 pub use llmopt_checkpoint::{PendingFile, Source, write_file};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
@@ -88,6 +93,7 @@ pub use pruning::{
 };
 pub use reading::ReadingMemory;
 pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe, Resources};
+pub use record::{RecordFacts, RecordedCalibration, RecordedDecision, RecordedPruning};
 pub use report::{CalibrationReport, FileFacts, Loss, Report, TensorReport};
 pub use run::{Target, plan, quantize};
 pub use select::Fallback;
