@@ -99,5 +99,6 @@ pub use run::{Target, plan, quantize};
 pub use select::Fallback;
 pub use stacked::StackedExperts;
 pub use summary::{ActionSummary, Disk, PlannedFile, PlannedTensor, Summary};
+pub use texts::may_hold_messages;
 pub use unknown::UnknownTensors;
 pub use verify::{Checked, Fault, Verification, VerifyOptions, verify};

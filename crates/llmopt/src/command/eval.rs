@@ -7,7 +7,7 @@ use crate::flags::{Bos, Eval};
 use crate::print;
 use crate::progress::Progress;
 use crate::report::{self, ReportFile};
-use crate::{request, signal};
+use crate::{request, signal, vain};
 use llmopt_pipeline::EvaluationRequest;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
 
 /// What `eval` was asked to do.
 fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
+    vain::of_eval(flags)?;
     if let Some(path) = &flags.logits {
         request::folder_of("--logits", path)?;
     }
@@ -48,7 +49,7 @@ fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
         tasks: flags.tasks.clone(),
         window: flags.window,
         samples: flags.samples,
-        bos: flags.bos == Bos::Window,
+        bos: flags.bos == Some(Bos::Window),
         date: flags.date,
         precision: flags.compute.dtype.precision(),
         kernel: request::kernel(&flags.compute.kernel)?,

@@ -27,4 +27,5 @@ mod resume;
 mod statistics;
 mod synthetic;
 mod too_small;
+mod vain;
 mod verify;
