@@ -50,6 +50,7 @@ mod unknown;
 mod variant;
 mod verify;
 mod weights;
+mod wrapped;
 
 pub use calibration::{
     Calibrated, CalibrationFacts, CalibrationMemory, CalibrationRequest, CalibrationSource,

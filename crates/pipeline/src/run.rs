@@ -11,7 +11,7 @@ use crate::recipe::{Recipe, Resources};
 use crate::report::Report;
 use crate::resume::{Entry, Records, identity, keep_journal};
 use crate::{
-    Cancel, Error, Events, Method, Plan, nonfinite, select, sweep, tied, too_small, verify,
+    Cancel, Error, Events, Method, Plan, nonfinite, select, sweep, tied, too_small, verify, wrapped,
 };
 use llmopt_arch::Model;
 use llmopt_checkpoint::{OutFile, Output as Staged, OutputOptions, Source};
@@ -384,6 +384,7 @@ pub(crate) fn bound(source: &Source) -> Result<Model, Error> {
     let metas = source.shards().iter().flat_map(|shard| shard.header.tensors());
     let metas = metas.map(|entry| (entry.name.clone(), entry.meta.clone())).collect();
     Model::bind(source.config().map(|config| config.as_map()), &metas).map_err(|error| {
+        let error = wrapped::explained(error, source);
         let shard = error.tensor().and_then(|tensor| source.entry(tensor)).map(|(shard, _)| shard);
         Error::Bind { file: shard.map(|shard| shard.name.clone()), error: Box::new(error) }
     })
