@@ -8,7 +8,7 @@ use crate::run::{bound, quantization_method};
 use crate::select::{Selection, selected};
 use crate::tied::differing;
 use crate::verify::OpenedMatrix;
-use crate::{Error, Fault, Recipe, Scheme, StackedExperts, UnknownTensors};
+use crate::{Error, Fault, Recipe, Scheme, StackedExperts, UnknownTensors, notes};
 use llmopt_arch::{BoundTensor, Model, Role, scaled_weight};
 use llmopt_checkpoint::Source;
 use llmopt_codec::{Runtime, for_scheme};
@@ -143,7 +143,10 @@ pub fn inspect(path: &Path) -> Result<Inspection, Error> {
         dtypes: amounts(by_dtype),
         roles: amounts(by_role),
         tied: model.as_ref().and_then(Model::tied).map(|(a, b)| (a.to_owned(), b.to_owned())),
-        notes: source.notes().to_vec(),
+        notes: match model {
+            Some(model) => notes::of_model(source, model),
+            None => source.notes().to_vec(),
+        },
         tied_differ: tied_differ.is_some(),
         artifact: looked.artifact(quantization.as_deref() == Some("compressed-tensors"))?,
         quantization,

@@ -25,6 +25,7 @@ mod layout;
 mod memory;
 mod method;
 mod nonfinite;
+mod notes;
 mod patterns;
 mod place;
 mod plan;

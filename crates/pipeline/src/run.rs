@@ -194,7 +194,8 @@ fn check_method(recipe: &Recipe) -> Result<(), Error> {
 /// failure of the system, the same plan goes on where it stopped.
 pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
     if plan.before.is_none() {
-        plan.source.notes().iter().for_each(|note| events.note(note));
+        plan.notes().iter().for_each(|note| events.note(note));
+        plan.decision.iter().filter_map(PlannedDecision::note).for_each(|note| events.note(&note));
     }
     match (attempted(plan, events, cancel), &plan.asked) {
         (Err(Error::TooSmall(small)), Some(asked)) if plan.before.is_none() => {

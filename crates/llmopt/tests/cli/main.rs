@@ -21,6 +21,7 @@ mod generate;
 mod inspect;
 mod memory;
 mod nonfinite;
+mod notes;
 mod prune;
 mod quantize;
 mod resume;
