@@ -52,7 +52,7 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
         strict: flags.strict,
         ..Recipe::new(scheme)
     };
-    vain::of_quantize(&recipe)?;
+    vain::of_quantize(flags, &recipe)?;
     Ok(recipe)
 }
 

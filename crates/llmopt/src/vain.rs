@@ -2,7 +2,7 @@
 //! nobody believes that they did.
 
 use crate::failure::Refusal;
-use crate::flags::{DataFlags, Eval, Generate, Prune};
+use crate::flags::{DataFlags, Eval, Generate, Prune, Quantize};
 use llmopt_pipeline::{
     CalibrationSource, Format, PruneMethod, PruneRecipe, Recipe, may_hold_messages,
 };
@@ -23,6 +23,18 @@ fn refused(options: &[Given], why: &str, hint: &str) -> Result<(), Refusal> {
 
 /// Options of data from `sources`.
 pub(crate) fn of_data(flags: DataFlags, sources: &[CalibrationSource]) -> Result<(), Refusal> {
+    let is_data = sources.iter().any(|source| !source.is_statistics());
+    refused(
+        &[
+            ("--samples", flags.samples.is_some(), is_data),
+            ("--window", flags.window.is_some(), is_data),
+            ("--bos", flags.bos.is_some(), is_data),
+            ("--seed", flags.seed.is_some(), is_data),
+            ("--date", flags.date.is_some(), is_data),
+        ],
+        "the data of statistics are chosen already",
+        "leave it out: `llmopt calibrate` takes it",
+    )?;
     let draws = sources.iter().any(|source| matches!(source, CalibrationSource::SelfDrawn { .. }));
     refused(
         &[("--seed", flags.seed.is_some(), draws)],
@@ -37,7 +49,13 @@ pub(crate) fn of_data(flags: DataFlags, sources: &[CalibrationSource]) -> Result
 }
 
 /// Options of an artifact of `recipe`.
-pub(crate) fn of_quantize(recipe: &Recipe) -> Result<(), Refusal> {
+pub(crate) fn of_quantize(flags: &Quantize, recipe: &Recipe) -> Result<(), Refusal> {
+    let mut sources = recipe.calibrate.iter().flat_map(|calibrate| &calibrate.data.sources);
+    refused(
+        &[("--scratch", flags.scratch.is_some(), sources.any(|source| !source.is_statistics()))],
+        "with statistics the model is not run, and has no hidden states",
+        "leave it out",
+    )?;
     let is_given = recipe.tensor_parallel > 1;
     refused(
         &[("--tp", is_given, recipe.runtimes.iter().any(|runtime| runtime.splits()))],

@@ -86,7 +86,7 @@ mod tests {
         assert_eq!((plain.bos, plain.window, plain.samples), (false, None, None));
         assert_eq!(plain.scratch, Path::new("."));
         let full = request(
-            "--against m --tasks t.jsonl --window 256 --samples 64 --bos window --dtype bf16 \
+            "--against m --text a.txt --tasks t.jsonl --window 256 --samples 64 --bos window --dtype bf16 \
              --kernel portable --gate kld<=0.03 --gate size<5GB --scratch /tmp",
         );
         assert_eq!((full.precision, full.kernel), (Precision::Bf16, KernelChoice::Portable));

@@ -89,7 +89,7 @@ fn weights_that_are_read_as_others_are_told_in_the_plan() {
 }
 
 #[test]
-fn a_method_chosen_on_one_window_is_said_to_be() {
+fn what_is_chosen_on_one_window_is_said_to_be() {
     let dir = Dir::with_tiny_llama();
     let note = "one window is held out to choose the method by, which is few";
     let data = "--calibrate tiny-llama/calibration.txt --window 64";
@@ -101,6 +101,13 @@ fn a_method_chosen_on_one_window_is_said_to_be() {
     }
     let told = dir.done(&quantize(4)).stderr;
     assert!(told.contains(note), "{told}");
+
+    let note = "one window is held out to choose the axes by, which is few";
+    for (samples, few) in [(7, true), (13, true), (14, false)] {
+        let prune = format!("prune tiny-llama --sparsity 0.2 {data} --samples {samples} --dry-run");
+        let planned = dir.done(&prune).stdout;
+        assert_eq!(planned.contains(note), few, "{samples}: {planned}");
+    }
 }
 
 #[test]

@@ -282,7 +282,9 @@ impl PrunePlan {
 
     /// What a reader should know of the model.
     pub(super) fn notes(&self) -> Vec<String> {
-        notes::of_running(self.variant.source(), self.variant.model())
+        let mut notes = notes::of_running(self.variant.source(), self.variant.model());
+        notes.extend(self.choice.as_ref().and_then(PlannedChoice::note));
+        notes
     }
 
     /// What is known of the data before anything is drawn.
