@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Completions(Completions),
 }
 
-/// Say what is in a checkpoint, what can be shrunk, and what each scheme would weigh
+/// Say what is in a checkpoint, what each scheme would weigh, and how an artifact was made
 #[derive(Debug, Args)]
 #[command(after_help = examples::INSPECT)]
 pub(crate) struct Inspect {
