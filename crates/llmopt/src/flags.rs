@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Completions(Completions),
 }
 
-/// Say what is in a checkpoint, what each scheme would weigh, and how an artifact was made
+/// Say what is in a checkpoint or an artifact, and what each scheme would weigh
 #[derive(Debug, Args)]
 #[command(after_help = examples::INSPECT)]
 pub(crate) struct Inspect {
