@@ -71,6 +71,8 @@ pub struct RecordedCalibration {
 pub struct RecordedDecision {
     /// What was taken: a method, or axes.
     pub chosen: String,
+    /// What it was taken from.
+    pub candidates: Vec<String>,
     /// Windows that decided. Nothing was fitted to them.
     pub windows: usize,
 }
@@ -124,6 +126,15 @@ struct RecordedOutput {
 struct DecisionFile {
     windows: usize,
     chosen: Chosen,
+    #[serde(default)]
+    candidates: Vec<CandidateFile>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CandidateFile {
+    method: Option<String>,
+    #[serde(default)]
+    axes: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -235,7 +246,12 @@ impl DecisionFile {
             Chosen::Method(method) => method.clone(),
             Chosen::Axes(axes) => axes.join(" and "),
         };
-        RecordedDecision { chosen, windows: self.windows }
+        let name = |found: &CandidateFile| match &found.method {
+            Some(method) => method.clone(),
+            None => found.axes.join(" and "),
+        };
+        let candidates = self.candidates.iter().map(name).collect();
+        RecordedDecision { chosen, candidates, windows: self.windows }
     }
 }
 

@@ -149,8 +149,12 @@ fn method(record: &RecordFacts) -> String {
         _ => "",
     };
     let decision = record.decision.as_ref().map(|decision| {
+        let what = match record.pruned {
+            Some(_) => format!("; {} is", decision.chosen),
+            None => ",".to_owned(),
+        };
         let windows = units::counted(decision.windows, "window");
-        format!(", {} chosen on {windows} held out", decision.chosen)
+        format!("{what} the best of {} on {windows} held out", decision.candidates.join(", "))
     });
     format!("{asked}{refitted}{}", decision.unwrap_or_default())
 }

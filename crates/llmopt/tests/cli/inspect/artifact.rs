@@ -124,6 +124,28 @@ fn a_pruned_model_and_what_is_quantized_of_it_tell_their_own_record() {
 }
 
 #[test]
+fn a_choice_is_told_with_what_it_was_taken_from() {
+    let dir = Dir::with_tiny_llama();
+    let data = "--calibrate tiny-llama/calibration.txt --window 64 --samples 16";
+    dir.done(&format!("quantize tiny-llama --bits 4 {data} -o q"));
+    let chosen = dir.json("q/llmopt.json")["decision"]["chosen"].clone();
+    let decision = inspected(&dir, "q")["artifact"]["record"]["decision"].clone();
+    let candidates = ["auto", "gptq", "rtn"];
+    assert_eq!(decision, json!({ "chosen": chosen, "candidates": candidates, "windows": 2 }));
+    let told = dir.done("inspect q").stdout;
+    let method = chosen.as_str().unwrap();
+    let line = format!("w4a16 by {method}, the best of auto, gptq, rtn on 2 windows held out\n");
+    assert!(told.contains(&line), "{told}");
+
+    dir.done(&format!("prune tiny-llama --sparsity 0.2 {data} --refine 0 -o p"));
+    let chosen = dir.json("p/llmopt.json")["decision"]["chosen"].as_array().unwrap().clone();
+    let axes: Vec<&str> = chosen.iter().map(|axis| axis.as_str().unwrap()).collect();
+    let told = dir.done("inspect p").stdout;
+    let line = format!("obs, what reads it refitted; {} is the best of ffn, ", axes.join(" and "));
+    assert!(told.contains(&line), "{told}");
+}
+
+#[test]
 fn a_dequantized_artifact_tells_what_it_was() {
     let dir = Dir::with_tiny_llama();
     dir.done("quantize tiny-llama --bits 3 --format dense -o q");
