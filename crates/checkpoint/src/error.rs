@@ -77,6 +77,8 @@ pub enum ModelError {
     Adapter { path: PathBuf },
     #[error("{} holds an index with its shards and a `model.safetensors` beside them, and the two differ in tensor {}: Transformers loads the single file, vLLM the shards", shown(.folder), quoted(.tensor))]
     OtherSingle { tensor: String, folder: PathBuf },
+    #[error("{} holds `model.safetensors` and {} without an index, and the two differ in tensor {}: Transformers loads the first alone, vLLM and SGLang all of them", shown(.folder), quoted(.file), quoted(.tensor))]
+    OtherBeside { tensor: String, file: String, folder: PathBuf },
     #[error("{} holds no `config.json`", shown(.folder))]
     NoConfig { folder: PathBuf },
     #[error("{} holds no `.safetensors` file", shown(.folder))]
@@ -215,6 +217,9 @@ impl ModelError {
             ),
             Self::OtherSingle { .. } => {
                 Some("remove the file or the index and shards, whichever is not the model")
+            }
+            Self::OtherBeside { .. } => {
+                Some("remove whichever is not the model, or save it with an index")
             }
             Self::OtherWeights { .. } => Some(
                 "convert it to safetensors first: load it with Transformers and call `save_pretrained`",

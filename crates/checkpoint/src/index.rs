@@ -3,6 +3,7 @@
 //! Its file names come from a stranger. Only plain names of safetensors files in the same folder pass.
 
 use crate::error::{brief, quoted};
+use crate::json::from_python;
 use crate::raw::MAX_TENSORS;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
@@ -23,7 +24,7 @@ impl Index {
     pub fn parse(json: &[u8]) -> Result<Self, IndexError> {
         let text = std::str::from_utf8(json)
             .map_err(|error| IndexError::NotUtf8 { at: error.valid_up_to() })?;
-        let raw: RawIndex = serde_json::from_str(text)
+        let raw: RawIndex = from_python(text)
             .map_err(|error| IndexError::Json { message: brief(&error.to_string()) })?;
         let weight_map = raw.weight_map.ok_or(IndexError::NoWeightMap)?.0;
         if weight_map.is_empty() {
@@ -164,6 +165,16 @@ mod tests {
             r#"{"metadata":{"total_size":1e9,"x":[{}]},"weight_map":{"b":"m-2.safetensors","a":"m-1.safetensors"},"y":0}"#,
             Ok(&[("a", "m-1.safetensors"), ("b", "m-2.safetensors")]),
         );
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_stand_in_the_metadata_and_name_no_file() {
+        check(
+            r#"{"metadata":{"total_size":NaN,"x":[-Infinity]},"weight_map":{"NaN":"m-1.safetensors"}}"#,
+            Ok(&[("NaN", "m-1.safetensors")]),
+        );
+        let found = Index::parse(br#"{"metadata":{"a":NaN},"weight_map":{"a":NaN}}"#);
+        assert!(matches!(found, Err(IndexError::NotSafetensors { .. })), "{found:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! JSON as Python writes it: `NaN`, `Infinity` and `-Infinity` are numbers, too.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
 /// Parses JSON in which the three may stand where a number may. They are kept as numbers whose text they
@@ -15,6 +16,15 @@ pub fn parse_json(text: &str) -> Result<Value, serde_json::Error> {
     let mark = unused_mark(text);
     let Ok(mut value) = serde_json::from_str(&with_marks(text, &mark)) else { return Err(first) };
     if restore(&mut value, &mark) { Ok(value) } else { Err(first) }
+}
+
+/// As [`parse_json`], for a type that looks at no number: the three are strings to it, which no file is
+/// called.
+pub(crate) fn from_python<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(text).or_else(|error| match WORDS.iter().any(|word| text.contains(word)) {
+        true => serde_json::from_str(&with_marks(text, &unused_mark(text))).map_err(|_| error),
+        false => Err(error),
+    })
 }
 
 /// `text` with each of the words as a string that begins with `mark`.

@@ -27,6 +27,7 @@ pub struct Source {
     tensors: Vec<Location>,
     index: Option<IndexFacts>,
     notes: Vec<String>,
+    wrapper: Option<String>,
     config: Option<ConfigFile>,
     side_files: Vec<SideFile>,
 }
@@ -92,8 +93,50 @@ impl Source {
                 }
                 Ok(opened)
             }
-            None => Self::assemble(root, root, unindexed_files(names, root)?, None, config),
+            None => {
+                let strays = if single { strays(&names) } else { Vec::new() };
+                let files = unindexed_files(names, root)?;
+                let mut opened = Self::assemble(root, root, files, None, config)?;
+                for stray in &strays {
+                    let note = opened.hold_against(stray)?;
+                    opened.notes.push(note);
+                }
+                Ok(opened)
+            }
         }
+    }
+
+    /// What is to be known of a file beside `model.safetensors` that no index leaves out: Transformers does
+    /// not look at it, vLLM and SGLang read it, too.
+    ///
+    /// # Errors
+    /// If it holds a tensor of the model with another content.
+    fn hold_against(&self, stray: &str) -> Result<String, Error> {
+        let note = |what: &str| {
+            format!(
+                "`{stray}` beside `model.safetensors` is left out, as Transformers does: {what} vLLM and \
+                 SGLang read it, too, for there is no index"
+            )
+        };
+        let shard = match Shard::open(&self.root, stray) {
+            Ok(shard) => shard,
+            Err(error) if error.is_input() => return Ok(note("it is no file of weights;")),
+            Err(error) => return Err(error),
+        };
+        let mut same = 0;
+        for entry in shard.header.tensors() {
+            let Some(ours) = self.entry(&entry.name) else { continue };
+            if !are_equal(ours, (&shard, entry))? {
+                let (tensor, file) = (entry.name.clone(), stray.to_owned());
+                let folder = self.root.clone();
+                return Err(ModelError::OtherBeside { tensor, file, folder }.into());
+            }
+            same += 1;
+        }
+        Ok(note(match shard.header.tensors().len() - same {
+            0 => "it holds nothing that the other does not;",
+            _ => "it holds tensors of its own;",
+        }))
     }
 
     /// Refuses a `model.safetensors` beside an index and its shards that holds something else: Transformers
@@ -123,6 +166,11 @@ impl Source {
         &self.notes
     }
 
+    /// What a wrapper has put before every tensor's name, and was left out of it.
+    pub fn wrapper(&self) -> Option<&str> {
+        self.wrapper.as_deref()
+    }
+
     fn open_file(path: &Path, name: &str) -> Result<Self, Error> {
         let root = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -149,7 +197,8 @@ impl Source {
         if let Some(index) = &index {
             refuse_disagreement(index, &shards, &root.join(INDEX))?;
         }
-        let notes = strip_wrappers(&mut shards).into_iter().collect();
+        let wrapper = strip_wrappers(&mut shards);
+        let notes = wrapper.iter().map(|prefix| left_out(prefix)).collect();
         let tensors = located(&shards, root)?;
         let side_files = match config {
             Some(_) => side_files(root)?,
@@ -163,6 +212,7 @@ impl Source {
             tensors,
             index: index.map(|index| index.facts()),
             notes,
+            wrapper,
             config,
             side_files,
         })
@@ -248,7 +298,7 @@ fn read_config(root: &Path) -> Result<ConfigFile, Error> {
     Ok(ConfigFile { bytes, parsed })
 }
 
-/// Takes from all names what a wrapper that was saved with the model has put before them, and says so.
+/// Takes from all names what a wrapper that was saved with the model has put before them: this.
 fn strip_wrappers(shards: &mut [Shard]) -> Option<String> {
     let entries = || shards.iter().flat_map(|shard| shard.header.tensors());
     let mut prefix = String::new();
@@ -264,10 +314,14 @@ fn strip_wrappers(shards: &mut [Shard]) -> Option<String> {
         return None;
     }
     shards.iter_mut().for_each(|shard| shard.header.strip_prefix(prefix.len()));
-    Some(format!(
+    Some(prefix)
+}
+
+fn left_out(prefix: &str) -> String {
+    format!(
         "every tensor's name begins with `{prefix}`, which a wrapper has put there and no loader knows: it \
          is left out"
-    ))
+    )
 }
 
 /// Whether a file that the index names is not there. Transformers does not look at the index where the
@@ -295,6 +349,14 @@ fn indexed_files(index: &Index, root: &Path) -> Result<Vec<String>, Error> {
         }
         None => Ok(files.into_iter().map(str::to_owned).collect()),
     }
+}
+
+/// Files beside `model.safetensors` that hold weights, but not the same ones in their original layout.
+fn strays(names: &[String]) -> Vec<String> {
+    let is_stray = |name: &&String| {
+        name.ends_with(".safetensors") && *name != SINGLE && !name.starts_with("consolidated")
+    };
+    names.iter().filter(is_stray).cloned().collect()
 }
 
 /// Without an index: `model.safetensors` alone if it is there, else all there are. The same weights in

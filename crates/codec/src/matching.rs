@@ -38,10 +38,16 @@ pub enum PatternError {
     TooMany(usize),
 }
 
-/// Parts of one fused layer that are not quantized alike: vLLM cannot load them.
+/// Parts of one fused layer that are not treated alike.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{first}` and `{other}` are parts of `{module}`, but are not quantized alike")]
+#[error("`{first}` and `{other}` are parts of `{module}`, but {}", match .ignored {
+    true => "only one of them is in `ignore`",
+    false => "are not in the same group",
+})]
 pub struct FusedConflict {
+    /// Whether only some are in `ignore`: vLLM refuses the model then. Of parts in different groups it
+    /// takes the first one's for all, without a word.
+    pub ignored: bool,
     /// The fused layer.
     pub module: String,
     /// One part.
@@ -99,7 +105,7 @@ impl Matcher {
         };
         match self.first_named(module) {
             Some(found) => Ok(Some(found)),
-            None => Ok(self.agreed(module, parts)?.or_else(class)),
+            None => Ok(self.agreed(module, parts, false)?.or_else(class)),
         }
     }
 
@@ -107,16 +113,22 @@ impl Matcher {
     pub(crate) fn has_fused(&self, module: &str, parts: &[&str]) -> Result<bool, FusedConflict> {
         let itself = [module];
         let parts = if parts.is_empty() { &itself } else { parts };
-        Ok(self.names.contains_key(module) || self.agreed(module, parts)?.is_some())
+        Ok(self.names.contains_key(module) || self.agreed(module, parts, true)?.is_some())
     }
 
     /// What all `parts` belong to, by path or expression.
-    fn agreed(&self, module: &str, parts: &[&str]) -> Result<Option<usize>, FusedConflict> {
+    fn agreed(
+        &self,
+        module: &str,
+        parts: &[&str],
+        ignored: bool,
+    ) -> Result<Option<usize>, FusedConflict> {
         let Some((first, others)) = parts.split_first() else { return Ok(None) };
         let found = self.first_named(first);
         match others.iter().find(|other| self.first_named(other) != found) {
             None => Ok(found),
             Some(other) => Err(FusedConflict {
+                ignored,
                 module: module.to_owned(),
                 first: (*first).to_owned(),
                 other: (*other).to_owned(),
@@ -242,7 +254,13 @@ mod tests {
         let error = agreed("a.qv", &["a.q_proj", "a.v_proj"]).expect_err("v is not there");
         assert_eq!(
             error.to_string(),
-            "`a.q_proj` and `a.v_proj` are parts of `a.qv`, but are not quantized alike"
+            "`a.q_proj` and `a.v_proj` are parts of `a.qv`, but are not in the same group"
+        );
+        let error =
+            matcher.has_fused("a.qv", &["a.q_proj", "a.v_proj"]).expect_err("v is not there");
+        assert_eq!(
+            error.to_string(),
+            "`a.q_proj` and `a.v_proj` are parts of `a.qv`, but only one of them is in `ignore`"
         );
     }
 

@@ -35,6 +35,11 @@ impl Runtime {
         matches!(self, Self::Vllm | Self::VllmCpu | Self::Sglang)
     }
 
+    /// Whether it has rules on how matrices are split over devices.
+    pub const fn splits(self) -> bool {
+        matches!(self, Self::Vllm | Self::VllmCpu | Self::Sglang)
+    }
+
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
         match self {

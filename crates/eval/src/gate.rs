@@ -87,7 +87,8 @@ pub enum GateError {
     },
     /// A bound on a share that no share can reach.
     #[error(
-        "`{bound}` is no bound for `{metric}` in gate `{gate}`: a share is 0 to 1, or 0% to 100%"
+        "`{bound}` is no bound for `{metric}` in gate `{gate}`: a share is 0 to 1, or 0% to 100%{}",
+        meant(.bound)
     )]
     Share {
         /// The gate.
@@ -107,6 +108,12 @@ pub enum GateError {
         /// What stands in the bound's place.
         bound: String,
     },
+}
+
+/// A bound that is written as a percentage, but for the sign.
+fn meant(bound: &str) -> String {
+    let is_percentage = bound.parse().is_ok_and(|number: f64| number > 1.0 && number <= 100.0);
+    if is_percentage { format!("; `{bound}%` was meant?") } else { String::new() }
 }
 
 impl Gate {
@@ -373,9 +380,10 @@ mod tests {
             "`5 GX` is no bound for `size` in gate `size <= 5 GX`: expected a number of bytes, or \
              one with kB, MB, GB, TB, KiB, MiB, GiB or TiB",
         );
-        for bound in ["90", "101%", "-0.1"] {
+        let meant = [("90", "; `90%` was meant?"), ("101%", ""), ("-0.1", ""), ("101", "")];
+        for (bound, meant) in meant {
             let text = format!("top1 >= {bound}");
-            let share = "a share is 0 to 1, or 0% to 100%";
+            let share = format!("a share is 0 to 1, or 0% to 100%{meant}");
             check(&text, &format!("`{bound}` is no bound for `top1` in gate `{text}`: {share}"));
         }
         for text in ["kld <= nan", "kld <= inf", "kld <= 1e999", "kld <== 3", "size <= %"] {

@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Completions(Completions),
 }
 
-/// Say what is in a checkpoint, what can be shrunk, and what each scheme would weigh
+/// Say what is in a checkpoint or an artifact, and what each scheme would weigh
 #[derive(Debug, Args)]
 #[command(after_help = examples::INSPECT)]
 pub(crate) struct Inspect {
@@ -185,9 +185,9 @@ pub(crate) struct Eval {
     /// Windows of the text, from its beginning [default: all]
     #[arg(long, value_name = "N", value_parser = tokens, help_heading = MEASURED)]
     pub(crate) samples: Option<usize>,
-    /// Whether each window begins with the token that begins a text
-    #[arg(long, value_name = "WHERE", default_value = "none", help_heading = MEASURED)]
-    pub(crate) bos: Bos,
+    /// Whether each window begins with the token that begins a text [default: none]
+    #[arg(long, value_name = "WHERE", help_heading = MEASURED)]
+    pub(crate) bos: Option<Bos>,
     /// The day that a chat template may ask for, such as 2026-01-31
     #[arg(long, value_name = "DAY", help_heading = MEASURED)]
     pub(crate) date: Option<Date>,
@@ -237,9 +237,9 @@ pub(crate) struct Generate {
     /// 0 takes the likeliest token each time; above, tokens are drawn
     #[arg(long, value_name = "T", value_parser = temperature, default_value = "0", help_heading = SPOKEN)]
     pub(crate) temperature: f64,
-    /// What decides the draws
-    #[arg(long, value_name = "N", default_value = "0", help_heading = SPOKEN)]
-    pub(crate) seed: u64,
+    /// What decides the draws [default: 0]
+    #[arg(long, value_name = "N", help_heading = SPOKEN)]
+    pub(crate) seed: Option<u64>,
     /// The day that a chat template may ask for, such as 2026-01-31
     #[arg(long, value_name = "DAY", requires = "chat", help_heading = SPOKEN)]
     pub(crate) date: Option<Date>,

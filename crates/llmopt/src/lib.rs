@@ -18,6 +18,7 @@ mod report;
 mod request;
 mod signal;
 mod units;
+mod vain;
 
 pub use reference::reference;
 

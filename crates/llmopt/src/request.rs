@@ -3,10 +3,11 @@
 use crate::absent;
 use crate::failure::Refusal;
 use crate::flags::{self, DataFlags, Group, Prune, Quantize};
+use crate::vain;
 use llmopt_pipeline::{
     Axis, Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, Format, GroupSize,
-    KernelChoice, Method, Precision, PruneRecipe, PruneRequest, Recipe, Resources, Runtime, Scheme,
-    SourceError, Target,
+    KernelChoice, Method, Precision, PruneMethod, PruneRecipe, PruneRequest, Recipe, Resources,
+    Runtime, Scheme, SourceError, Target,
 };
 use std::path::{Path, PathBuf};
 
@@ -32,7 +33,7 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
             format!("zero points are for {WEIGHTS_ALONE}"),
         ));
     }
-    Ok(Recipe {
+    let recipe = Recipe {
         group_size: match flags.group_size {
             None => GroupSize::Auto,
             Some(Group::Channel) => GroupSize::Channel,
@@ -50,40 +51,44 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
         allow_nonfinite: flags.allow_nonfinite,
         strict: flags.strict,
         ..Recipe::new(scheme)
-    })
+    };
+    vain::of_quantize(flags, &recipe)?;
+    Ok(recipe)
 }
 
 /// What `prune` was asked to do.
 pub(crate) fn pruned(flags: &Prune, model: PathBuf) -> Result<PruneRequest, Refusal> {
     report(flags.report.as_deref())?;
-    let method = flags.method.parse();
-    let method =
-        method.map_err(|_| absent::value("--method", &flags.method, flags::PRUNE_METHODS, &[]))?;
+    let method = match &flags.method {
+        None => PruneMethod::Obs,
+        Some(name) => {
+            name.parse().map_err(|_| absent::value("--method", name, flags::PRUNE_METHODS, &[]))?
+        }
+    };
+    let itself = ["self".to_owned()];
+    let sources = if flags.calibrate.is_empty() { &itself[..] } else { &flags.calibrate };
     let calibrate = Calibrate {
-        data: data("--calibrate", &flags.calibrate, flags.data)?,
+        data: unchecked_data("--calibrate", sources, flags.data)?,
         sequential: true,
         held_out: false,
         precision: flags.dtype.map_or(Precision::F32, flags::EvalDtype::precision),
         kernel: flags.kernel.as_deref().map_or(Ok(KernelChoice::Auto), kernel)?,
     };
-    Ok(PruneRequest {
-        model,
-        output: flags.output.clone(),
-        force: flags.force,
-        scratch: flags.scratch.clone(),
-        recipe: PruneRecipe {
-            sparsity: flags.sparsity,
-            axes: axes(&flags.axes)?,
-            method,
-            refit: !flags.no_refit,
-            refine: if flags.no_refit { 0 } else { flags.refine },
-            bias: flags.bias,
-            align: flags.align,
-            strict: flags.strict,
-            calibrate,
-            runtimes: runtimes(&flags.runtime)?,
-        },
-    })
+    let recipe = PruneRecipe {
+        sparsity: flags.sparsity,
+        axes: axes(&flags.axes)?,
+        method,
+        refit: !flags.no_refit,
+        refine: if flags.no_refit { 0 } else { flags.refine.unwrap_or(USUAL_PASSES) },
+        bias: flags.bias,
+        align: flags.align,
+        strict: flags.strict,
+        calibrate,
+        runtimes: runtimes(&flags.runtime)?,
+    };
+    vain::of_prune(flags, &recipe)?;
+    let (output, scratch) = (flags.output.clone(), flags.scratch.clone());
+    Ok(PruneRequest { model, output, force: flags.force, scratch, recipe })
 }
 
 /// The axes of `--axes`, each once; none, if the run is to choose.
@@ -208,8 +213,18 @@ fn calibrate(flags: &Quantize) -> Result<Option<Calibrate>, Refusal> {
     }))
 }
 
-/// Data from the sources of `option`.
+/// Data from the sources of `option`, with options that do something.
 pub(crate) fn data(
+    option: &str,
+    sources: &[String],
+    flags: DataFlags,
+) -> Result<CalibrationRequest, Refusal> {
+    let data = unchecked_data(option, sources, flags)?;
+    vain::of_data(flags, &data.sources)?;
+    Ok(data)
+}
+
+fn unchecked_data(
     option: &str,
     sources: &[String],
     flags: DataFlags,
@@ -246,6 +261,8 @@ fn format(flags: &Quantize) -> Result<Format, Refusal> {
 const WEIGHTS_ALONE: &str = "`w8a16` to `w2a16`";
 
 const SOURCES: &str = "a file, `self`, or either with its weight: `chat.jsonl:0.7`";
+/// Of `--refine`.
+const USUAL_PASSES: usize = 5;
 
 /// The kernel of this name.
 pub(crate) fn kernel(name: &str) -> Result<KernelChoice, Refusal> {

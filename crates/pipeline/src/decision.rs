@@ -52,6 +52,15 @@ pub struct PlannedDecision {
 }
 
 impl PlannedDecision {
+    /// That it is decided by little, if it is.
+    pub fn note(&self) -> Option<String> {
+        (self.windows == 1).then(|| {
+            "one window is held out to choose the method by, which is few: from 16 `--samples` on two \
+             are, and of 128 sixteen"
+                .to_owned()
+        })
+    }
+
     /// Plans the choice between the artifacts of `plan` and of its rivals; none, if it has none.
     ///
     /// # Errors

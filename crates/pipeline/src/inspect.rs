@@ -1,11 +1,15 @@
 //! What is in a checkpoint, what can be shrunk, and what each scheme would weigh: from headers alone.
 
+mod artifact;
+
+pub use artifact::{ArtifactFacts, MatrixKind, Stored};
+
 use crate::run::{bound, quantization_method};
 use crate::select::{Selection, selected};
 use crate::tied::differing;
-use crate::{Error, Recipe, Scheme, StackedExperts, UnknownTensors};
-use llmopt_arch::Model;
-use llmopt_arch::scaled_weight;
+use crate::verify::OpenedMatrix;
+use crate::{Error, Fault, Recipe, Scheme, StackedExperts, UnknownTensors, notes};
+use llmopt_arch::{BoundTensor, Model, Role, scaled_weight};
 use llmopt_checkpoint::Source;
 use llmopt_codec::{Runtime, for_scheme};
 use llmopt_tensor::TensorMeta;
@@ -24,7 +28,7 @@ pub struct Inspection {
     pub model_type: Option<String>,
     /// Layers.
     pub layers: usize,
-    /// Weights.
+    /// Weights, those that are quantized counted as what they stand for.
     pub parameters: u64,
     /// Bytes of all weight files.
     pub bytes: u64,
@@ -43,6 +47,9 @@ pub struct Inspection {
     pub notes: Vec<String>,
     /// How the checkpoint is quantized already.
     pub quantization: Option<String>,
+    /// What it stores and how it was made, if it is an artifact of compressed-tensors, or of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactFacts>,
     /// The matrices that are quantized unless told otherwise.
     pub quantizable: Amount,
     /// Experts that would stay dense because they are stacked.
@@ -97,24 +104,32 @@ pub struct SchemeWeight {
 /// Looks at a checkpoint's headers.
 ///
 /// # Errors
-/// The input is wrong, or its family cannot be quantized.
+/// The input is wrong, or its family cannot be quantized. What is wrong with an artifact is told, not an
+/// error.
 pub fn inspect(path: &Path) -> Result<Inspection, Error> {
     let source = Source::open(path)?;
     let quantization = quantization_method(&source);
-    let usable = quantization.as_deref().is_none_or(|method| method == "fp8");
-    let model = if usable { Some(bound(&source)?) } else { None };
-    let tied_differ = model.as_ref().map(|model| differing(&source, model)).transpose()?.flatten();
+    let looked = match quantization.as_deref() {
+        None | Some("fp8") => {
+            let model = bound(&source)?;
+            Looked::dense(source, Some(model))
+        }
+        Some("compressed-tensors") => Looked::at_artifact(source)?,
+        Some(_) => Looked::dense(source, None),
+    };
+    let Looked { source, model, .. } = &looked;
+    let tied_differ = model.as_ref().map(|model| differing(source, model)).transpose()?.flatten();
     let tensors = || source.shards().iter().flat_map(|shard| shard.header.tensors());
-    let parameters = tensors().map(|entry| entry.meta.elements()).sum();
     let facts = source.shards().iter().map(|shard| ShardFacts {
         name: shard.name.clone(),
         bytes: shard.bytes,
         tensors: shard.header.tensors().len(),
     });
-    let by_dtype = tensors().map(|entry| (entry.meta.dtype().to_string(), &entry.meta));
+    let by_dtype = tensors().map(|entry| (entry.meta.dtype().to_string(), raw(&entry.meta)));
     let roles = model.iter().flat_map(|model| model.tensors());
-    let by_role = roles.map(|tensor| (tensor.role.name().to_owned(), &tensor.meta));
-    let sites = model.iter().flat_map(|model| model.sites());
+    let by_role = roles.map(|tensor| (tensor.role.name().to_owned(), looked.amount(tensor)));
+    let usable = model.iter().filter(|_| looked.matrices.is_empty());
+    let sites = usable.clone().flat_map(|model| model.sites());
     let quantizable = sites.filter_map(|site| source.meta(&site.tensor));
     let model_type = source.config().and_then(|config| config.str_at("model_type").ok().flatten());
     Ok(Inspection {
@@ -122,34 +137,78 @@ pub fn inspect(path: &Path) -> Result<Inspection, Error> {
         family: model.as_ref().and_then(Model::family).map(|family| family.name().to_owned()),
         model_type: model_type.map(str::to_owned),
         layers: model.as_ref().map_or(0, Model::layers),
-        parameters,
+        parameters: looked.parameters(),
         bytes: source.shards().iter().map(|shard| shard.bytes).sum(),
         shards: facts.collect(),
         dtypes: amounts(by_dtype),
         roles: amounts(by_role),
         tied: model.as_ref().and_then(Model::tied).map(|(a, b)| (a.to_owned(), b.to_owned())),
-        notes: source.notes().to_vec(),
+        notes: match model {
+            Some(model) => notes::of_model(source, model),
+            None => source.notes().to_vec(),
+        },
         tied_differ: tied_differ.is_some(),
+        artifact: looked.artifact(quantization.as_deref() == Some("compressed-tensors"))?,
         quantization,
-        quantizable: amounts(quantizable.map(|meta| ("quantizable".to_owned(), meta)))
+        quantizable: amounts(quantizable.map(|meta| ("quantizable".to_owned(), raw(meta))))
             .pop()
             .unwrap_or_default(),
         stacked_experts: model.as_ref().and_then(|model| StackedExperts::of(model.stacks().iter())),
         unknown_tensors: model
             .as_ref()
             .and_then(|model| UnknownTensors::of(model, &[Runtime::Transformers, Runtime::Vllm])),
-        schemes: model.map_or_else(Vec::new, |model| weights(&source, &model)),
+        schemes: usable.flat_map(|model| weights(source, model)).collect(),
     })
 }
 
-/// Sums per name, the largest first.
-fn amounts<'a>(tensors: impl Iterator<Item = (String, &'a TensorMeta)>) -> Vec<Amount> {
+/// A checkpoint, and what its tensors are.
+struct Looked {
+    source: Source,
+    /// None, where they cannot be told. Quantized matrices stand in it as what they stand for.
+    model: Option<Model>,
+    /// The quantized matrices, by the name that the dense weight would have.
+    matrices: BTreeMap<String, OpenedMatrix>,
+    /// Why an artifact cannot be told.
+    faults: Vec<Fault>,
+}
+
+impl Looked {
+    fn dense(source: Source, model: Option<Model>) -> Self {
+        Self { source, model, matrices: BTreeMap::new(), faults: Vec::new() }
+    }
+
+    /// Weights of the model; elements of the file, where it cannot be told. Scales of blocks are none.
+    fn parameters(&self) -> u64 {
+        let raw = self.source.shards().iter().flat_map(|shard| shard.header.tensors());
+        match &self.model {
+            None => raw.map(|entry| entry.meta.elements()).fold(0, u64::saturating_add),
+            Some(model) => {
+                let by_role = model.parameters_by_role();
+                let weights = by_role.iter().filter(|(role, _)| **role != Role::BlockScale);
+                weights.fold(0, |sum, (_, parameters)| sum.saturating_add(*parameters))
+            }
+        }
+    }
+
+    /// Elements of a tensor, and the bytes that hold them.
+    fn amount(&self, tensor: &BoundTensor) -> (u64, u64) {
+        let matrix = self.matrices.get(&tensor.name);
+        (tensor.meta.elements(), matrix.map_or(tensor.meta.bytes(), OpenedMatrix::bytes))
+    }
+}
+
+fn raw(meta: &TensorMeta) -> (u64, u64) {
+    (meta.elements(), meta.bytes())
+}
+
+/// Sums of elements and bytes per name, the largest first.
+fn amounts(tensors: impl Iterator<Item = (String, (u64, u64))>) -> Vec<Amount> {
     let mut amounts: BTreeMap<String, Amount> = BTreeMap::new();
-    for (what, meta) in tensors {
+    for (what, (elements, bytes)) in tensors {
         let amount = amounts.entry(what.clone()).or_insert(Amount { what, ..Amount::default() });
         amount.tensors += 1;
-        amount.parameters += meta.elements();
-        amount.bytes += meta.bytes();
+        amount.parameters += elements;
+        amount.bytes += bytes;
     }
     let mut amounts: Vec<_> = amounts.into_values().collect();
     amounts.sort_by_key(|amount| std::cmp::Reverse(amount.bytes));

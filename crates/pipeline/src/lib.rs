@@ -21,10 +21,12 @@ mod generation;
 mod handover;
 mod in_order;
 mod inspect;
+mod kind;
 mod layout;
 mod memory;
 mod method;
 mod nonfinite;
+mod notes;
 mod patterns;
 mod place;
 mod plan;
@@ -34,6 +36,7 @@ mod quantized;
 mod random;
 mod reading;
 mod recipe;
+mod record;
 mod report;
 mod resume;
 mod run;
@@ -49,6 +52,7 @@ mod unknown;
 mod variant;
 mod verify;
 mod weights;
+mod wrapped;
 
 pub use calibration::{
     Calibrated, CalibrationFacts, CalibrationMemory, CalibrationRequest, CalibrationSource,
@@ -67,7 +71,10 @@ pub use evaluation::{
 };
 pub use events::{Cancel, Events, Silent};
 pub use generation::{Generated, GenerationRequest, generate};
-pub use inspect::{Amount, Inspection, SchemeWeight, ShardFacts, inspect};
+pub use inspect::{
+    Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
+};
+pub use kind::{kind_label, kind_pattern};
 pub use llmopt_arch::axes::Axis;
 pub use llmopt_checkpoint::{PendingFile, Source, write_file};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
@@ -89,10 +96,12 @@ pub use pruning::{
 };
 pub use reading::ReadingMemory;
 pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe, Resources};
+pub use record::{RecordFacts, RecordedCalibration, RecordedDecision, RecordedPruning};
 pub use report::{CalibrationReport, FileFacts, Loss, Report, TensorReport};
 pub use run::{Target, plan, quantize};
 pub use select::Fallback;
 pub use stacked::StackedExperts;
 pub use summary::{ActionSummary, Disk, PlannedFile, PlannedTensor, Summary};
+pub use texts::may_hold_messages;
 pub use unknown::UnknownTensors;
 pub use verify::{Checked, Fault, Verification, VerifyOptions, verify};

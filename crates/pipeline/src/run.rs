@@ -11,7 +11,7 @@ use crate::recipe::{Recipe, Resources};
 use crate::report::Report;
 use crate::resume::{Entry, Records, identity, keep_journal};
 use crate::{
-    Cancel, Error, Events, Method, Plan, nonfinite, select, sweep, tied, too_small, verify,
+    Cancel, Error, Events, Method, Plan, nonfinite, select, sweep, tied, too_small, verify, wrapped,
 };
 use llmopt_arch::Model;
 use llmopt_checkpoint::{OutFile, Output as Staged, OutputOptions, Source};
@@ -194,7 +194,8 @@ fn check_method(recipe: &Recipe) -> Result<(), Error> {
 /// failure of the system, the same plan goes on where it stopped.
 pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
     if plan.before.is_none() {
-        plan.source.notes().iter().for_each(|note| events.note(note));
+        plan.notes().iter().for_each(|note| events.note(note));
+        plan.decision.iter().filter_map(PlannedDecision::note).for_each(|note| events.note(&note));
     }
     match (attempted(plan, events, cancel), &plan.asked) {
         (Err(Error::TooSmall(small)), Some(asked)) if plan.before.is_none() => {
@@ -384,6 +385,7 @@ pub(crate) fn bound(source: &Source) -> Result<Model, Error> {
     let metas = source.shards().iter().flat_map(|shard| shard.header.tensors());
     let metas = metas.map(|entry| (entry.name.clone(), entry.meta.clone())).collect();
     Model::bind(source.config().map(|config| config.as_map()), &metas).map_err(|error| {
+        let error = wrapped::explained(error, source);
         let shard = error.tensor().and_then(|tensor| source.entry(tensor)).map(|(shard, _)| shard);
         Error::Bind { file: shard.map(|shard| shard.name.clone()), error: Box::new(error) }
     })

@@ -31,7 +31,7 @@ impl Selection {
 }
 
 /// A tensor that got another scheme than was asked for.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Fallback {
     /// The tensor.
     pub tensor: String,

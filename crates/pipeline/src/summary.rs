@@ -63,6 +63,9 @@ pub struct Summary {
     pub memory: Memory,
     /// Room on the disk.
     pub disk: Disk,
+    /// What a reader should know of the model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A file of the artifact.
@@ -151,6 +154,7 @@ impl Plan {
             decision: self.decision.clone(),
             memory: self.whole_memory(),
             disk: self.room(output_bytes),
+            notes: self.all_notes(),
         }
     }
 

@@ -3,6 +3,7 @@
 mod ids;
 mod kind;
 
+pub use kind::may_hold_messages;
 pub(crate) use kind::{DataKind, read_data};
 
 use crate::Error;

@@ -139,6 +139,30 @@ fn tokenizer(source: &Source) -> Result<Tokenizer, Error> {
     Tokenizer::parse(&bytes).map_err(|error: TokenizerError| wrong(&path, error.into()))
 }
 
+/// Whether text becomes the same tokens in both models, as far as their files tell: nothing is known of one
+/// without a `tokenizer.json`.
+///
+/// # Errors
+/// If one of the files cannot be read.
+pub(crate) fn same_tokenizer(one: &Source, other: &Source) -> Result<bool, Error> {
+    let read = |source: &Source| {
+        let path = source.path_of("tokenizer.json");
+        is_there(&path).then(|| read_bytes(&path, TOKENIZER_LIMIT)).transpose()
+    };
+    let (Some(one), Some(other)) = (read(one)?, read(other)?) else { return Ok(true) };
+    if one == other {
+        return Ok(true);
+    }
+    // Padding, truncation and what is put before a text differ without another token for any word.
+    let parts = |bytes: &[u8]| {
+        let value: Value = serde_json::from_slice(bytes).ok()?;
+        let parts = ["model", "added_tokens", "normalizer", "pre_tokenizer"];
+        Some(parts.map(|part| value.get(part).cloned()))
+    };
+    let (one, other) = (parts(&one), parts(&other));
+    Ok(one.is_some() && one == other)
+}
+
 fn json_beside(source: &Source, name: &str) -> Result<Option<Value>, Error> {
     let path = source.path_of(name);
     if !is_there(&path) {

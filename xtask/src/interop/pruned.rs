@@ -84,6 +84,7 @@ pub(super) fn run(python: &Path, program: &Path, place: &Path, tally: &mut Tally
     let place = place.join(NAME);
     let mut cases = Vec::new();
     for (axes, sparsity, options, families) in CASES {
+        let align: &[&str] = if axes.contains("ffn") { &["--align", "8"] } else { &[] };
         for family in *families {
             let name = [&[NAME, family, axes], *options].concat().join(" ");
             let folder = place.join(name.replace(' ', "-"));
@@ -92,7 +93,7 @@ pub(super) fn run(python: &Path, program: &Path, place: &Path, tally: &mut Tally
                 &name,
                 family,
                 &folder,
-                &[&["--axes", axes, "--sparsity", sparsity], *options].concat(),
+                &[&["--axes", axes, "--sparsity", sparsity], align, *options].concat(),
             ) {
                 Ok(case) => cases.push(case),
                 Err(error) => tally.fail(&name, &error),
@@ -116,7 +117,7 @@ fn made(
     fs::write(&ids, logits::token_file(logits::vocabulary(&model)?, SEEN * WINDOW)?)?;
     let text = |path: &Path| path.display().to_string();
     let (program_path, window) = (text(program), WINDOW.to_string());
-    let data = ["--calibrate", &text(&ids), "--window", &window, "--align", "8"];
+    let data = ["--calibrate", &text(&ids), "--window", &window];
     let mut prune = command(&program_path, &["prune", &text(&model), "-q", "-o", &text(&pruned)]);
     output(prune.args(data).args(options))?;
     let before = fs::metadata(model.join("model.safetensors"))?.len();

@@ -88,6 +88,7 @@ fn planned(summary: &StatisticsSummary) -> String {
             units::counted(memory.passes, "run")
         ),
     ));
+    facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
     print::facts(&facts)
 }
 

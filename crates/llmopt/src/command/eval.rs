@@ -7,7 +7,7 @@ use crate::flags::{Bos, Eval};
 use crate::print;
 use crate::progress::Progress;
 use crate::report::{self, ReportFile};
-use crate::{request, signal};
+use crate::{request, signal, vain};
 use llmopt_pipeline::EvaluationRequest;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
 
 /// What `eval` was asked to do.
 fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
+    vain::of_eval(flags)?;
     if let Some(path) = &flags.logits {
         request::folder_of("--logits", path)?;
     }
@@ -48,7 +49,7 @@ fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
         tasks: flags.tasks.clone(),
         window: flags.window,
         samples: flags.samples,
-        bos: flags.bos == Bos::Window,
+        bos: flags.bos == Some(Bos::Window),
         date: flags.date,
         precision: flags.compute.dtype.precision(),
         kernel: request::kernel(&flags.compute.kernel)?,
@@ -85,7 +86,7 @@ mod tests {
         assert_eq!((plain.bos, plain.window, plain.samples), (false, None, None));
         assert_eq!(plain.scratch, Path::new("."));
         let full = request(
-            "--against m --tasks t.jsonl --window 256 --samples 64 --bos window --dtype bf16 \
+            "--against m --text a.txt --tasks t.jsonl --window 256 --samples 64 --bos window --dtype bf16 \
              --kernel portable --gate kld<=0.03 --gate size<5GB --scratch /tmp",
         );
         assert_eq!((full.precision, full.kernel), (Precision::Bf16, KernelChoice::Portable));

@@ -3,19 +3,20 @@
 use crate::failure::Failure;
 use crate::flags::Generate;
 use crate::progress::Progress;
-use crate::{print, request, signal};
+use crate::{print, request, signal, vain};
 use llmopt_pipeline::{Generated, GenerationRequest};
 use std::sync::Arc;
 
 pub(super) fn run(flags: &Generate) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
+    vain::of_generate(flags)?;
     let request = GenerationRequest {
         model: flags.model.clone(),
         prompts: flags.prompts.clone(),
         chat: flags.chat,
         tokens: flags.tokens,
         temperature: flags.temperature,
-        seed: flags.seed,
+        seed: flags.seed.unwrap_or(0),
         date: flags.date,
         precision: flags.compute.dtype.precision(),
         kernel: request::kernel(&flags.compute.kernel)?,

@@ -1,5 +1,7 @@
 //! `llmopt inspect`: what is in a checkpoint, from its headers alone.
 
+mod artifact;
+
 use crate::current::Input;
 use crate::failure::Failure;
 use crate::flags::Inspect;
@@ -25,7 +27,10 @@ fn told(inspection: &Inspection) -> String {
         }
     };
     shares(amounts("role", &inspection.roles));
-    shares(amounts("dtype", &inspection.dtypes));
+    match &inspection.artifact {
+        Some(artifact) if !artifact.matrices.is_empty() => shares(artifact::matrices(artifact)),
+        _ => shares(amounts("dtype", &inspection.dtypes)),
+    }
     shares(schemes(inspection));
     text
 }
@@ -46,18 +51,24 @@ fn facts(inspection: &Inspection) -> String {
     }
     facts.extend(inspection.notes.iter().map(|note| ("note", note.clone())));
     if let Some(method) = &inspection.quantization {
-        facts.push(("quantized", format!("already, by `{method}`")));
+        facts.push((
+            "quantized",
+            format!("already, by `{method}`{}", artifact::formats(inspection)),
+        ));
     }
+    facts.extend(inspection.artifact.iter().flat_map(artifact::facts));
     let can = &inspection.quantizable;
-    facts.push((
-        "quantizable",
-        format!(
-            "{} parameters in {}, {} of the size",
-            units::count(can.parameters),
-            units::matrices(can.tensors),
-            units::share(can.bytes, inspection.bytes)
-        ),
-    ));
+    if can.tensors > 0 {
+        facts.push((
+            "quantizable",
+            format!(
+                "{} parameters in {}, {} of the size",
+                units::count(can.parameters),
+                units::matrices(can.tensors),
+                units::share(can.bytes, inspection.bytes)
+            ),
+        ));
+    }
     facts.extend(passed::stacked(inspection.stacked_experts.as_ref(), inspection.parameters));
     facts.extend(passed::unknown(inspection.unknown_tensors.as_ref()));
     print::facts(&facts)

@@ -83,6 +83,7 @@ fn planned(summary: &PruneSummary) -> String {
     for left in &summary.left_out {
         facts.push(("left out", format!("{}: {}", left.axes.join(" and "), left.why)));
     }
+    facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
     facts.extend(passed::unknown(summary.unknown_tensors.as_ref()));
     let [peak, budget, smallest] =
         [memory.predicted_peak, memory.budget, memory.smallest].map(units::bytes);

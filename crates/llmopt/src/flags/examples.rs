@@ -3,7 +3,7 @@
 pub(crate) const INSPECT: &str = "\
 Examples:
   llmopt inspect Llama-3.1-8B
-  llmopt inspect model.safetensors --json";
+  llmopt inspect Llama-3.1-8B-w4a16 --json";
 
 pub(crate) const QUANTIZE: &str = "\
 Examples:

@@ -25,17 +25,17 @@ pub(crate) struct Prune {
     #[arg(long, value_name = "LIST", value_parser = Listed(AXES), value_delimiter = ',', help_heading = PRUNED)]
     pub(crate) axes: Vec<String>,
     /// How units are chosen: by optimal brain surgeon on the Gram matrix (obs), by fluctuation (flap), or
-    /// by the norm of their weights (magnitude)
-    #[arg(long, value_name = "M", value_parser = Listed(PRUNE_METHODS), default_value = "obs", help_heading = PRUNED)]
-    pub(crate) method: String,
+    /// by the norm of their weights (magnitude) [default: obs]
+    #[arg(long, value_name = "M", value_parser = Listed(PRUNE_METHODS), help_heading = PRUNED)]
+    pub(crate) method: Option<String>,
     /// Leave the matrices that read what was removed as they are, but for what is cut off
     #[arg(long, help_heading = PRUNED)]
     pub(crate) no_refit: bool,
     /// Passes over the tokens in which the gate and up projections that make what stays are moved, too; at
     /// most one for every eight tokens of each of their inputs, but one at least; 0 leaves them as they
-    /// are
-    #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "no_refit", help_heading = PRUNED)]
-    pub(crate) refine: usize,
+    /// are [default: 5]
+    #[arg(long, value_name = "N", conflicts_with = "no_refit", help_heading = PRUNED)]
+    pub(crate) refine: Option<usize>,
     /// Give the matrices that read what was removed a bias, in families that have a place for it
     #[arg(long, help_heading = PRUNED)]
     pub(crate) bias: bool,
@@ -46,8 +46,8 @@ pub(crate) struct Prune {
 
     /// Data on which the model is observed: `.txt`, `.jsonl` with `text` or `messages`, `.safetensors`
     /// of token ids, or `self` for windows drawn from the model itself; several are mixed, by weight
-    /// with `FILE:WEIGHT`
-    #[arg(long, value_name = "SOURCE", default_value = "self", help_heading = CALIBRATION)]
+    /// with `FILE:WEIGHT` [default: self]
+    #[arg(long, value_name = "SOURCE", help_heading = CALIBRATION)]
     pub(crate) calibrate: Vec<String>,
     #[command(flatten)]
     pub(crate) data: DataFlags,

@@ -1,6 +1,6 @@
 //! Quantized matrices of the same kind in all layers, and of all experts, taken together.
 
-use llmopt_pipeline::TensorFacts;
+use llmopt_pipeline::{TensorFacts, kind_label, kind_pattern};
 use std::collections::BTreeMap;
 
 /// Matrices whose names differ in numbers alone.
@@ -23,7 +23,7 @@ pub(super) fn kinds(tensors: &[TensorFacts]) -> Vec<Kind<'_>> {
     let mut order: Vec<String> = Vec::new();
     let mut members: BTreeMap<String, Vec<&TensorFacts>> = BTreeMap::new();
     for tensor in tensors {
-        let pattern = pattern(&tensor.name);
+        let pattern = kind_pattern(&tensor.name);
         if !members.contains_key(&pattern) {
             order.push(pattern.clone());
         }
@@ -48,7 +48,7 @@ fn kind<'a>(pattern: &str, tensors: &[&'a TensorFacts]) -> Kind<'a> {
         .filter_map(|tensor| Some((tensor.name.as_str(), tensor.relative_error?)))
         .collect();
     Kind {
-        label: label(pattern).to_owned(),
+        label: kind_label(pattern).to_owned(),
         schemes,
         tensors: tensors.len(),
         bytes: tensors.iter().map(|tensor| tensor.bytes).sum(),
@@ -65,23 +65,6 @@ fn kind<'a>(pattern: &str, tensors: &[&'a TensorFacts]) -> Kind<'a> {
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
     let count = values.len();
     (count > 0).then(|| values.sum::<f64>() / count as f64)
-}
-
-/// The name with a star for every part that is a number.
-fn pattern(name: &str) -> String {
-    let starred = |part: &'_ str| {
-        let number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        if number { "*" } else { part }.to_owned()
-    };
-    name.split('.').map(starred).collect::<Vec<_>>().join(".")
-}
-
-/// What is left of a pattern without what all have in common: where layers are, and that it is a
-/// weight.
-fn label(pattern: &str) -> &str {
-    let inner = pattern.split_once(".*.").map_or(pattern, |(_, inner)| inner);
-    let inner = inner.strip_suffix(".weight").unwrap_or(inner);
-    if inner.is_empty() { pattern } else { inner }
 }
 
 #[cfg(test)]
@@ -117,15 +100,5 @@ mod tests {
         assert_eq!(experts.worst, Some((tensors[2].name.as_str(), 0.5)));
         assert_eq!(experts.by_layer.values().copied().collect::<Vec<_>>(), [0.2, 0.5]);
         assert_eq!((kinds[1].error, kinds[1].worst), (None, None));
-    }
-
-    #[test]
-    fn names_of_any_form_have_a_label() {
-        let check = |name, expected| assert_eq!(label(&pattern(name)), expected);
-        check("model.layers.12.self_attn.q_proj.weight", "self_attn.q_proj");
-        check("lm_head.weight", "lm_head");
-        check("", "");
-        check("7", "*");
-        check("a.3.weight", "weight");
     }
 }

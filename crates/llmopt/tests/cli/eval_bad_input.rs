@@ -21,7 +21,8 @@ fn edit(dir: &Dir, name: &str, change: impl Fn(&mut Value)) {
 
 #[track_caller]
 fn check(dir: &Dir, args: &str, expected: &[&str]) {
-    let output = dir.command(&format!("eval tiny-llama --window 32 {args}")).output().unwrap();
+    let window = if args.contains("--text") { "--window 32" } else { "" };
+    let output = dir.command(&format!("eval tiny-llama {window} {args}")).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert!(expected.iter().all(|part| stderr.contains(part)), "{stderr}");

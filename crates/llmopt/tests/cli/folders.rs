@@ -71,6 +71,53 @@ fn a_single_file_beside_shards_must_hold_the_same() {
 }
 
 #[test]
+fn files_that_no_index_leaves_out_are_told_or_refused() {
+    let dir = Dir::with_family("llama");
+    dir.done("quantize model --bits 8 -o expected");
+    let expected = dir.read("expected/model.safetensors");
+    let whole = dir.read("model/model.safetensors");
+    let check = |stray: &[u8], what: &str| {
+        dir.write("model/other.safetensors", stray);
+        let ran = dir.done("quantize model --bits 8 -o out --force");
+        let told = format!(
+            "`other.safetensors` beside `model.safetensors` is left out, as Transformers does: {what}; vLLM \
+             and SGLang read it, too, for there is no index"
+        );
+        assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+        assert!(dir.done("inspect model").stdout.contains(&told));
+        assert_eq!(dir.read("out/model.safetensors"), expected);
+        assert!(!dir.path("out/other.safetensors").exists());
+    };
+    check(&whole, "it holds nothing that the other does not");
+    check(&safetensors(&[("more", "BF16", &[4], bf16(4, 1))]), "it holds tensors of its own");
+    check(b"no weights", "it is no file of weights");
+
+    dir.write("model/other.safetensors", &whole);
+    edit(&dir, "model/other.safetensors", "layers.1.mlp.up_proj.weight", |rows| rows[0][0] += 1.0);
+    for command in ["inspect model", "quantize model -o no", "verify model"] {
+        let ran = dir.run(command);
+        assert_eq!(ran.code, Some(3), "{command}: {}{}", ran.stdout, ran.stderr);
+        let told = ran.stdout + &ran.stderr;
+        let differ = "the two differ in tensor `model.layers.1.mlp.up_proj.weight`: Transformers loads the \
+                      first alone, vLLM and SGLang all of them";
+        assert!(told.contains(differ), "{told}");
+    }
+    assert!(!dir.path("no").exists());
+}
+
+#[test]
+fn an_index_may_hold_what_python_takes_for_a_number() {
+    let dir = Dir::with_family("llama");
+    with_index(&dir);
+    dir.remove("model/model.safetensors");
+    let index = String::from_utf8(dir.read(INDEX)).unwrap();
+    let index = index.replace("\"metadata\":{}", "\"metadata\":{\"total_size\":NaN}");
+    dir.write(INDEX, index.as_bytes());
+    dir.done("quantize model --bits 8 -q -o out");
+    dir.done("verify out --against model -q");
+}
+
+#[test]
 fn an_index_without_its_shards_gives_way_to_a_single_file() {
     let dir = Dir::with_family("llama");
     dir.done("quantize model -o expected");
@@ -185,6 +232,41 @@ fn what_a_wrapper_put_before_all_names_is_left_out() {
         dir.done("verify out --against model");
         assert!(dir.done("inspect model").stdout.contains(&told));
     }
+}
+
+#[test]
+fn what_a_wrapper_put_into_names_is_named_where_a_tensor_is_missing() {
+    let dir = Dir::with_family("llama");
+    let plain = dir.read("model/model.safetensors");
+    let check = |rename: &dyn Fn(&str) -> String, hint: &str| {
+        dir.write("model/model.safetensors", &renamed(&plain, rename));
+        for command in ["quantize model -o no", "inspect model", "eval model --text t.safetensors"]
+        {
+            let ran = dir.run(command);
+            assert_eq!(ran.code, Some(3), "{command}: {}", ran.stderr);
+            assert!(ran.stderr.contains("is missing, which `llama` expects"), "{}", ran.stderr);
+            assert!(ran.stderr.contains(hint), "{command}: {}", ran.stderr);
+        }
+    };
+    check(
+        &|name| name.replacen("model.", "model._orig_mod.", 1),
+        "`model._orig_mod.embed_tokens.weight` is there: `torch.compile`, whose `_orig_mod` is the model \
+         to save, has put `model._orig_mod.` into the names",
+    );
+    check(
+        &|name| format!("policy.{name}"),
+        "`policy.model.embed_tokens.weight` is there: something has put `policy.` before the names",
+    );
+    check(
+        &|name| format!("module.{}", name.replace("model.norm.", "model.other.")),
+        "in the file every name begins with `module.`, which is left out, and `module.model.norm.weight` \
+         is not there",
+    );
+    check(
+        &|name| name.replace("q_proj.weight", "q_proj.base_layer.weight"),
+        "`model.layers.0.self_attn.q_proj.base_layer.weight` is there: PEFT, whose adapter is to be merged \
+         first",
+    );
 }
 
 #[test]

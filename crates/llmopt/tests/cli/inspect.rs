@@ -1,5 +1,7 @@
 //! Inspecting: from headers alone, as a table and as JSON.
 
+mod artifact;
+
 use crate::dir::Dir;
 use crate::synthetic;
 

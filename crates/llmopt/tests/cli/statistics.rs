@@ -228,10 +228,19 @@ fn what_statistics_cannot_do_is_refused() {
         "`grams.safetensors` holds statistics, which have no weight: they add up",
         "leave the number behind the colon out",
     );
+    for option in ["--window 32", "--samples 128", "--bos none", "--seed 0", "--date 2026-01-31"] {
+        let name = option.split(' ').next().unwrap();
+        check(
+            &format!("grams.safetensors {option}"),
+            &format!("`{name}` would do nothing here: the data of statistics are chosen already"),
+            "leave it out: `llmopt calibrate` takes it",
+        );
+    }
     check(
-        "grams.safetensors --window 32",
-        "`--window` does nothing with statistics, whose data are chosen already",
-        "`llmopt calibrate` takes it",
+        "grams.safetensors --scratch .",
+        "`--scratch` would do nothing here: with statistics the model is not run, and has no hidden \
+         states",
+        "leave it out",
     );
     let check = |arguments: &str, message: &str, hint: &str| {
         let arguments = format!("{CALIBRATE} {arguments}");

@@ -1,5 +1,6 @@
 //! Where calibration data come from, as users write it.
 
+use super::statistics::StatisticsFile;
 use crate::texts::file_name;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
@@ -47,6 +48,11 @@ impl CalibrationSource {
             Self::SelfDrawn { .. } => SELF.to_owned(),
             Self::File { path, .. } => file_name(path),
         }
+    }
+
+    /// Whether it is a file of statistics, whose data are chosen already.
+    pub fn is_statistics(&self) -> bool {
+        matches!(self, Self::File { path, .. } if StatisticsFile::is_at(path))
     }
 
     /// Checks the weight.

@@ -1,6 +1,7 @@
 //! What a model weighs, and what its own report says of its tensors.
 
 use crate::Error;
+use crate::record::LIMIT;
 use crate::variant::Variant;
 use llmopt_arch::Role;
 use llmopt_checkpoint::read_bytes;
@@ -125,8 +126,7 @@ pub(super) fn tensors(artifact: &Variant) -> Result<Vec<TensorFacts>, Error> {
 /// The relative errors in the artifact's report, if it has one that can be read.
 fn recorded_errors(artifact: &Variant) -> Result<BTreeMap<String, f64>, Error> {
     let Some(path) = artifact.report_path() else { return Ok(BTreeMap::new()) };
-    let report: Value =
-        serde_json::from_slice(&read_bytes(&path, REPORT_LIMIT)?).unwrap_or(Value::Null);
+    let report: Value = serde_json::from_slice(&read_bytes(&path, LIMIT)?).unwrap_or(Value::Null);
     let entry = |tensor: &Value| {
         let name = tensor.get("name")?.as_str()?.to_owned();
         Some((name, tensor.get("relative_error")?.as_f64()?))
@@ -134,6 +134,3 @@ fn recorded_errors(artifact: &Variant) -> Result<BTreeMap<String, f64>, Error> {
     let tensors = report.get("tensors").and_then(Value::as_array);
     Ok(tensors.into_iter().flatten().filter_map(entry).collect())
 }
-
-/// The report of 100,000 tensors has some fifty megabytes.
-const REPORT_LIMIT: u64 = 256 << 20;

@@ -7,8 +7,9 @@ use super::result::Protocol;
 use super::set::Set;
 use crate::reading::{Batches, ReadingMemory, planned};
 use crate::recipe::Resources;
+use crate::tokenizer::same_tokenizer;
 use crate::variant::Variant;
-use crate::{Disk, Error};
+use crate::{Disk, Error, notes};
 use llmopt_checkpoint::free_disk;
 use llmopt_eval::{Gate, Needs};
 use llmopt_forward::Engine;
@@ -45,6 +46,9 @@ pub struct EvaluationSummary {
     pub memory: ReadingMemory,
     /// Room that the scratch file will take.
     pub scratch: Disk,
+    /// What a reader should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Decides everything that can be decided without reading a weight.
@@ -68,7 +72,8 @@ pub fn plan_evaluation(
     if let [reference, artifact] = &variants[..] {
         comparable(reference, artifact)?;
     }
-    let set = Set::read(request, &variants)?;
+    let mut set = Set::read(request, &variants)?;
+    set.notes.extend(notes(&variants)?);
     let batches = Batches::new(set.sequences(), request.logits.is_some());
     let protocol = Protocol {
         dtype: request.precision.to_string(),
@@ -98,6 +103,7 @@ impl EvaluationPlan {
             tokens: self.batches.tokens(),
             memory: self.memory.clone(),
             scratch: self.scratch(),
+            notes: self.set.notes.clone(),
         }
     }
 
@@ -183,6 +189,29 @@ fn nothing_to_measure() -> Error {
         what: "there is nothing to measure on".to_owned(),
         hint: "`--text` gives a text, `--tasks` questions".to_owned(),
     }
+}
+
+/// What a reader should know of the models, each with its name where there are two.
+fn notes(variants: &[Variant]) -> Result<Vec<String>, Error> {
+    let mut told = Vec::new();
+    for variant in variants {
+        let of_it = notes::of_running(variant.source(), variant.model()).into_iter();
+        told.extend(of_it.map(|note| match variants.len() {
+            1 => note,
+            _ => format!("`{}`: {note}", variant.name()),
+        }));
+    }
+    if let [reference, artifact] = variants
+        && !same_tokenizer(reference.source(), artifact.source())?
+    {
+        let (artifact, reference) = (artifact.name(), reference.name());
+        told.push(format!(
+            "`{artifact}` has another `tokenizer.json` than `{reference}`: both were given the tokens of \
+             `{reference}`, and if `{artifact}` was made for its own, KL divergence and agreement mean \
+             nothing"
+        ));
+    }
+    Ok(told)
 }
 
 /// Whether logits of one can be held against those of the other.

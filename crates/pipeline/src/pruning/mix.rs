@@ -130,6 +130,15 @@ pub(super) fn mixed(request: &PruneRequest, resources: Resources) -> Result<Prun
 }
 
 impl PlannedChoice {
+    /// That it is decided by little, if it is.
+    pub(super) fn note(&self) -> Option<String> {
+        (self.windows == 1).then(|| {
+            "one window is held out to choose the axes by, which is few: from 14 `--samples` on two are, \
+             and beside 128 eighteen"
+                .to_owned()
+        })
+    }
+
     /// The first plan, with the others as its rivals.
     fn among(plans: Vec<PrunePlan>, resources: Resources) -> Result<PrunePlan, Error> {
         let count = plans.len();

@@ -13,7 +13,7 @@ use crate::default_output::DefaultOutput;
 use crate::recipe::Resources;
 use crate::run::{quantization_method, within};
 use crate::variant::Variant;
-use crate::{CalibrationSource, Disk, Error, PlannedFile, UnknownTensors};
+use crate::{CalibrationSource, Disk, Error, PlannedFile, UnknownTensors, notes};
 use llmopt_arch::axes::Axis;
 
 use llmopt_checkpoint::{Output as Staged, OutputOptions, Source, free_disk};
@@ -108,6 +108,9 @@ pub struct PruneSummary {
     pub scratch: Disk,
     /// Room for the artifact on the disk.
     pub disk: Disk,
+    /// What a reader should know of the model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Decides everything that can be decided without reading a weight. Without axes, several mixes of them
@@ -264,6 +267,7 @@ impl PrunePlan {
             kernel: self.engine.gemm().name(),
             memory: self.memory.clone(),
             scratch: self.scratch_room(),
+            notes: self.notes(),
             disk: Disk {
                 needed: self.all().map(|plan| plan.files().values().sum::<u64>()).sum(),
                 free: free_disk(&crate::plan::nearest_folder(&self.output)).ok(),
@@ -274,6 +278,13 @@ impl PrunePlan {
     /// This plan, and the other mixes of axes.
     pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
         [self].into_iter().chain(self.choice.iter().flat_map(|choice| &choice.rivals))
+    }
+
+    /// What a reader should know of the model.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = notes::of_running(self.variant.source(), self.variant.model());
+        notes.extend(self.choice.as_ref().and_then(PlannedChoice::note));
+        notes
     }
 
     /// What is known of the data before anything is drawn.

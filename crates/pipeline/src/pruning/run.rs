@@ -36,7 +36,7 @@ pub(crate) fn led(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<PruneReport, Error> {
-    plan.variant.source().notes().iter().for_each(|note| events.note(note));
+    plan.notes().iter().for_each(|note| events.note(note));
     let staged = plan.all().map(begun).collect::<Result<Vec<Staged>, Error>>()?;
     let cleared = discard_left(&plan.output, rivals(), &staged);
     match cleared.and_then(|()| carried_out(plan, &staged, handover, events, cancel)) {

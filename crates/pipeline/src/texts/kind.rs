@@ -42,6 +42,12 @@ impl DataKind {
     }
 }
 
+/// Whether a file of data can hold `messages`, which a chat template makes text of. A file that is no data
+/// is refused elsewhere, and may.
+pub fn may_hold_messages(path: &Path) -> bool {
+    !matches!(DataKind::of(path), Ok(DataKind::Plain | DataKind::Ids))
+}
+
 /// A text without the byte order mark that some editors put before it.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ mod same;
 
 pub(crate) use fetch::{Overlay, ROW_STEP, band_bytes};
 
-use crate::{Error, Scheme, nonfinite};
+use crate::{Error, Scheme, nonfinite, record};
 use llmopt_arch::program::Phase;
 use llmopt_arch::{Model, Program};
 use llmopt_checkpoint::Source;
@@ -76,14 +76,7 @@ impl Variant {
 
     /// Where the report of the run that wrote this artifact lies, if it does.
     pub(crate) fn report_path(&self) -> Option<PathBuf> {
-        let name = match self.source.shards() {
-            [shard] if !self.source.is_folder() => {
-                let stem = shard.name.strip_suffix(".safetensors").unwrap_or(&shard.name);
-                format!("{stem}.llmopt.json")
-            }
-            _ => "llmopt.json".to_owned(),
-        };
-        Some(self.source.path_of(&name)).filter(|path| path.is_file())
+        record::path(&self.source)
     }
 
     /// How many tensors there are, and the bytes of their names.

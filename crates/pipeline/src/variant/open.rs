@@ -26,7 +26,7 @@ impl Variant {
         match quantization_method(&source).as_deref() {
             Some("fp8") => Self::of_blocks(source),
             None => {
-                refuse_surplus(&source)?;
+                bound(&source)?;
                 Self::of_artifact(source)
             }
             Some("compressed-tensors") => Self::of_artifact(source),
@@ -72,16 +72,6 @@ impl Variant {
         }
         let dense_activations = Activations::None;
         Ok(Self { source, model, program, matrices: stored, dense_activations })
-    }
-}
-
-/// Says of a dense model with a tensor too many what every other command says.
-fn refuse_surplus(source: &Source) -> Result<(), Error> {
-    match bound(source) {
-        Err(Error::Bind { file, error }) if matches!(*error, BindError::Surplus { .. }) => {
-            Err(Error::Bind { file, error })
-        }
-        _ => Ok(()),
     }
 }
 

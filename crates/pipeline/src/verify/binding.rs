@@ -6,6 +6,7 @@
 use super::artifact::{Artifact, WEIGHT, part_of};
 use super::findings::Findings;
 use super::modules::Matrices;
+use crate::wrapped;
 use llmopt_arch::{BindError, Model};
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub(super) fn check(
             Some(model)
         }
         Err(error) => {
+            let error = wrapped::explained(error, &artifact.source);
             // What is wrong with a module's parts was said already.
             let module = error.tensor().and_then(|tensor| Some(part_of(tensor)?.0));
             if !module.is_some_and(|module| matrices.faulty.contains_key(module)) {

@@ -91,6 +91,7 @@ fn subject(error: &FileError) -> String {
             ModelError::NotInShard { tensor, .. }
             | ModelError::NotInIndex { tensor, .. }
             | ModelError::OtherSingle { tensor, .. }
+            | ModelError::OtherBeside { tensor, .. }
             | ModelError::TwoShards { tensor, .. } => tensor.clone(),
             ModelError::NoWeights { folder }
             | ModelError::OtherWeights { folder, .. }

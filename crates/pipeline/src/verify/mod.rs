@@ -142,6 +142,19 @@ pub(crate) struct OpenedMatrix {
     pub(crate) scale_dtype: Dtype,
 }
 
+impl OpenedMatrix {
+    /// How its weights are quantized.
+    pub(crate) fn scheme(&self) -> String {
+        self.group.scheme.to_string()
+    }
+
+    /// Bytes of all its parts.
+    pub(crate) fn bytes(&self) -> u64 {
+        let &Self { ref group, rows, columns, scale_dtype } = self;
+        Matrix { module: "", group, rows, columns, scale_dtype }.bytes()
+    }
+}
+
 /// Opens an artifact as a loader does: names, shapes and config, no data. The inner error is what is
 /// wrong with it.
 pub(crate) fn opened(source: Source) -> Result<Result<Opened, Vec<Fault>>, Error> {

@@ -4,8 +4,8 @@
 
 use super::artifact::{Artifact, WEIGHT, part_of};
 use super::findings::Findings;
-use crate::Error;
 use crate::pruning::PrunedUnits;
+use crate::{Error, record};
 use llmopt_arch::axes::Axis;
 use llmopt_checkpoint::read_bytes;
 use llmopt_tensor::TensorMeta;
@@ -101,7 +101,7 @@ impl Record {
         artifact: &Artifact,
         findings: &mut Findings,
     ) -> Result<Option<Self>, Error> {
-        let Some(name) = name(artifact) else { return Ok(None) };
+        let Some(name) = record::name(&artifact.source) else { return Ok(None) };
         let path = artifact.source.path_of(&name);
         if !path.is_file() {
             return Ok(None);
@@ -299,17 +299,6 @@ impl RecordedTensor {
     /// Whether `found` has the shape that the source had: `BF16 [4096, 1024]` ends with it.
     fn has_shape(&self, found: &TensorMeta) -> bool {
         self.source.ends_with(&format!(" {:?}", found.shape()))
-    }
-}
-
-/// The report's name: `llmopt.json` in a folder, `NAME.llmopt.json` beside a file.
-pub(super) fn name(artifact: &Artifact) -> Option<String> {
-    match (artifact.source.is_folder(), artifact.source.shards()) {
-        (true, _) => Some("llmopt.json".to_owned()),
-        (false, [shard]) => {
-            Some(format!("{}.llmopt.json", shard.name.strip_suffix(".safetensors")?))
-        }
-        _ => None,
     }
 }
 

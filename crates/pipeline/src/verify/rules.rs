@@ -107,7 +107,13 @@ fn disagreement(
         ));
     }
     match artifact.scheme()?.fused_scheme_of(module, members) {
-        Err(conflict) => Some(format!("{conflict}: vLLM and SGLang refuse the model")),
+        Err(conflict) => {
+            let consequence = match conflict.ignored {
+                true => "refuse the model",
+                false => "take the first one's group for the whole without a word",
+            };
+            Some(format!("{conflict}: vLLM and SGLang {consequence}"))
+        }
         Ok(group) if group.map(|group| group.scheme) != scheme(first) => {
             let told = |scheme: Option<_>| {
                 scheme.map_or("dense".to_owned(), |scheme: Scheme| scheme.to_string())

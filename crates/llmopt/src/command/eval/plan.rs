@@ -44,5 +44,6 @@ pub(super) fn told(summary: &EvaluationSummary) -> String {
             units::bytes(memory.hidden_bytes)
         ),
     ));
+    facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
     print::facts(&facts)
 }

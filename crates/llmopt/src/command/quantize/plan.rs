@@ -79,7 +79,7 @@ fn decided(decision: &PlannedDecision) -> String {
     let memory = &decision.memory;
     let methods: Vec<String> = decision.methods.iter().map(Method::to_string).collect();
     let held = if memory.spills { "in a scratch file" } else { "in memory" };
-    print::facts(&[
+    let mut facts = vec![
         (
             "decide",
             format!(
@@ -90,7 +90,9 @@ fn decided(decision: &PlannedDecision) -> String {
         ),
         ("memory", bounded([memory.predicted_peak, memory.budget, memory.smallest])),
         ("hidden", format!("{} {held}", units::bytes(memory.hidden_bytes))),
-    ])
+    ];
+    facts.extend(decision.note().map(|note| ("note", note)));
+    print::facts(&facts)
 }
 
 fn facts(summary: &Summary) -> String {
@@ -130,6 +132,7 @@ fn facts(summary: &Summary) -> String {
             format!("{} needed{}, {free}", units::bytes(summary.disk.needed), rivals(summary)),
         ),
     ];
+    facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
     facts.extend(passed::stacked(summary.stacked_experts.as_ref(), summary.parameters));
     facts.extend(passed::unknown(summary.unknown_tensors.as_ref()));
     print::facts(&facts)

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// A file whose header is sound.
 #[derive(Debug)]
-pub(super) struct StatisticsFile {
+pub(in crate::calibration) struct StatisticsFile {
     /// Its name without folder.
     pub(super) name: String,
     source: Source,
@@ -23,7 +23,7 @@ pub(super) struct StatisticsFile {
 
 impl StatisticsFile {
     /// Whether a file is meant to be one. What is wrong with it is not looked at.
-    pub(super) fn is_at(path: &Path) -> bool {
+    pub(in crate::calibration) fn is_at(path: &Path) -> bool {
         let ending = path.extension().is_some_and(|ending| ending == "safetensors");
         let source = Some(path).filter(|path| ending && path.is_file()).map(Source::open);
         let metadata = |source: Source| Described::is_here(source.shards()[0].header.metadata());

@@ -14,6 +14,7 @@ mod saved;
 mod writer;
 
 pub use described::ObservedRun;
+pub(super) use file::StatisticsFile;
 pub use identity::ModelIdentity;
 pub use plan::{StatisticsPlan, StatisticsRequest, StatisticsSummary, plan_statistics};
 pub use run::{StatisticsReport, observe_statistics};

@@ -10,7 +10,7 @@ use crate::calibration::plan::{check_room, in_batches, sites};
 use crate::calibration::{CalibrationRequest, CalibrationSource};
 use crate::recipe::Resources;
 use crate::variant::Variant;
-use crate::{Disk, Error, KernelChoice, Precision};
+use crate::{Disk, Error, KernelChoice, Precision, notes};
 use llmopt_calib::{InputSite, Needs};
 use llmopt_checkpoint::{RequestError, free_disk, is_inside};
 use llmopt_forward::Engine;
@@ -83,6 +83,9 @@ pub struct StatisticsSummary {
     pub memory: CalibrationMemory,
     /// Room for hidden states on the disk.
     pub scratch: Disk,
+    /// What a reader should know of the model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Decides everything that can be decided without reading a weight.
@@ -161,7 +164,13 @@ impl StatisticsPlan {
             kernel: self.engine.gemm().name().to_owned(),
             memory: self.memory.clone(),
             scratch: self.scratch_room(),
+            notes: self.notes(),
         })
+    }
+
+    /// What a reader should know of the model.
+    pub(super) fn notes(&self) -> Vec<String> {
+        notes::of_running(self.variant.source(), self.variant.model())
     }
 
     /// What is said of the run that is planned.

@@ -41,6 +41,7 @@ pub fn observe_statistics(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<StatisticsReport, Error> {
+    plan.notes().iter().for_each(|note| events.note(note));
     let with = Drawing {
         variant: &plan.variant,
         engine: &plan.engine,

@@ -212,6 +212,12 @@ pub(crate) fn resolved(recipe: &Recipe) -> Result<Recipe, Error> {
             hint: "`llmopt calibrate --gram` keeps them; `--method search` does without".to_owned(),
         });
     }
+    if !asked.sequential {
+        return Err(Error::RefusedWithHint {
+            what: "`--whole-block` does nothing with statistics, which were taken so".to_owned(),
+            hint: "leave it out".to_owned(),
+        });
+    }
     let calibrate = Calibrate { sequential: false, held_out: false, ..asked.clone() };
     Ok(Recipe { method, calibrate: Some(calibrate), ..recipe.clone() })
 }

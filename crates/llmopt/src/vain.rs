@@ -1,0 +1,143 @@
+//! Options that would do nothing beside the others that were given: refused with what they need, so that
+//! nobody believes that they did.
+
+use crate::failure::Refusal;
+use crate::flags::{DataFlags, Eval, Generate, Prune, Quantize};
+use llmopt_pipeline::{
+    CalibrationSource, Format, PruneMethod, PruneRecipe, Recipe, may_hold_messages,
+};
+
+/// An option, whether it was given, and whether it does anything.
+type Given = (&'static str, bool, bool);
+
+/// Refuses the first option that was given and does nothing.
+fn refused(options: &[Given], why: &str, hint: &str) -> Result<(), Refusal> {
+    let vain = options.iter().find(|(_, is_given, works)| *is_given && !works);
+    match vain {
+        Some((option, ..)) => {
+            Err(Refusal::new(format!("`{option}` would do nothing here: {why}"), hint))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Options of data from `sources`.
+pub(crate) fn of_data(flags: DataFlags, sources: &[CalibrationSource]) -> Result<(), Refusal> {
+    let is_data = sources.iter().any(|source| !source.is_statistics());
+    refused(
+        &[
+            ("--samples", flags.samples.is_some(), is_data),
+            ("--window", flags.window.is_some(), is_data),
+            ("--bos", flags.bos.is_some(), is_data),
+            ("--seed", flags.seed.is_some(), is_data),
+            ("--date", flags.date.is_some(), is_data),
+        ],
+        "the data of statistics are chosen already",
+        "leave it out: `llmopt calibrate` takes it",
+    )?;
+    let draws = sources.iter().any(|source| matches!(source, CalibrationSource::SelfDrawn { .. }));
+    refused(
+        &[("--seed", flags.seed.is_some(), draws)],
+        "it decides what is drawn from the model, and all data are files",
+        "leave it out, or let `self` be one of the sources",
+    )?;
+    let renders = sources.iter().any(|source| match source {
+        CalibrationSource::SelfDrawn { .. } => false,
+        CalibrationSource::File { path, .. } => may_hold_messages(path),
+    });
+    refused(&[("--date", flags.date.is_some(), renders)], NOTHING_RENDERED, RENDERED)
+}
+
+/// Options of an artifact of `recipe`.
+pub(crate) fn of_quantize(flags: &Quantize, recipe: &Recipe) -> Result<(), Refusal> {
+    let mut sources = recipe.calibrate.iter().flat_map(|calibrate| &calibrate.data.sources);
+    refused(
+        &[("--scratch", flags.scratch.is_some(), sources.any(|source| !source.is_statistics()))],
+        "with statistics the model is not run, and has no hidden states",
+        "leave it out",
+    )?;
+    let is_given = recipe.tensor_parallel > 1;
+    refused(
+        &[("--tp", is_given, recipe.runtimes.iter().any(|runtime| runtime.splits()))],
+        "none of the runtimes asked for has rules on how matrices are split over devices",
+        "leave it out, or name one that has with `--runtime vllm` or `sglang`",
+    )?;
+    refused(
+        &[("--tp", is_given, recipe.format == Format::CompressedTensors)],
+        "dense weights can be split wherever the model's own could",
+        "leave it out",
+    )
+}
+
+/// Options of pruning by `recipe`.
+pub(crate) fn of_prune(flags: &Prune, recipe: &PruneRecipe) -> Result<(), Refusal> {
+    // Without axes, intermediate channels are in every mix.
+    let has = |axis| recipe.axes.is_empty() || recipe.axes.iter().any(|found| found.name() == axis);
+    let layers_alone = !has("ffn") && !has("heads");
+    refused(
+        &[("--align", flags.align.is_some(), has("ffn"))],
+        "it is for the widths of axis `ffn`, which keeps them all",
+        "leave it out, or add `ffn` to `--axes`",
+    )?;
+    refused(
+        &[("--refine", flags.refine.is_some(), has("ffn") || has("layers"))],
+        "gate and up projections stay as they are where only heads go",
+        "leave it out, or add `ffn` or `layers` to `--axes`",
+    )?;
+    refused(
+        &[("--method", flags.method.is_some(), !layers_alone)],
+        "layers are chosen by the divergence of what is left",
+        "leave it out, or add `ffn` or `heads` to `--axes`",
+    )?;
+    let data = flags.data;
+    let observes = recipe.method != PruneMethod::Magnitude
+        || recipe.refit
+        || recipe.bias
+        || !recipe.axes.is_empty() && has("layers");
+    refused(
+        &[
+            ("--calibrate", !flags.calibrate.is_empty(), observes),
+            ("--samples", data.samples.is_some(), observes),
+            ("--window", data.window.is_some(), observes),
+            ("--bos", data.bos.is_some(), observes),
+            ("--seed", data.seed.is_some(), observes),
+            ("--date", data.date.is_some(), observes),
+            ("--dtype", flags.dtype.is_some(), observes),
+            ("--kernel", flags.kernel.is_some(), observes),
+            ("--scratch", flags.scratch.is_some(), observes),
+        ],
+        "`--method magnitude --no-refit` looks at weights alone, and observes nothing",
+        "leave it out, or choose another method, or refit",
+    )?;
+    of_data(data, &recipe.calibrate.data.sources)
+}
+
+/// Options of an evaluation.
+pub(crate) fn of_eval(flags: &Eval) -> Result<(), Refusal> {
+    let has_text = flags.text.is_some() || flags.tasks.is_none();
+    refused(
+        &[
+            ("--window", flags.window.is_some(), has_text),
+            ("--samples", flags.samples.is_some(), has_text),
+            ("--bos", flags.bos.is_some(), has_text),
+            ("--date", flags.date.is_some(), has_text),
+        ],
+        "it says how a text becomes windows, and there is no `--text`",
+        "leave it out, or give a `--text`: questions go through the model whole, one by one",
+    )?;
+    let renders = flags.text.as_deref().is_none_or(may_hold_messages);
+    refused(&[("--date", flags.date.is_some(), renders)], NOTHING_RENDERED, RENDERED)
+}
+
+/// Options of generation.
+pub(crate) fn of_generate(flags: &Generate) -> Result<(), Refusal> {
+    refused(
+        &[("--seed", flags.seed.is_some(), flags.temperature > 0.0)],
+        "at `--temperature 0` the likeliest token is taken, and none is drawn",
+        "leave it out, or give a `--temperature` above 0",
+    )
+}
+
+const NOTHING_RENDERED: &str =
+    "only a chat template asks for the day, and no file holds `messages`";
+const RENDERED: &str = "leave it out; `messages` are in `.jsonl` and `.json` files";
