@@ -76,7 +76,7 @@ pub(crate) struct Quantize {
     pub(crate) asymmetric: bool,
     /// How scales and codes are chosen: without calibration from the absolute maximum (rtn) or by the
     /// error they leave (search), with it also by the error of the outputs; `auto` takes the method
-    /// that does best on windows held out; with statistics files, gptq+cd if they have Gram matrices,
+    /// that does best on windows held out; with statistics files, gptq+cd if they have Gram matrices (Hessians),
     /// else search [default: search, with --calibrate auto]
     #[arg(long, value_name = "M", value_parser = Listed(METHODS), help_heading = SCHEME)]
     pub(crate) method: Option<String>,
@@ -104,8 +104,8 @@ pub(crate) struct Quantize {
     pub(crate) calibrate: Vec<String>,
     #[command(flatten)]
     pub(crate) data: DataFlags,
-    /// Observe all sites of a block with the block as it was found; otherwise each one behind what is
-    /// rewritten already
+    /// Observe all sites of a block with the block as it was found, in place of true-sequential order, in which
+    /// each one is observed behind what is rewritten already
     #[arg(long, requires = "calibrate", help_heading = CALIBRATION)]
     pub(crate) whole_block: bool,
     /// What the inputs of products are rounded to while the model is observed; sums are always in
@@ -185,7 +185,7 @@ pub(crate) struct Eval {
     /// Windows of the text, from its beginning [default: all]
     #[arg(long, value_name = "N", value_parser = tokens, help_heading = MEASURED)]
     pub(crate) samples: Option<usize>,
-    /// Whether each window begins with the token that begins a text [default: none]
+    /// Whether each window begins with the beginning-of-sequence (BOS) token [default: none]
     #[arg(long, value_name = "WHERE", help_heading = MEASURED)]
     pub(crate) bos: Option<Bos>,
     /// The day that a chat template may ask for, such as 2026-01-31

@@ -2,7 +2,8 @@
 //! plan and of what a run says at its end.
 
 use crate::units;
-use llmopt_pipeline::{StackedExperts, UnknownTensors};
+use llmopt_pipeline::{FileFacts, StackedExperts, UnknownTensors};
+use std::collections::BTreeMap;
 
 /// A line: its name, and what it says.
 type Fact = (&'static str, String);
@@ -38,4 +39,12 @@ pub(crate) fn unknown(unknown: Option<&UnknownTensors>) -> Option<Fact> {
         unknown.first
     );
     Some(("pass through", told))
+}
+
+/// That a model card was copied, which describes the original.
+pub(crate) fn model_card(outputs: &BTreeMap<String, FileFacts>) -> Option<Fact> {
+    const CARD: &str = "README.md";
+    let told = "is the original's model card, with its benchmarks: write one for this artifact, with \
+                `base_model`, before it is published";
+    outputs.contains_key(CARD).then(|| ("note", format!("`{CARD}` {told}")))
 }

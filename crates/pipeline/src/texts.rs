@@ -110,7 +110,7 @@ impl<'a> Texts<'a> {
     fn beginning(&self) -> Result<u32, Error> {
         let folder = self.folder()?;
         let first = folder.special().bos.ok_or_else(|| Error::RefusedWithHint {
-            what: "the model's folder names no token that begins a text".to_owned(),
+            what: "the model's folder names no beginning-of-sequence (BOS) token".to_owned(),
             hint: "`--bos none` begins windows with the text itself".to_owned(),
         })?;
         folder.check(&[first])?;

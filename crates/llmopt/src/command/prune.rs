@@ -144,6 +144,7 @@ fn told(summary: &PruneSummary, report: &PruneReport) -> String {
         }
     }
     facts.extend(passed::unknown(report.unknown_tensors.as_ref()));
+    facts.extend(passed::model_card(&report.outputs));
     facts.push((
         "next",
         format!(

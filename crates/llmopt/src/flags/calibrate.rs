@@ -20,7 +20,7 @@ pub(crate) struct Calibrate {
     pub(crate) calibrate: Vec<String>,
     #[command(flatten)]
     pub(crate) data: DataFlags,
-    /// Keep Gram matrices, too: what `gptq` and `gptq+cd` need. They take four bytes for each pair of
+    /// Keep Gram matrices (Hessians), too: what `gptq` and `gptq+cd` need. They take four bytes for each pair of
     /// input features of a site; without them, eight for each feature
     #[arg(long, help_heading = CALIBRATION)]
     pub(crate) gram: bool,
@@ -61,7 +61,7 @@ pub(crate) struct DataFlags {
     /// Tokens of a window [default: 2048, or the model's context where that is shorter]
     #[arg(long, value_name = "N", value_parser = tokens, help_heading = CALIBRATION)]
     pub(crate) window: Option<usize>,
-    /// Whether each window begins with the token that begins a text [default: none]
+    /// Whether each window begins with the beginning-of-sequence (BOS) token [default: none]
     #[arg(long, value_name = "WHERE", help_heading = CALIBRATION)]
     pub(crate) bos: Option<Bos>,
     /// What decides the draws of `self` [default: 0]

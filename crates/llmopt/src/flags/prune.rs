@@ -24,7 +24,7 @@ pub(crate) struct Prune {
     /// with layers, on windows taken beside those of --samples]
     #[arg(long, value_name = "LIST", value_parser = Listed(AXES), value_delimiter = ',', help_heading = PRUNED)]
     pub(crate) axes: Vec<String>,
-    /// How units are chosen: by optimal brain surgeon on the Gram matrix (obs), by fluctuation (flap), or
+    /// How units are chosen: by optimal brain surgeon on the Hessian (obs), by fluctuation (flap), or
     /// by the norm of their weights (magnitude) [default: obs]
     #[arg(long, value_name = "M", value_parser = Listed(PRUNE_METHODS), help_heading = PRUNED)]
     pub(crate) method: Option<String>,

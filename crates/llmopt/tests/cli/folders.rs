@@ -291,3 +291,13 @@ fn an_adapter_is_no_model() {
         }
     }
 }
+
+#[test]
+fn a_copied_model_card_is_said_to_be_the_original_s() {
+    let dir = Dir::with_tiny_llama();
+    let card = "`README.md` is the original's model card";
+    assert!(!dir.done("quantize tiny-llama -o without").stderr.contains(card));
+    dir.write("tiny-llama/README.md", b"# Tiny Llama\n");
+    assert!(dir.done("quantize tiny-llama -o with").stderr.contains(card));
+    assert_eq!(dir.read("with/README.md"), b"# Tiny Llama\n");
+}

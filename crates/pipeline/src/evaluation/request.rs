@@ -20,7 +20,7 @@ pub struct EvaluationRequest {
     pub window: Option<usize>,
     /// How many windows, from the first; all of them, if there is none.
     pub samples: Option<usize>,
-    /// Whether windows begin with the token that begins a text. Nothing else is ever added.
+    /// Whether windows begin with the beginning-of-sequence (BOS) token. Nothing else is ever added.
     pub bos: bool,
     /// The day that a chat template may ask for.
     pub date: Option<Date>,

@@ -44,6 +44,7 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
             "runtimes need a folder: put the model's `config.json` beside the input".to_owned(),
         ));
     }
+    facts.extend(passed::model_card(&report.outputs));
     facts.extend(next_step::told(summary, report));
     print::facts(&facts)
 }

@@ -15,7 +15,7 @@ pub struct CalibrationRequest {
     pub samples: usize,
     /// Tokens of a window; 2048, or the model's context where that is shorter, if there is none.
     pub window: Option<usize>,
-    /// Whether windows begin with the token that begins a text.
+    /// Whether windows begin with the beginning-of-sequence (BOS) token.
     pub bos: bool,
     /// The day that a chat template may ask for.
     #[serde(serialize_with = "date")]
