@@ -53,6 +53,17 @@ pub fn output_error(
     OutputError { error, signal }
 }
 
+/// `|M X|^2` for a matrix M, `[rows, columns]`: the squared outputs on the inputs that the Gram matrix
+/// sums up, over tokens and rows. Of the errors of a matrix it is what they make of its outputs.
+/// `gemm` computes in f32.
+///
+/// Allocates no more than [`output_error_bytes`].
+pub fn squared_outputs(gemm: Gemm, gram: &Symmetric, matrix: &[f32]) -> f64 {
+    let squared: f64 = gram.quadratic_in_f32(gemm, matrix).iter().sum();
+    // Rounding may leave less than nothing of what is next to nothing.
+    squared.max(0.0)
+}
+
 /// The inner product of two matrices with rows of this length.
 fn inner(a: &[f32], b: &[f32], columns: usize) -> f64 {
     assert_eq!(a.len(), b.len());
