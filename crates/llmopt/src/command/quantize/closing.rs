@@ -16,7 +16,7 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
         ("size", size(report)),
         ("schemes", schemes(report)),
     ];
-    facts.extend(error(report).map(|error| ("error", error)));
+    facts.extend(error(summary, report).map(|error| ("error", error)));
     facts.extend(moved_far(&errors(report)).map(|note| ("note", note)));
     facts.extend(worth(summary, report).map(|worth| ("calibrate", worth)));
     facts.extend(report.calibration.as_ref().map(|data| ("observed", observed(data))));
@@ -53,7 +53,7 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
 /// What was written has been verified; what it lost is measured where the model can be run.
 fn next(summary: &Summary, report: &Report) -> String {
     let output = print::shell_word(&summary.output);
-    if summary.folder && summary.family.is_some() {
+    if runs(summary) {
         let model = print::shell_word(&summary.model);
         format!("llmopt eval {output} --against {model} --text FILE")
     } else {
@@ -177,14 +177,14 @@ fn fallbacks(fallbacks: &[Fallback]) -> Vec<(&'static str, String)> {
     let mut facts: Vec<_> = fallbacks.iter().take(FALLBACKS).map(told).collect();
     let rest = fallbacks.len().saturating_sub(FALLBACKS);
     if rest > 0 {
-        facts.push(("fallback", format!("and {}, in the report", units::counted(rest, "more"))));
+        facts.push(("fallback", format!("and {} more, in the report", units::count(rest as u64))));
     }
     facts
 }
 
 /// What the outputs of the quantized matrices lost, where their inputs were observed; what the weights
 /// lost, where they were not. The one says little of the other.
-fn error(report: &Report) -> Option<String> {
+fn error(summary: &Summary, report: &Report) -> Option<String> {
     if let Some(OutputLoss { windows, mean, greatest, worst, .. }) = &report.output_error {
         let on = match windows {
             JudgedOn::HeldOut => "on windows held out",
@@ -200,19 +200,21 @@ fn error(report: &Report) -> Option<String> {
     let mean = errors.iter().map(|(error, _)| error).sum::<f64>() / errors.len() as f64;
     let (mean, worst) = (units::percent(mean), units::percent(*worst));
     Some(format!(
-        "of weights, not of outputs: {mean} on average, at most {worst} in `{name}`; \
-         what that does to outputs, `eval` measures"
+        "of weights, not of outputs: {mean} on average, at most {worst} in `{name}`{}",
+        if runs(summary) { "; what that does to outputs, `eval` measures" } else { "" }
     ))
 }
 
 /// What calibration would be worth, and how to get it, where nothing was observed.
 fn worth(summary: &Summary, report: &Report) -> Option<String> {
     let Recipe { scheme, calibrate, .. } = &report.recipe;
-    let runs = summary.folder && summary.family.is_some();
-    if calibrate.is_some() || scheme.weights.bits() >= 8 || !runs {
-        return None;
-    }
-    Some(WORTH.to_owned())
+    let gains = calibrate.is_none() && scheme.weights.bits() < 8;
+    (gains && runs(summary)).then(|| WORTH.to_owned())
+}
+
+/// Whether the artifact and its model can be run.
+fn runs(summary: &Summary) -> bool {
+    summary.folder && summary.family.is_some()
 }
 
 /// The relative error of each quantized tensor, with its name.
@@ -230,6 +232,19 @@ const FALLBACKS: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_fallbacks_the_first_are_told_and_the_rest_counted() {
+        let fallback = |number: usize| Fallback {
+            tensor: format!("model.layers.{number}.weight"),
+            why: "too small".to_owned(),
+        };
+        let told = |count: usize| fallbacks(&(0..count).map(fallback).collect::<Vec<_>>());
+        assert_eq!(told(0), []);
+        assert_eq!(told(8).len(), 8);
+        assert_eq!(told(8)[7].1, "`model.layers.7.weight`: too small");
+        assert_eq!((told(1500).len(), &*told(1500)[8].1), (9, "and 1,492 more, in the report"));
+    }
 
     #[test]
     fn matrices_that_moved_by_more_than_their_norm_are_told() {
