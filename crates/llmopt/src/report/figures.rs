@@ -149,8 +149,9 @@ pub(super) fn data(calibration: &RecordedCalibration) -> String {
 pub(super) const USUAL: &str = "What is usual: Llama 3 8B on the WikiText-2 test text has a mean KL \
     divergence of .0014 at 8 bits (q8_0; top-1 agreement 97.7 %), .0055 at 6 (q6_K; 96.0 %), .031 at \
     4 (q4_K_M; 91.9 %) and .45 at 2 (q2_K; 71.1 %), says llama.cpp’s tools/perplexity/README.md \
-    (scoreboard of revision f364eb6f). Below .01 is good, above .1 is a damage that shows. At the same \
-    width small models lose more.";
+    (scoreboard of revision f364eb6f). \
+    By that table less than .01 is as good as 5 or 6 bits are, and more than .1 as bad as 3 and fewer. \
+    At the same width small models lose more.";
 
 fn model(model: &ModelFacts) -> String {
     let mut text = format!(

@@ -223,9 +223,9 @@ fn errors(report: &Report) -> Vec<(f64, &str)> {
     tensors.filter_map(|tensor| Some((tensor.loss?.relative_error, tensor.name.as_str()))).collect()
 }
 
-/// As measured at four bits: docs/benchmarks.md, "Quality with calibration".
+/// As measured at 2, 3, 4 and 6 bits: docs/benchmarks.md, "Quality with calibration".
 const WORTH: &str = "the same command with `--calibrate FILE --force` leaves about a quarter of the KL \
-    divergence at this size; `--calibrate self --force`, which needs no text, about a third";
+    divergence; `--calibrate self --force`, which needs no text, about a third";
 /// As many fallbacks are told one by one.
 const FALLBACKS: usize = 8;
 
