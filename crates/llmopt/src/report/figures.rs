@@ -111,10 +111,10 @@ pub(super) fn added_how(evaluation: &Evaluation) -> String {
 /// By which program, method and data the artifact was made, if it says so.
 fn made(evaluation: &Evaluation) -> Option<String> {
     let record = evaluation.record.as_ref()?;
-    let method = method(record).map(|method| format!(", by {method},"));
-    let data = record.calibration.as_ref().map(|calibration| format!(" on {}", data(calibration)));
-    let (method, data) = (method.unwrap_or_default(), data.unwrap_or_default());
-    Some(format!("by {}{}", record.made_by, format!("{method}{data}").trim_end_matches(',')))
+    let method = method(record).map(|method| format!("by {method}"));
+    let data = record.calibration.as_ref().map(|calibration| format!("on {}", data(calibration)));
+    let by = format!("by {}", record.made_by);
+    Some([Some(by), method, data].into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 /// `auto (qep+cd in 52 matrices, gptq+cd in 4 matrices)`
