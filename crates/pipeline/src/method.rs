@@ -3,7 +3,7 @@
 use crate::Scheme;
 use llmopt_calib::Needs;
 use llmopt_linalg::{Gemm, kept_bytes};
-use llmopt_quant::{Nearest, Quantizer, Search, Settings, Solver, output_error_bytes};
+use llmopt_quant::{Nearest, Quantizer, Search, Settings, Solver, squared_outputs_bytes};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -89,8 +89,8 @@ impl Method {
                 let preparing = Solver::prepare_bytes(columns, threads);
                 // What rounding leaves is judged while the solver is there, and threads still keep
                 // what solving took.
-                let judging = output_error_bytes(gemm, rows, columns, threads);
-                let judging = judging + kept_bytes(threads) as u64;
+                let errors = (rows * columns * size_of::<f32>() + kept_bytes(threads)) as u64;
+                let judging = errors + squared_outputs_bytes(gemm, rows, columns, threads);
                 preparing.max(Solver::bytes(columns) + quantizing.max(judging))
             }
             method => method.quantizer().working_bytes(rows, columns, scheme) as u64,

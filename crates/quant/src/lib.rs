@@ -29,7 +29,9 @@ mod work;
 
 pub use moments::Moments;
 pub use nearest::Nearest;
-pub use output_error::{OutputError, output_error, output_error_bytes, squared_outputs};
+pub use output_error::{
+    OutputError, output_error, output_error_bytes, squared_outputs, squared_outputs_bytes,
+};
 pub use quantizer::{QuantError, Quantizer};
 pub use search::Search;
 pub use settings::{Correction, Descent, Settings};

@@ -57,11 +57,16 @@ pub fn output_error(
 /// sums up, over tokens and rows. Of the errors of a matrix it is what they make of its outputs.
 /// `gemm` computes in f32.
 ///
-/// Allocates no more than [`output_error_bytes`].
+/// Allocates [`squared_outputs_bytes`].
 pub fn squared_outputs(gemm: Gemm, gram: &Symmetric, matrix: &[f32]) -> f64 {
     let squared: f64 = gram.quadratic_in_f32(gemm, matrix).iter().sum();
     // Rounding may leave less than nothing of what is next to nothing.
     squared.max(0.0)
+}
+
+/// The most memory that [`squared_outputs`] takes for matrices of this size.
+pub fn squared_outputs_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usize) -> u64 {
+    (Symmetric::quadratic_in_f32_bytes(gemm, columns, threads) + rows * size_of::<f64>()) as u64
 }
 
 /// The inner product of two matrices with rows of this length.
