@@ -87,6 +87,14 @@ pub(crate) fn percent(share: f64) -> String {
     }
 }
 
+/// `4.25 of the linears, 5.23 of all`: bits per weight.
+pub(crate) fn bits_per_weight(linears: Option<f64>, all: f64) -> String {
+    match linears {
+        Some(linears) => format!("{linears:.2} of the linears, {all:.2} of all"),
+        None => format!("{all:.2} of all"),
+    }
+}
+
 /// `1.2 s`, `3 min 20 s`, `2 h 5 min`
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -179,6 +187,12 @@ mod tests {
         check(1.0, "100.0 %");
         assert_eq!(share(1, 4), "25.0 %");
         assert_eq!(share(0, 0), "-");
+    }
+
+    #[test]
+    fn bits_per_weight_say_of_what() {
+        assert_eq!(bits_per_weight(Some(4.25), 5.227), "4.25 of the linears, 5.23 of all");
+        assert_eq!(bits_per_weight(None, 16.0), "16.00 of all");
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod memory;
 mod method;
 mod nonfinite;
 mod notes;
+mod output_loss;
 mod patterns;
 mod place;
 mod plan;
@@ -56,9 +57,9 @@ mod wrapped;
 
 pub use calibration::{
     Calibrated, CalibrationFacts, CalibrationMemory, CalibrationRequest, CalibrationSource,
-    CalibrationSummary, ModelIdentity, ObservedRun, SourceError, SourceFacts, StatisticsFacts,
-    StatisticsPlan, StatisticsReport, StatisticsRequest, StatisticsSummary, TriedMethod,
-    observe_statistics, plan_statistics,
+    CalibrationSummary, HeldOut, ModelIdentity, ObservedRun, SourceError, SourceFacts,
+    StatisticsFacts, StatisticsPlan, StatisticsReport, StatisticsRequest, StatisticsSummary,
+    TriedMethod, observe_statistics, plan_statistics,
 };
 pub use chain::{Quantization, prune_and_quantize};
 pub use current::{InFolder, model_in};
@@ -67,7 +68,8 @@ pub use default_output::cached_repository;
 pub use error::{Blame, Error};
 pub use evaluation::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
-    ModelFacts, Protocol, TaskProtocol, TensorFacts, TextProtocol, evaluate, plan_evaluation,
+    ModelFacts, Protocol, Provenance, ProvenanceData, ProvenanceSource, TaskProtocol, TensorFacts,
+    TextProtocol, evaluate, plan_evaluation,
 };
 pub use events::{Cancel, Events, Silent};
 pub use generation::{Generated, GenerationRequest, generate};
@@ -88,6 +90,7 @@ pub use llmopt_text::{Date, WindowFacts};
 pub use memory::{Memory, available_memory};
 pub use method::{Method, UnknownMethod};
 pub use nonfinite::NonFinite;
+pub use output_loss::{JudgedOn, OutputLoss};
 pub use plan::Plan;
 pub use pruning::{
     ChoiceSummary, FoundLayers, JudgedMix, LeftOut, Mix, MovedFacts, PruneDecision, PruneMemory,

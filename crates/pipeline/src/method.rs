@@ -2,8 +2,8 @@
 
 use crate::Scheme;
 use llmopt_calib::Needs;
-use llmopt_linalg::Gemm;
-use llmopt_quant::{Nearest, Quantizer, Search, Settings, Solver};
+use llmopt_linalg::{Gemm, kept_bytes};
+use llmopt_quant::{Nearest, Quantizer, Search, Settings, Solver, squared_outputs_bytes};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -87,7 +87,11 @@ impl Method {
             Self::Solved(_) => {
                 let quantizing = Solver::quantize_bytes(gemm, rows, columns, scheme, threads);
                 let preparing = Solver::prepare_bytes(columns, threads);
-                preparing.max(Solver::bytes(columns) + quantizing)
+                // What rounding leaves is judged while the solver is there, and threads still keep
+                // what solving took.
+                let errors = (rows * columns * size_of::<f32>() + kept_bytes(threads)) as u64;
+                let judging = errors + squared_outputs_bytes(gemm, rows, columns, threads);
+                preparing.max(Solver::bytes(columns) + quantizing.max(judging))
             }
             method => method.quantizer().working_bytes(rows, columns, scheme) as u64,
         }

@@ -4,6 +4,7 @@
 
 use crate::calibration::{Calibrated, CalibrationFacts};
 use crate::decision::Decision;
+use crate::output_loss::OutputLoss;
 use crate::place::{Action, Place};
 use crate::resume::Records;
 use crate::select::Fallback;
@@ -32,19 +33,28 @@ pub struct Report {
     pub inputs: BTreeMap<String, FileFacts>,
     /// Every file that was written, except this one.
     pub outputs: BTreeMap<String, FileFacts>,
+    /// The size of the source: bytes of its weight files.
+    pub bytes_before: u64,
+    /// The size of the artifact: bytes of its weight files, headers included.
+    pub bytes_after: u64,
     /// Weights of the model, counted before anything was done to them.
     pub parameters: u64,
-    /// Bits stored per weight, over the whole model.
+    /// Bits of the weight files per weight, over the whole model.
     pub bits_per_weight: f64,
+    /// Bits per weight of the linears alone, scales and zero points included; none without linears.
+    pub linear_bits_per_weight: Option<f64>,
     /// What the model was observed on; none, if weights alone decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationReport>,
     /// Which of several artifacts this is, and why; none, if there was but one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
-    /// Over all quantized tensors together.
+    /// What the outputs of quantized matrices lost, where their inputs were observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_error: Option<OutputLoss>,
+    /// What the weights lost, over all quantized tensors together.
     pub quantized: Loss,
-    /// The tensor with the greatest relative error.
+    /// The tensor whose weights have the greatest relative error.
     pub worst: Option<String>,
     /// Layers that got something else than was asked for.
     pub fallbacks: Vec<Fallback>,
@@ -70,7 +80,7 @@ pub struct FileFacts {
     pub sha256: String,
 }
 
-/// What quantization lost.
+/// What the weights lost.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Loss {
     /// Relative Frobenius error, `|W - Q| / |W|`.
@@ -92,7 +102,7 @@ pub struct TensorReport {
     pub bytes_before: u64,
     /// Bytes in the artifact.
     pub bytes_after: u64,
-    /// What it lost, if it was quantized.
+    /// What its weights lost, if it was quantized.
     #[serde(flatten)]
     pub loss: Option<Loss>,
     /// How it was quantized, if with what its inputs showed.
@@ -152,12 +162,20 @@ impl Report {
             family: plan.model.family().map(|family| family.name().to_owned()),
             inputs: inputs(plan, read, &beside),
             outputs: outputs(plan, written, beside),
+            bytes_before: plan.source.shards().iter().map(|shard| shard.bytes).sum(),
+            bytes_after: plan.weight_bytes(),
             parameters: plan.parameters(),
             bits_per_weight: plan.bits_per_weight(),
+            linear_bits_per_weight: plan.linear_bits_per_weight(),
             calibration: data.zip(plan.calibration.as_ref()).map(|(data, calibration)| {
                 CalibrationReport { kernel: calibration.kernel(), data }
             }),
             decision: None,
+            output_error: OutputLoss::of(
+                tensors
+                    .iter()
+                    .filter_map(|tensor| Some((tensor.name.as_str(), tensor.calibrated.as_ref()?))),
+            ),
             quantized: Loss::from(all),
             worst: worst.map(|tensor| tensor.name.clone()),
             fallbacks,

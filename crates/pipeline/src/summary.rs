@@ -5,9 +5,10 @@ use crate::decision::PlannedDecision;
 use crate::place::Action;
 use crate::select::Fallback;
 use crate::{Memory, NonFinite, Plan, StackedExperts, UnknownTensors};
+use llmopt_arch::Role;
 use llmopt_checkpoint::free_disk;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What `--dry-run` shows.
 #[derive(Clone, Debug, Serialize)]
@@ -26,14 +27,16 @@ pub struct Summary {
     pub method: String,
     /// The files of the artifact except its report, with their exact sizes.
     pub files: Vec<PlannedFile>,
-    /// Bytes of the source's files that come along, changed or not.
+    /// The size of the source: bytes of its weight files.
     pub input_bytes: u64,
-    /// Bytes of all `files` together.
+    /// The size of the artifact: bytes of its weight files, headers included.
     pub output_bytes: u64,
     /// Weights of the model.
     pub parameters: u64,
-    /// Bits stored per weight, over the whole model.
+    /// Bits of the weight files per weight, over the whole model.
     pub bits_per_weight: f64,
+    /// Bits per weight of the linears alone, scales and zero points included; none without linears.
+    pub linear_bits_per_weight: Option<f64>,
     /// How many tensors get which treatment.
     pub actions: Vec<ActionSummary>,
     /// Every tensor of the source.
@@ -124,7 +127,7 @@ impl Plan {
             .into_iter()
             .map(|(name, bytes)| PlannedFile { name: name.to_owned(), bytes })
             .collect();
-        let output_bytes = files.iter().map(|file| file.bytes).sum();
+        let all_bytes = files.iter().map(|file| file.bytes).sum();
         let asked = crate::Scheme { granularity: self.granularity(), ..self.recipe.scheme };
         Summary {
             model: self.source.path().display().to_string(),
@@ -134,10 +137,11 @@ impl Plan {
             scheme: asked.to_string(),
             method: self.recipe.method.to_string(),
             files,
-            input_bytes: self.input_bytes(),
-            output_bytes,
+            input_bytes: self.source.shards().iter().map(|shard| shard.bytes).sum(),
+            output_bytes: self.weight_bytes(),
             parameters: self.parameters(),
             bits_per_weight: self.bits_per_weight(),
+            linear_bits_per_weight: self.linear_bits_per_weight(),
             actions: self.actions(),
             tensors: self.tensors(),
             fallbacks: self.fallbacks.clone(),
@@ -153,7 +157,7 @@ impl Plan {
                 .map(|(calibration, asked)| calibration.summary(asked)),
             decision: self.decision.clone(),
             memory: self.whole_memory(),
-            disk: self.room(output_bytes),
+            disk: self.room(all_bytes),
             notes: self.all_notes(),
         }
     }
@@ -171,12 +175,9 @@ impl Plan {
         Memory { predicted_peak, smallest, ..self.memory }
     }
 
-    /// Bytes of the files that `files` replaces.
-    fn input_bytes(&self) -> u64 {
-        let shards = self.source.shards().iter().map(|shard| shard.bytes);
-        let side = self.side_files().iter().map(|side| side.bytes);
-        let config = self.source.config_bytes().map(|config| config.len() as u64);
-        shards.chain(side).chain(config).sum()
+    /// The size of the artifact.
+    pub(crate) fn weight_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.bytes).sum()
     }
 
     /// Weights of the model: what was absorbed into another tensor is no weight of its own.
@@ -186,10 +187,21 @@ impl Plan {
         weights.map(|(entry, _)| entry.meta.elements()).sum()
     }
 
-    /// Bits stored per weight.
+    /// Bits of the weight files per weight.
     pub(crate) fn bits_per_weight(&self) -> f64 {
-        let bytes: u64 = self.places().map(|(entry, place)| place.bytes_after(entry)).sum();
-        bytes as f64 * 8.0 / self.parameters().max(1) as f64
+        self.weight_bytes() as f64 * 8.0 / self.parameters().max(1) as f64
+    }
+
+    /// Bits per weight of the linears alone.
+    pub(crate) fn linear_bits_per_weight(&self) -> Option<f64> {
+        let linears = self.model.tensors().iter().filter(|tensor| is_linear(tensor.role));
+        let linears: BTreeSet<&str> = linears.map(|tensor| tensor.name.as_str()).collect();
+        let (mut bytes, mut weights) = (0, 0);
+        for (entry, place) in self.places().filter(|(entry, _)| linears.contains(&*entry.name)) {
+            bytes += place.bytes_after(entry);
+            weights += entry.meta.elements();
+        }
+        (weights > 0).then(|| bytes as f64 * 8.0 / weights as f64)
     }
 
     /// The granularity that most matrices get.
@@ -230,10 +242,10 @@ impl Plan {
         self.places().map(tensor).collect()
     }
 
-    /// Room for the output, and for its rivals until one of them all has the name.
-    fn room(&self, output_bytes: u64) -> Disk {
+    /// Room for all files of the output, and for its rivals until one of them all has the name.
+    fn room(&self, all_bytes: u64) -> Disk {
         let rivals = self.decision.as_ref().map_or(0, |decision| decision.rival_bytes);
-        Disk { needed: output_bytes + rivals, free: self.free_disk() }
+        Disk { needed: all_bytes + rivals, free: self.free_disk() }
     }
 
     /// Free bytes where the output goes: on the disk of the nearest folder that exists.
@@ -241,4 +253,9 @@ impl Plan {
         let absolute = std::path::absolute(&self.output).ok()?;
         absolute.ancestors().skip(1).find_map(|folder| free_disk(folder).ok())
     }
+}
+
+/// Whether weights of a role multiply hidden states inside the blocks, an expert's among them.
+pub(crate) fn is_linear(role: Role) -> bool {
+    matches!(role, Role::Linear | Role::Experts)
 }

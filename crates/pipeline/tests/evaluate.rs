@@ -42,10 +42,17 @@ fn run(request: &EvaluationRequest, resources: Resources) -> Result<Evaluation, 
 
 /// An artifact of tiny-llama.
 fn quantized(scheme: &str) -> (TempDir, PathBuf) {
+    quantized_in(scheme, &[])
+}
+
+/// An artifact of tiny-llama in which matrices of these patterns alone are quantized; all, if there are
+/// none.
+fn quantized_in(scheme: &str, include: &[&str]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("artifact");
     let scheme = Scheme::preset(scheme).expect("a preset");
-    let recipe = Recipe { group_size: GroupSize::Auto, ..Recipe::new(scheme) };
+    let include = include.iter().map(|&pattern| pattern.to_owned()).collect();
+    let recipe = Recipe { group_size: GroupSize::Auto, include, ..Recipe::new(scheme) };
     let target = Target { output: Some(output.clone()), ..Target::default() };
     let plan = plan(&tiny(), &target, &recipe, AMPLE).expect("a plan");
     quantize(&plan, &Silent, &Cancel::new()).expect("a run");
@@ -88,6 +95,7 @@ fn a_model_has_no_distance_from_itself() {
     assert_eq!(comparison.top1.value, 1.0);
     assert_eq!(comparison.perplexity_ratio.value, 1.0);
     assert!(found.blocks.iter().all(|block| block.relative_error == 0.0));
+    assert!(found.blocks.iter().all(|block| block.added_error == 0.0));
     let alone = run(&request(&model, None), AMPLE).expect("a run").perplexity.expect("a text");
     assert_eq!(alone.value, comparison.perplexity.value);
 }
@@ -104,6 +112,21 @@ fn more_bits_lose_less_and_quantized_activations_more() {
     };
     let (w8a16, w8a8, w4a16) = (kld("w8a16"), kld("w8a8"), kld("w4a16"));
     assert!(0.0 < w8a16 && w8a16 < w8a8 && w8a8 < w4a16, "{w8a16} {w8a8} {w4a16}");
+}
+
+/// Errors of one block go on to the next ones; what these add by themselves is nothing.
+#[test]
+fn a_block_that_is_as_it_was_adds_nothing_whatever_comes_before_it() {
+    let (_folder, artifact) = quantized_in("w4a16", &["*.layers.1.*"]);
+    let found = run(&request(&artifact, Some(&tiny())), AMPLE).expect("a run");
+    let added: Vec<f64> = found.blocks.iter().map(|block| block.added_error).collect();
+    let after: Vec<f64> = found.blocks.iter().map(|block| block.per_token).collect();
+    assert_eq!([added[0], added[2], added[3]], [0.0; 3]);
+    assert_eq!(after[0], 0.0);
+    assert!(added[1] > 1e-3 && after[2] > 1e-3 && after[3] > 1e-3, "{added:?} {after:?}");
+    // All windows make two batches, of which the first was run; what came before the block was the same.
+    assert!((added[1] / after[1] - 1.0).abs() < 0.1, "{added:?} {after:?}");
+    assert_eq!(found.protocol.block_tokens, Some(4096 / 48 * 48));
 }
 
 #[test]

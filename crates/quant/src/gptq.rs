@@ -12,7 +12,7 @@ use crate::lanes::{Column, ROWS, add, gather, scatter};
 use crate::solver::Solver;
 use crate::target::{Affine, Target};
 use crate::weighted::WeightedFit;
-use crate::work::{Affines, Chunk, Work};
+use crate::work::{Affines, Chunk, Rounded, Work};
 use llmopt_linalg::{Gemm, Packed};
 use llmopt_scheme::{Granularity, QuantizedMatrix, Scheme, Tiles};
 use llmopt_tensor::Dtype;
@@ -33,6 +33,19 @@ impl Solver<'_> {
         scheme: &Scheme,
         scale_dtype: Dtype,
     ) -> Result<QuantizedMatrix, QuantError> {
+        Ok(self.rounded(weights, scheme, scale_dtype)?.codes)
+    }
+
+    /// As [`Solver::quantize`], with the errors that rounding leaves.
+    ///
+    /// # Errors
+    /// As [`Solver::quantize`].
+    pub fn rounded(
+        &self,
+        weights: &[f32],
+        scheme: &Scheme,
+        scale_dtype: Dtype,
+    ) -> Result<Rounded, QuantError> {
         let target = Target::new(scheme, scale_dtype)?;
         let tiles = self.tiles(weights.len(), scheme)?;
         check_finite(weights, self.columns())?;

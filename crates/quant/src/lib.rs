@@ -29,10 +29,13 @@ mod work;
 
 pub use moments::Moments;
 pub use nearest::Nearest;
-pub use output_error::{OutputError, output_error, output_error_bytes};
+pub use output_error::{
+    OutputError, output_error, output_error_bytes, squared_outputs, squared_outputs_bytes,
+};
 pub use quantizer::{QuantError, Quantizer};
 pub use search::Search;
 pub use settings::{Correction, Descent, Settings};
 pub use solver::{Solver, SolverError};
 pub use stored::least_scale;
 pub use weighted::WeightedSearch;
+pub use work::Rounded;

@@ -53,6 +53,22 @@ pub fn output_error(
     OutputError { error, signal }
 }
 
+/// `|M X|^2` for a matrix M, `[rows, columns]`: the squared outputs on the inputs that the Gram matrix
+/// sums up, over tokens and rows. Of the errors of a matrix it is what they make of its outputs.
+/// `gemm` computes in f32.
+///
+/// Allocates [`squared_outputs_bytes`].
+pub fn squared_outputs(gemm: Gemm, gram: &Symmetric, matrix: &[f32]) -> f64 {
+    let squared: f64 = gram.quadratic_in_f32(gemm, matrix).iter().sum();
+    // Rounding may leave less than nothing of what is next to nothing.
+    squared.max(0.0)
+}
+
+/// The most memory that [`squared_outputs`] takes for matrices of this size.
+pub fn squared_outputs_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usize) -> u64 {
+    (Symmetric::quadratic_in_f32_bytes(gemm, columns, threads) + rows * size_of::<f64>()) as u64
+}
+
 /// The inner product of two matrices with rows of this length.
 fn inner(a: &[f32], b: &[f32], columns: usize) -> f64 {
     assert_eq!(a.len(), b.len());

@@ -18,6 +18,16 @@ pub(crate) struct Work {
     scales: Vec<Affines>,
 }
 
+/// A matrix that was rounded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rounded {
+    /// Its codes.
+    pub codes: QuantizedMatrix,
+    /// What the codes were to come close to, less what they stand for: `[rows, columns]`. Where a
+    /// method makes up for inputs that have changed, that is not the weights.
+    pub errors: Vec<f32>,
+}
+
 /// The scales and zero points of a tile of each row of a chunk.
 #[derive(Clone, Copy)]
 pub(crate) struct Affines {
@@ -69,8 +79,8 @@ impl Work {
         });
     }
 
-    /// The codes, on their grid.
-    pub(crate) fn finished(self) -> QuantizedMatrix {
+    /// The codes, on their grid, and the errors that they leave.
+    pub(crate) fn finished(self) -> Rounded {
         let (rows, across) = (self.tiles.rows(), self.tiles.across());
         let affine = |row: usize, tile: usize| {
             let affines = &self.scales[row / ROWS * across + tile];
@@ -83,7 +93,7 @@ impl Work {
             false => each().map(|(_, zero)| zero as i8).collect(),
         };
         let grid = Grid { levels: self.target.levels, tiles: self.tiles, scales, zero_points };
-        QuantizedMatrix { grid, codes: self.codes }
+        Rounded { codes: QuantizedMatrix { grid, codes: self.codes }, errors: self.errors }
     }
 }
 

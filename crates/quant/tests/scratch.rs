@@ -3,7 +3,10 @@
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
 use llmopt_linalg::{Cross, Gemm, KernelChoice, Precision, Symmetric};
-use llmopt_quant::{Moments, Settings, Solver, output_error, output_error_bytes};
+use llmopt_quant::{
+    Moments, Settings, Solver, output_error, output_error_bytes, squared_outputs,
+    squared_outputs_bytes,
+};
 use llmopt_scheme::{Activations, Granularity, Numeric, Scheme};
 use llmopt_tensor::Dtype;
 
@@ -49,5 +52,7 @@ fn solvers_allocate_what_they_promise_at_most() {
         matrix.dequantize_into(&mut values);
         let promised = output_error_bytes(gemm, rows, columns, 1);
         check("output error", promised, || output_error(gemm, &moments, &weights, &values));
+        let promised = squared_outputs_bytes(gemm, rows, columns, 1);
+        check("squared outputs", promised, || squared_outputs(gemm, &gram, &weights));
     }
 }

@@ -49,7 +49,7 @@ fn planned(summary: &PruneSummary) -> String {
                 units::bytes(summary.input_bytes)
             ),
         ),
-        ("to", format!("folder `{}`, {}", summary.output, units::bytes(summary.output_bytes))),
+        ("to", format!("folder `{}`, {}", summary.output, size(summary))),
         ("remove", removed(summary)),
         ("how", format!("{}, widths in steps of {}", summary.method, summary.align)),
     ];
@@ -102,6 +102,12 @@ fn planned(summary: &PruneSummary) -> String {
     text
 }
 
+/// `1.23 GiB of weights (61.6 %)`
+fn size(summary: &PruneSummary) -> String {
+    let (before, after) = (summary.input_bytes, summary.output_bytes);
+    format!("{} of weights ({})", units::bytes(after), units::share(after, before))
+}
+
 fn mix(mix: &Mix) -> String {
     format!("{} ({})", mix.axes.join(" and "), units::percent(mix.sparsity))
 }
@@ -123,9 +129,10 @@ fn told(summary: &PruneSummary, report: &PruneReport) -> String {
         (
             "size",
             format!(
-                "{} to {}",
-                units::bytes(report.inputs.values().map(|file| file.bytes).sum()),
-                units::bytes(report.outputs.values().map(|file| file.bytes).sum())
+                "{} to {} of weights ({})",
+                units::bytes(report.bytes_before),
+                units::bytes(report.bytes_after),
+                units::share(report.bytes_after, report.bytes_before)
             ),
         ),
         ("removed", taken(report)),

@@ -10,15 +10,15 @@ pub(crate) fn missed(evaluation: &Evaluation) -> Vec<String> {
     missed.map(|gate| format!("missed `{}`: {}", gate.gate, by_how_much(gate))).collect()
 }
 
-/// `all 3 gates kept`, `1 of 3 gates missed`; nothing where there are none.
+/// `all 3 gates passed`, `1 of 3 gates missed`; nothing where there are none.
 pub(super) fn verdict(evaluation: &Evaluation) -> Option<String> {
     let all = evaluation.gates.len();
     let missed = evaluation.gates.iter().filter(|gate| !gate.passed).count();
     match (all, missed) {
         (0, _) => None,
-        (1, 0) => Some("the gate is kept".to_owned()),
-        (all, 0) => Some(format!("all {all} gates are kept")),
-        (1, _) => Some("the gate is missed".to_owned()),
+        (1, 0) => Some("the gate passed".to_owned()),
+        (all, 0) => Some(format!("all {all} gates passed")),
+        (1, _) => Some("the gate was missed".to_owned()),
         (all, missed) => Some(format!("{missed} of {all} gates missed")),
     }
 }
@@ -33,10 +33,10 @@ fn by_how_much(gate: &Outcome) -> String {
     format!("{} is {}, {}", gate.metric, value(gate), result(gate))
 }
 
-/// `kept`, or `too much by 0.0112`.
+/// `passed`, or `too much by 0.0112`.
 pub(super) fn result(gate: &Outcome) -> String {
     if gate.passed {
-        return "kept".to_owned();
+        return "passed".to_owned();
     }
     match gate.value.partial_cmp(&gate.bound) {
         None => "no number".to_owned(),

@@ -3,16 +3,18 @@
 mod axis;
 mod blocks;
 mod divergence;
+mod making;
 mod sizes;
 mod svg;
 mod tensors;
 
-use super::figures::{facts, figures};
+use super::figures::{USUAL, facts, figures};
 use super::gates;
 use crate::print::one_line;
 use crate::units;
 use llmopt_pipeline::Evaluation;
 use std::fmt::Write;
+use svg::Screen;
 
 /// The page: gates first, then the numbers, then the pictures.
 pub(super) fn page(evaluation: &Evaluation) -> String {
@@ -22,12 +24,13 @@ pub(super) fn page(evaluation: &Evaluation) -> String {
     let _ = writeln!(body, "</header>");
     outcomes(&mut body, evaluation);
     metrics(&mut body, evaluation);
-    blocks::section(&mut body, &evaluation.blocks);
+    blocks::section(&mut body, evaluation);
     if let Some(comparison) = &evaluation.comparison {
         divergence::section(&mut body, comparison);
     }
-    tensors::section(&mut body, &evaluation.tensors);
-    sizes::section(&mut body, &evaluation.classes);
+    tensors::section(&mut body, evaluation);
+    sizes::section(&mut body, evaluation);
+    making::section(&mut body, evaluation);
     measured(&mut body, evaluation);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
@@ -53,7 +56,11 @@ fn tiles(body: &mut String, evaluation: &Evaluation) {
     if let Some(reference) = &evaluation.reference {
         tiles.push(("of the size", units::share(artifact.bytes, reference.bytes)));
     }
-    tiles.push(("bits per weight", format!("{:.2}", artifact.bits_per_weight)));
+    let all = artifact.bits_per_weight;
+    tiles.push(match artifact.linear_bits_per_weight {
+        Some(linears) => ("bits per weight: linears; all", format!("{linears:.2}; {all:.2}")),
+        None => ("bits per weight of all", format!("{all:.2}")),
+    });
     let figures = figures(evaluation);
     let first =
         ["KL divergence, mean", "top-1 agreement", "perplexity ratio", "perplexity", "flips"];
@@ -70,11 +77,11 @@ fn tiles(body: &mut String, evaluation: &Evaluation) {
 
 fn outcomes(body: &mut String, evaluation: &Evaluation) {
     let Some(verdict) = gates::verdict(evaluation) else { return };
-    let class = if evaluation.passed() { "kept" } else { "missed" };
+    let class = if evaluation.passed() { "passed" } else { "missed" };
     let _ =
         writeln!(body, "<section class=\"gates {class}\">\n<h2>{}</h2>\n<ul>", escaped(&verdict));
     for gate in &evaluation.gates {
-        let (class, mark) = if gate.passed { ("kept", "✓") } else { ("missed", "✗") };
+        let (class, mark) = if gate.passed { ("passed", "✓") } else { ("missed", "✗") };
         let _ = writeln!(
             body,
             "<li class=\"{class}\"><span class=\"mark\">{mark}</span> <code>{}</code> <strong>{}\
@@ -99,6 +106,9 @@ fn metrics(body: &mut String, evaluation: &Evaluation) {
     let heading = if reference { "What was lost" } else { "What was measured" };
     let _ = writeln!(body, "<section>\n<h2>{heading}</h2>");
     table(body, &headings, rows);
+    if evaluation.comparison.is_some() {
+        let _ = writeln!(body, "<p class=\"aside\">{}</p>", escaped(USUAL));
+    }
     let _ = writeln!(body, "</section>");
 }
 
@@ -116,8 +126,11 @@ fn measured(body: &mut String, evaluation: &Evaluation) {
     let _ = writeln!(
         body,
         "</dl>\n<p class=\"aside\">Intervals hold 95 of 100 resamples of whole windows, or of \
-         questions; KL divergence is in nats. A matrix’s error is |W − Q| / |W|; a hidden state’s is \
-         |x − x<sub>reference</sub>| / |x<sub>reference</sub>|.</p>\n</section>"
+         questions; p99 is the 99th percentile over tokens; KL divergence is in nats. The size is \
+         the bytes of the weight files, headers included; bits per weight of all are these bits over \
+         all parameters, those of the linears count the blocks’ matrices with their scales and zero \
+         points. A hidden state’s error is |x − x<sub>reference</sub>| / |x<sub>reference</sub>|.\
+         </p>\n</section>"
     );
 }
 
@@ -142,13 +155,14 @@ fn table(body: &mut String, headings: &[&str], rows: impl IntoIterator<Item = Ve
     let _ = writeln!(body, "</tbody>\n</table></div>");
 }
 
-/// A picture, with the words that say what to see in it.
-fn figure(body: &mut String, picture: &str, caption: &str) {
-    let _ = writeln!(
-        body,
-        "<figure>\n<div class=\"wide\" tabindex=\"0\">{picture}</div>\n<figcaption>{}</figcaption>\n</figure>",
-        escaped(caption)
-    );
+/// A picture in both widths, of which the page shows the one that fits, with the words that say what to
+/// see in it.
+fn figure(body: &mut String, picture: impl Fn(Screen) -> String, caption: &str) {
+    let _ = writeln!(body, "<figure>");
+    for screen in [Screen::Broad, Screen::Narrow] {
+        let _ = writeln!(body, "<div class=\"{}\">{}</div>", screen.name(), picture(screen));
+    }
+    let _ = writeln!(body, "<figcaption>{}</figcaption>\n</figure>", escaped(caption));
 }
 
 /// `text` with what stands between backticks as code.
@@ -188,6 +202,7 @@ const STYLE: &str = include_str!("html/style.css");
 mod tests {
     use super::*;
     use crate::report::sample;
+    use llmopt_pipeline::BlockLoss;
 
     /// Tags open and close in order, attributes are quoted, and what has no end is known.
     fn check_well_formed(page: &str) {
@@ -231,10 +246,13 @@ mod tests {
         }
         evaluation.artifact.name = "</title><script>".to_owned();
         evaluation.notes = vec!["<img src=x>".to_owned()];
+        let record = evaluation.record.as_mut().unwrap();
+        record.method = Some("<i>".to_owned());
+        record.recipe = serde_json::json!({ "<u>": ["<script>"], "a": { "b": "<img>" } });
         evaluation.classes[0].class = "\"><svg onload=x>".to_owned();
         let page = page(&evaluation);
         check_well_formed(&page);
-        for tag in ["<script", "<img", "<b>", "<svg onload", "\u{202e}"] {
+        for tag in ["<script", "<img", "<b>", "<i>", "<u>", "<svg onload", "\u{202e}"] {
             assert!(!page.contains(tag), "{tag}");
         }
     }
@@ -242,8 +260,55 @@ mod tests {
     #[test]
     fn every_picture_says_in_words_what_it_shows() {
         let page = page(&sample::comparison());
-        assert_eq!(page.matches("<svg ").count(), 5);
-        assert_eq!(page.matches("role=\"img\"").count(), 5);
-        assert_eq!(page.matches("aria-label=").count(), 5);
+        assert_eq!(page.matches("<svg ").count(), 10, "five pictures in two widths");
+        assert_eq!(page.matches("role=\"img\"").count(), 10);
+        assert_eq!(page.matches("aria-label=").count(), 10);
+    }
+
+    /// Words of twelve pixels, for a narrow screen as it is and for a broad one.
+    #[test]
+    fn no_word_leaves_its_picture_or_runs_into_the_next() {
+        let mut deep = sample::comparison();
+        deep.blocks = (0..126).map(|layer| BlockLoss { layer, ..deep.blocks[5] }).collect();
+        deep.blocks[125].added_error = 0.5;
+        for page in [page(&sample::comparison()), page(&deep)] {
+            for screen in [Screen::Broad, Screen::Narrow] {
+                let class = format!("<div class=\"{}\"><svg", screen.name());
+                let pictures: Vec<&str> = page.split(&class).skip(1).collect();
+                assert_eq!(pictures.len(), 5);
+                for picture in pictures {
+                    check_words(picture.split_once("</svg>").expect("an end").0, screen.width());
+                }
+            }
+        }
+    }
+
+    fn check_words(picture: &str, width: f64) {
+        assert!(picture.contains(&format!("viewBox=\"0 0 {width:.0} ")), "{picture}");
+        let mut words: Vec<(String, f64, f64)> = Vec::new();
+        for word in picture.split("<text ").skip(1) {
+            let (attributes, rest) = word.split_once('>').expect("a tag");
+            let text = rest.split_once('<').expect("an end").0;
+            let of = |name: &str| {
+                let value = attributes.split_once(&format!("{name}=\"")).expect(name).1;
+                value.split_once('"').expect("quoted").0
+            };
+            let bold = ["heading", "mark"].contains(&of("class"));
+            let long = text.chars().count() as f64 * if bold { 6.9 } else { 6.2 };
+            let (x, y) = (of("x").parse::<f64>().unwrap(), of("y").to_owned());
+            let left = match of("text-anchor") {
+                "start" => x,
+                "middle" => x - long / 2.0,
+                _ => x - long,
+            };
+            assert!(left > -2.0 && left + long < width + 2.0, "{text}: {left} to {}", left + long);
+            words.push((y, left, left + long));
+        }
+        for (number, (y, left, right)) in words.iter().enumerate() {
+            let beside = words[..number].iter().filter(|(other, ..)| other == y);
+            for (_, l, r) in beside {
+                assert!(right < l || r < left, "{picture}\n{y}: {left} to {right}, {l} to {r}");
+            }
+        }
     }
 }

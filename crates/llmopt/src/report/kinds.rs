@@ -1,7 +1,59 @@
 //! Quantized matrices of the same kind in all layers, and of all experts, taken together.
 
-use llmopt_pipeline::{TensorFacts, kind_label, kind_pattern};
+use llmopt_pipeline::{Evaluation, JudgedOn, TensorFacts, kind_label, kind_pattern};
 use std::collections::BTreeMap;
+
+/// Which error of a matrix is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// That of its outputs, where inputs were observed.
+    Outputs(JudgedOn),
+    /// That of its weights.
+    Weights,
+}
+
+impl Measure {
+    /// The one that says most of what the artifact's report has.
+    pub(super) fn of(evaluation: &Evaluation) -> Self {
+        let record = evaluation.record.as_ref();
+        record.and_then(|record| record.outputs_on).map_or(Self::Weights, Self::Outputs)
+    }
+
+    /// A matrix's error, if there is one of this kind.
+    pub(super) fn error(self, tensor: &TensorFacts) -> Option<f64> {
+        match self {
+            Self::Outputs(_) => tensor.output_error,
+            Self::Weights => tensor.relative_error,
+        }
+    }
+
+    /// `error of outputs`, `error of weights`
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Outputs(_) => "error of outputs",
+            Self::Weights => "error of weights",
+        }
+    }
+
+    /// What it is, and what it is not.
+    pub(super) fn explained(self) -> &'static str {
+        match self {
+            Self::Outputs(JudgedOn::HeldOut) => {
+                "The error of outputs is |QX − WX| / |WX|, on calibration windows that nothing was \
+                 fitted to; with qep it is counted from the weights that make up for earlier blocks."
+            }
+            Self::Outputs(JudgedOn::Calibration) => {
+                "The error of outputs is |QX − WX| / |WX|, on the windows that the matrices were \
+                 fitted to; on others it is greater. With qep it is counted from the weights that make \
+                 up for earlier blocks."
+            }
+            Self::Weights => {
+                "The error of weights is |W − Q| / |W|. No inputs were observed: what it does to \
+                 outputs is not known matrix by matrix."
+            }
+        }
+    }
+}
 
 /// Matrices whose names differ in numbers alone.
 pub(super) struct Kind<'a> {
@@ -19,7 +71,7 @@ pub(super) struct Kind<'a> {
 }
 
 /// The kinds, in the order in which they first come.
-pub(super) fn kinds(tensors: &[TensorFacts]) -> Vec<Kind<'_>> {
+pub(super) fn kinds(tensors: &[TensorFacts], measure: Measure) -> Vec<Kind<'_>> {
     let mut order: Vec<String> = Vec::new();
     let mut members: BTreeMap<String, Vec<&TensorFacts>> = BTreeMap::new();
     for tensor in tensors {
@@ -29,23 +81,23 @@ pub(super) fn kinds(tensors: &[TensorFacts]) -> Vec<Kind<'_>> {
         }
         members.entry(pattern).or_default().push(tensor);
     }
-    order.iter().map(|pattern| kind(pattern, &members[pattern])).collect()
+    order.iter().map(|pattern| kind(pattern, &members[pattern], measure)).collect()
 }
 
-fn kind<'a>(pattern: &str, tensors: &[&'a TensorFacts]) -> Kind<'a> {
+fn kind<'a>(pattern: &str, tensors: &[&'a TensorFacts], measure: Measure) -> Kind<'a> {
     let mut schemes: Vec<&str> = Vec::new();
     let mut by_layer: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for tensor in tensors {
         if !schemes.contains(&tensor.scheme.as_str()) {
             schemes.push(&tensor.scheme);
         }
-        if let (Some(layer), Some(error)) = (tensor.layer, tensor.relative_error) {
+        if let (Some(layer), Some(error)) = (tensor.layer, measure.error(tensor)) {
             by_layer.entry(layer).or_default().push(error);
         }
     }
     let errors: Vec<(&str, f64)> = tensors
         .iter()
-        .filter_map(|tensor| Some((tensor.name.as_str(), tensor.relative_error?)))
+        .filter_map(|tensor| Some((tensor.name.as_str(), measure.error(tensor)?)))
         .collect();
     Kind {
         label: kind_label(pattern).to_owned(),
@@ -79,6 +131,7 @@ mod tests {
             parameters: 100,
             bytes: 50,
             relative_error: error,
+            output_error: error.map(|error| error / 2.0).filter(|error| *error < 0.2),
         }
     }
 
@@ -90,7 +143,8 @@ mod tests {
             tensor("model.layers.1.mlp.experts.0.up_proj.weight", Some(1), "w8a16", Some(0.5)),
             tensor("lm_head.weight", None, "w8a16", None),
         ];
-        let kinds = kinds(&tensors);
+        let of = |measure| kinds(&tensors, measure);
+        let kinds = of(Measure::Weights);
         let labels: Vec<&str> = kinds.iter().map(|kind| kind.label.as_str()).collect();
         assert_eq!(labels, ["mlp.experts.*.up_proj", "lm_head"]);
         let experts = &kinds[0];
@@ -100,5 +154,8 @@ mod tests {
         assert_eq!(experts.worst, Some((tensors[2].name.as_str(), 0.5)));
         assert_eq!(experts.by_layer.values().copied().collect::<Vec<_>>(), [0.2, 0.5]);
         assert_eq!((kinds[1].error, kinds[1].worst), (None, None));
+        // One matrix has no error of its outputs.
+        let outputs = of(Measure::Outputs(JudgedOn::HeldOut));
+        assert_eq!((outputs[0].tensors, outputs[0].worst), (3, Some((&*tensors[1].name, 0.15))));
     }
 }

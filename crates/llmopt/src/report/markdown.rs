@@ -1,11 +1,11 @@
 //! The report as Markdown, fit for a comment on a pull request.
 
-use super::figures::{added, facts, figures, worst};
-use super::kinds::kinds;
+use super::figures::{USUAL, added_how, facts, figures, worst};
+use super::kinds::{Measure, kinds};
 use super::{gates, numbers};
 use crate::print;
 use crate::units;
-use llmopt_pipeline::Evaluation;
+use llmopt_pipeline::{Evaluation, ModelFacts};
 use std::fmt::Write;
 
 /// The verdict and the metrics open, everything longer folded away.
@@ -60,53 +60,59 @@ fn metrics(text: &mut String, evaluation: &Evaluation) {
             reference(&figure.reference)
         );
     }
-    let bits = |bits: f64| format!("{bits:.2}");
     let (artifact, other) = (&evaluation.artifact, evaluation.reference.as_ref());
-    let size = reference(&other.map(|other| units::bytes(other.bytes)).unwrap_or_default());
-    let per_weight = reference(&other.map(|other| bits(other.bits_per_weight)).unwrap_or_default());
-    let _ = writeln!(text, "| size | {} |  |{size}", units::bytes(artifact.bytes));
-    let _ =
-        writeln!(text, "| bits per weight | {} |  |{per_weight}", bits(artifact.bits_per_weight));
+    let mut row = |name: &str, of: &dyn Fn(&ModelFacts) -> String| {
+        let reference = reference(&other.map(of).unwrap_or_default());
+        let _ = writeln!(text, "| {name} | {} |  |{reference}", of(artifact));
+    };
+    row("size", &|model| units::bytes(model.bytes));
+    if artifact.linear_bits_per_weight.is_some() {
+        row("bits per weight of the linears", &|model| {
+            model.linear_bits_per_weight.map(|bits| format!("{bits:.2}")).unwrap_or_default()
+        });
+    }
+    row("bits per weight of all", &|model| format!("{:.2}", model.bits_per_weight));
 }
 
 fn blocks(text: &mut String, evaluation: &Evaluation) {
     let blocks = &evaluation.blocks;
-    let Some(last) = blocks.last() else { return };
-    let added = added(blocks);
-    let most = worst(&added);
+    let (Some(last), Some(most)) = (blocks.last(), worst(blocks)) else { return };
     let _ = writeln!(
         text,
-        "\n<details><summary>Hidden states: {} off after block {}; block {} adds most</summary>\n\n| \
-         after block | error, token by token | error, all together | added to the last error |\n\
+        "\n<details><summary>Hidden states: {} off after block {}; block {} adds most, {}</summary>\n\n\
+         | block | error it adds alone | error after it, token by token | all together |\n\
          |--:|--:|--:|--:|",
         numbers::share(last.per_token),
         last.layer,
-        blocks[most].layer
+        most.layer,
+        numbers::share(most.added_error)
     );
-    for (block, &added) in blocks.iter().zip(&added) {
+    for block in blocks {
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} |",
             block.layer,
+            numbers::share(block.added_error),
             numbers::share(block.per_token),
-            numbers::share(block.relative_error),
-            numbers::share(added)
+            numbers::share(block.relative_error)
         );
     }
-    let _ = writeln!(text, "\n</details>");
+    let _ = writeln!(text, "\n{}\n\n</details>", added_how(evaluation));
 }
 
 fn matrices(text: &mut String, evaluation: &Evaluation) {
     if evaluation.tensors.is_empty() {
         return;
     }
+    let measure = Measure::of(evaluation);
     let _ = writeln!(
         text,
         "\n<details><summary>{} quantized</summary>\n\n| matrices | count | scheme | bytes | mean \
-         error | greatest error |\n|---|--:|---|--:|--:|---|",
-        units::matrices(evaluation.tensors.len())
+         {error} | greatest |\n|---|--:|---|--:|--:|---|",
+        units::matrices(evaluation.tensors.len()),
+        error = measure.name()
     );
-    for kind in kinds(&evaluation.tensors) {
+    for kind in kinds(&evaluation.tensors, measure) {
         let greatest =
             kind.worst.map(|(name, error)| format!("{} in {}", numbers::share(error), code(name)));
         let _ = writeln!(
@@ -120,7 +126,7 @@ fn matrices(text: &mut String, evaluation: &Evaluation) {
             greatest.unwrap_or_default()
         );
     }
-    let _ = writeln!(text, "\n</details>");
+    let _ = writeln!(text, "\n{}\n\n</details>", measure.explained());
 }
 
 fn measured(text: &mut String, evaluation: &Evaluation) {
@@ -132,6 +138,9 @@ fn measured(text: &mut String, evaluation: &Evaluation) {
         let _ = writeln!(text, "- note: {}", sound(note));
     }
     let _ = writeln!(text, "- {} {}", evaluation.tool, evaluation.version);
+    if evaluation.comparison.is_some() {
+        let _ = writeln!(text, "\n{USUAL}");
+    }
     let _ = writeln!(text, "\n</details>");
 }
 

@@ -3,7 +3,8 @@
 use llmopt_pipeline::Accuracy;
 use llmopt_pipeline::{
     BlockLoss, ChoiceComparison, ClassSize, Comparison, Divergence, Estimate, Evaluation, Gate,
-    Histogram, ModelFacts, Protocol, TaskProtocol, TensorFacts, TextProtocol, WindowFacts,
+    Histogram, JudgedOn, ModelFacts, Protocol, Provenance, ProvenanceData, ProvenanceSource,
+    TaskProtocol, TensorFacts, TextProtocol, WindowFacts,
 };
 
 /// An int4 artifact of a small llama against the original, one gate of three missed.
@@ -14,6 +15,7 @@ pub(crate) fn comparison() -> Evaluation {
             name: "llama-8m-w4a16".to_owned(),
             bytes: 10_347_008,
             bits_per_weight: 10.52,
+            linear_bits_per_weight: Some(4.25),
             schemes: vec!["w4a16 g64".to_owned()],
             ..model()
         },
@@ -21,6 +23,8 @@ pub(crate) fn comparison() -> Evaluation {
         comparison: Some(compared()),
         perplexity: Some(estimate(24.131_7, 23.09, 25.27)),
         blocks: (0..8).map(block).collect(),
+        protocol: Protocol { block_tokens: Some(4096), ..alone().protocol },
+        record: Some(record()),
         choices: Some(choices()),
         accuracy: None,
         classes: vec![
@@ -70,6 +74,7 @@ pub(crate) fn alone() -> Evaluation {
         protocol: Protocol {
             dtype: "f32".to_owned(),
             kernel: "f32 faer".to_owned(),
+            block_tokens: None,
             text: Some(text),
             tasks: Some(tasks),
         },
@@ -80,6 +85,7 @@ pub(crate) fn alone() -> Evaluation {
         choices: None,
         classes: vec![],
         tensors: vec![],
+        record: None,
         gates: vec![],
         notes: vec![],
     }
@@ -92,6 +98,7 @@ fn model() -> ModelFacts {
         parameters: 7_868_672,
         bytes: 15_737_344,
         bits_per_weight: 16.0,
+        linear_bits_per_weight: Some(16.0),
         schemes: vec![],
     }
 }
@@ -139,8 +146,30 @@ fn estimate(value: f64, low: f64, high: f64) -> Estimate {
 fn block(layer: usize) -> BlockLoss {
     let jump = if layer >= 5 { 0.02 } else { 0.0 };
     let per_token = 0.011 + 0.004 * layer as f64 + jump;
+    let added_error = 0.009 + 0.0002 * layer as f64 + if layer == 5 { 0.02 } else { 0.0 };
     let squared_distance = if layer >= 5 { 7.0 } else { 0.0 } + 1.0 + layer as f64 * 12.0 / 7.0;
-    BlockLoss { layer, relative_error: per_token * 0.8, per_token, squared_distance }
+    let relative_error = per_token * 0.8;
+    BlockLoss { layer, added_error, relative_error, per_token, squared_distance }
+}
+
+fn record() -> Provenance {
+    let recipe = r#"{ "scheme": { "weights": { "int": { "bits": 4 } }, "symmetric": true },
+        "group-size": { "columns": 64 }, "method": "auto", "runtimes": ["transformers", "vllm"],
+        "exclude": [], "calibrate": { "samples": 128, "window": 256 } }"#;
+    let source = ProvenanceSource {
+        name: "calibration.txt".to_owned(),
+        windows: 128,
+        sha256: "6c1b5f2f0c3b5f0a9d6c0a4f3d1e2b7a8c9d0e1f2a3b4c5d6e7f8091a2b3c4d5".to_owned(),
+    };
+    Provenance {
+        made_by: "llmopt 0.1.0".to_owned(),
+        method: Some("auto".to_owned()),
+        methods: vec![("qep+cd".to_owned(), 52), ("gptq+cd".to_owned(), 4)],
+        recipe: serde_json::from_str(recipe).unwrap(),
+        calibration: Some(ProvenanceData { window: 256, windows: 128, sources: vec![source] }),
+        outputs_on: Some(JudgedOn::HeldOut),
+        fallbacks: 0,
+    }
 }
 
 fn class(class: &str, parameters: u64, before: u64, after: u64) -> ClassSize {
@@ -168,8 +197,7 @@ fn tensors(layer: usize) -> impl Iterator<Item = TensorFacts> {
         scheme: "w4a16 g64".to_owned(),
         parameters,
         bytes: parameters / 2 + parameters / 32,
-        relative_error: Some(
-            error + if layer == 5 && kind == "mlp.down_proj" { 0.04 } else { 0.0 },
-        ),
+        relative_error: Some(error + 0.05),
+        output_error: Some(error + if layer == 5 && kind == "mlp.down_proj" { 0.04 } else { 0.0 }),
     })
 }

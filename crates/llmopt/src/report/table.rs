@@ -1,6 +1,6 @@
 //! The report on a terminal.
 
-use super::figures::{added, facts, figures};
+use super::figures::{facts, figures};
 use super::{gates, numbers};
 use crate::print::{self, Table};
 use llmopt_pipeline::Evaluation;
@@ -35,23 +35,21 @@ fn metrics(evaluation: &Evaluation) -> Table {
     table
 }
 
-/// The blocks that add most to the last hidden state's error, in the order of layers.
+/// The blocks that add most by themselves, and the last, in the order of layers.
 fn layers(evaluation: &Evaluation) -> Table {
     let blocks = &evaluation.blocks;
-    let added = added(blocks);
     let mut worst: Vec<usize> = (0..blocks.len()).collect();
-    worst.sort_by(|&a, &b| added[b].total_cmp(&added[a]));
+    worst.sort_by(|&a, &b| blocks[b].added_error.total_cmp(&blocks[a].added_error));
     worst.truncate(LAYERS);
     worst.extend(blocks.len().checked_sub(1));
     worst.sort_unstable();
     worst.dedup();
-    let mut table =
-        Table::new(&["after block", ">error of hidden state", ">added to the last error"]);
+    let mut table = Table::new(&["block", ">error it adds alone", ">error after it"]);
     for place in worst {
         table.row([
             blocks[place].layer.to_string(),
+            numbers::share(blocks[place].added_error),
             numbers::share(blocks[place].per_token),
-            numbers::share(added[place]),
         ]);
     }
     table

@@ -126,34 +126,117 @@ fn artifacts_that_are_judged_take_room_on_the_disk() {
     let dir = with_text();
     let data = "--calibrate text.txt --window 64 --samples 4";
     let planned = |args: &str| plan(&dir, &format!("quantize tiny-llama --bits 4 {args}"));
-    let bytes = |args: &str| planned(args)["output_bytes"].as_u64().unwrap();
+    // All files of an artifact, not its weights alone.
+    let bytes = |args: &str| planned(args)["disk"]["needed"].as_u64().unwrap();
     let (rivals, plan) =
         (bytes(&format!("--method gptq {data}")) + bytes("--method rtn"), planned(data));
     assert_eq!(plan["decision"]["rival_bytes"], rivals);
-    assert_eq!(plan["disk"]["needed"], plan["output_bytes"].as_u64().unwrap() + rivals);
+    let files = plan["files"].as_array().unwrap().iter();
+    let own: u64 = files.map(|file| file["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(plan["disk"]["needed"], own + rivals);
     let told = dir.done(&format!("quantize tiny-llama --bits 4 {data} --dry-run")).stdout;
     let disk = "disk    3.08 MiB needed (2.05 MiB by 2 other artifacts until one is chosen), ";
     assert!(told.lines().any(|line| line.starts_with(disk)), "{told}");
     let decide = "decide  between auto, gptq, rtn, on 1 window held out";
     assert!(told.lines().any(|line| line == decide), "{told}");
     let alone = planned(&format!("--method gptq {data}"));
-    assert_eq!(
-        (&alone["decision"], &alone["disk"]["needed"]),
-        (&Value::Null, &alone["output_bytes"])
-    );
+    assert_eq!((&alone["decision"], &alone["disk"]["needed"]), (&Value::Null, &own.into()));
 }
 
 #[test]
 fn an_output_head_is_not_observed_and_listed() {
     let dir = with_text();
     let args = "quantize tiny-llama --bits 4 --calibrate text.txt --window 64 --samples 4 --lm-head \
-                --method gptq -q -o out";
+                --method gptq -o out";
     let why = "search on the weights alone, because its inputs are not observed";
     let refused = format!("error: tensor `lm_head.weight`: {why}, and `--strict` forbids it\n");
     dir.refused(&format!("{args} --strict"), 2, &refused);
-    dir.done(args);
+    let closing = dir.done(args).stderr;
+    let schemes = told(&closing, "schemes").expect("schemes");
+    assert!(schemes.ends_with(" in 29 matrices; 1 fallback"), "{closing}");
+    assert_eq!(told(&closing, "fallback"), Some(&*format!("`lm_head.weight`: {why}")));
     dir.done("verify out -q");
     let report = dir.json("out/llmopt.json");
     assert_eq!(fallbacks(&report), [("lm_head.weight", why)]);
     assert_eq!(calibrated(&report).len(), 28);
+}
+
+/// What the closing lines say of something.
+#[track_caller]
+fn told<'a>(closing: &'a str, what: &str) -> Option<&'a str> {
+    let line = closing.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(' '));
+    line.map(str::trim)
+}
+
+#[test]
+fn errors_are_those_of_outputs_where_inputs_were_observed_and_of_weights_where_not() {
+    let dir = with_text();
+    let made = |args: &str| {
+        let closing = dir.done(&format!("quantize tiny-llama {args} --force -o out")).stderr;
+        let error = told(&closing, "error").unwrap_or_else(|| panic!("{closing}")).to_owned();
+        (error, told(&closing, "calibrate").map(str::to_owned), dir.json("out/llmopt.json"))
+    };
+    let data = "--calibrate text.txt --window 64 --samples 16";
+
+    let (error, worth, report) = made(&format!("--bits 4 {data}"));
+    let on = "of outputs, on windows held out: ";
+    assert!(error.starts_with(on), "{error}");
+    assert_eq!(worth, None);
+    assert_eq!(report["output_error"]["windows"], "held-out");
+    let errors = |report: &Value, pointer: &str| -> Vec<f64> {
+        let error = |(_, facts): (&str, &Value)| facts.pointer(pointer)?.as_f64();
+        calibrated(report).into_iter().filter_map(error).collect()
+    };
+    let held_out = errors(&report, "/held_out/output_error");
+    assert_eq!(held_out.len(), 28);
+    let mean = held_out.iter().sum::<f64>() / 28.0;
+    assert!((report["output_error"]["mean"].as_f64().unwrap() / mean - 1.0).abs() < 1e-12);
+    // Two of sixteen windows.
+    assert!(calibrated(&report).iter().all(|(_, facts)| facts["held_out"]["tokens"] == 128));
+    // What codes are fitted to they fit better.
+    let fitted = errors(&report, "/output_error");
+    assert!(fitted.iter().sum::<f64>() < held_out.iter().sum(), "{fitted:?} {held_out:?}");
+
+    let (error, worth, report) = made(&format!("--bits 4 {data} --method gptq"));
+    assert!(error.starts_with("of outputs, on the windows of the calibration: "), "{error}");
+    assert_eq!((worth, &report["output_error"]["windows"]), (None, &"calibration".into()));
+    assert!(errors(&report, "/held_out/output_error").is_empty());
+
+    let (error, worth, report) = made("--bits 4");
+    assert!(error.starts_with("of weights, not of outputs: "), "{error}");
+    assert_eq!(report.get("output_error"), None);
+    let worth = worth.expect("what calibration would be worth");
+    assert!(worth.contains("`--calibrate FILE --force` leaves about a quarter"), "{worth}");
+    assert!(worth.contains("`--calibrate self --force`"), "{worth}");
+
+    let (error, worth, _) = made("--bits 8");
+    assert!(error.starts_with("of weights, not of outputs: "), "{error}");
+    assert_eq!(worth, None, "at 8 bits there is little to gain");
+}
+
+/// Calibrated artifacts have larger errors of weights and smaller ones of outputs than those of fewer
+/// means: the figure that is shown ranks them as their divergence does.
+#[test]
+fn the_error_that_is_shown_ranks_methods_as_divergence_does() {
+    let dir = with_text();
+    let made = |method: &str| {
+        let data = "--calibrate text.txt --window 128 --samples 64";
+        dir.done(&format!("quantize tiny-llama --bits 3 {data} --method {method} -q -o {method}"));
+        let eval = format!("eval {method} --against tiny-llama --text tiny-llama/evaluation.txt");
+        let ran = dir.done(&format!("{eval} --window 128 --samples 32 --json -q"));
+        let found: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let report = dir.json(&format!("{method}/llmopt.json"));
+        let kld = found["comparison"]["kld"]["mean"]["value"].as_f64().unwrap();
+        (kld, report["output_error"]["mean"].as_f64().unwrap(), found)
+    };
+    let (plain, better) = (made("gptq"), made("qep+cd"));
+    assert!(better.0 < plain.0 && better.1 < plain.1, "{better:?} {plain:?}");
+    let record = &better.2["record"];
+    assert_eq!(
+        (&record["method"], &record["outputs_on"]),
+        (&"qep+cd".into(), &"calibration".into())
+    );
+    assert_eq!(record["calibration"]["sources"][0]["name"], "text.txt");
+    assert_eq!(record["recipe"]["calibrate"]["window"], 128);
+    assert!(better.2["tensors"].as_array().unwrap().iter().all(|t| t["output_error"].is_f64()));
 }

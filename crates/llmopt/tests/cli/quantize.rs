@@ -224,9 +224,11 @@ fn a_bare_file_becomes_a_bare_file_with_its_report_beside_it() {
         ["model-w4a16.llmopt.json", "model-w4a16.safetensors", "model.safetensors"]
     );
     assert_eq!(ran.stdout, "");
-    let closing = "note   runtimes need a folder: put the model's `config.json` beside the input\n\
-                   next   llmopt verify model-w4a16.safetensors\n";
+    let closing = "note     runtimes need a folder: put the model's `config.json` beside the input\n\
+                   next     llmopt verify model-w4a16.safetensors\n";
     assert!(ran.stderr.ends_with(closing), "{}", ran.stderr);
+    // Without a config there is nothing that could be run: neither to measure nor to calibrate.
+    assert!(!ran.stderr.contains("eval") && !ran.stderr.contains("calibrate"), "{}", ran.stderr);
 
     let bytes = dir.read("model-w4a16.safetensors");
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -261,7 +263,18 @@ fn the_last_words_say_what_came_out() {
     let firsts: Vec<&str> = firsts.collect();
     assert_eq!(
         firsts,
-        ["rewrite", "read", "wrote", "size", "error", "next", "Transformers", "vLLM"],
+        [
+            "rewrite",
+            "read",
+            "wrote",
+            "size",
+            "schemes",
+            "error",
+            "calibrate",
+            "next",
+            "Transformers",
+            "vLLM"
+        ],
         "{}",
         ran.stderr
     );
@@ -397,4 +410,90 @@ fn tensors_are_included_and_excluded_by_their_names() {
     let all = quantized("");
     let without = quantized("--exclude *.down_proj.weight");
     assert!(without.iter().all(|name| !name.contains("down_proj")) && without.len() < all.len());
+}
+
+/// The size of an artifact is the bytes of its weight files, and bits per weight say of what, wherever
+/// they are told.
+#[test]
+fn sizes_and_bits_per_weight_are_one_number_everywhere() {
+    let dir = Dir::with_tiny_llama();
+    let json = |args: &str| -> serde_json::Value {
+        serde_json::from_str(&dir.done(&format!("{args} --json")).stdout).unwrap()
+    };
+    let args = "quantize tiny-llama --bits 4 --exclude *layers.1* -o out";
+    let plan = json(&format!("{args} --dry-run"));
+    let text = dir.done(&format!("{args} --dry-run")).stdout;
+    let closing = dir.done(args).stderr;
+    let file = |folder: &str| dir.read(&format!("{folder}/model.safetensors")).len() as u64;
+    let (before, after) = (file("tiny-llama"), file("out"));
+    let report = dir.json("out/llmopt.json");
+    let eval =
+        "eval out --against tiny-llama --text tiny-llama/evaluation.txt --window 64 --samples 2";
+    let evaluation = json(&format!("{eval} -q --report r.md --report r.html"));
+    let model = |of: &str, key: &str| evaluation[of][key].clone();
+    for (found, expected) in [
+        (&plan["input_bytes"], before),
+        (&plan["output_bytes"], after),
+        (&report["bytes_before"], before),
+        (&report["bytes_after"], after),
+        (&model("reference", "bytes"), before),
+        (&model("artifact", "bytes"), after),
+        (&json("inspect tiny-llama")["bytes"], before),
+    ] {
+        assert_eq!(found, expected);
+    }
+    let all: u64 = report["outputs"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|file| file["bytes"].as_u64().unwrap())
+        .sum();
+    assert_eq!(plan["disk"]["needed"], all, "the disk needs room for every file");
+
+    let bits = |value: &serde_json::Value| value.as_f64().unwrap();
+    let whole = after as f64 * 8.0 / bits(&report["parameters"]);
+    for found in [
+        &plan["bits_per_weight"],
+        &report["bits_per_weight"],
+        &model("artifact", "bits_per_weight"),
+    ] {
+        assert_eq!(bits(found), whole);
+    }
+    // 4 bits, 16 of a scale for 128 of them and two 64-bit sizes of a matrix in three layers of four.
+    let linears = bits(&report["linear_bits_per_weight"]);
+    assert!((linears - (3.0 * 4.125 + 16.0) / 4.0).abs() < 0.01, "{linears}");
+    assert_eq!(bits(&plan["linear_bits_per_weight"]), linears);
+    assert_eq!(bits(&model("artifact", "linear_bits_per_weight")), linears);
+    assert_eq!(bits(&model("reference", "linear_bits_per_weight")), 16.0);
+
+    let told = format!("bits per weight: {linears:.2} of the linears, {whole:.2} of all");
+    let text_of = |name: &str| String::from_utf8(dir.read(name)).unwrap();
+    for text in [&text, &closing, &text_of("r.md"), &text_of("r.html")] {
+        assert!(text.contains(&told), "{told}\n{text}");
+    }
+    let mib = |bytes: u64| format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20));
+    let size = format!("size          {} to {} of weights ", mib(before), mib(after));
+    assert!(closing.lines().any(|line| line.starts_with(&size)), "{size}\n{closing}");
+    assert!(
+        closing.contains("schemes       w4a16 g128 in 21 matrices; no fallbacks\n"),
+        "{closing}"
+    );
+}
+
+#[test]
+fn mixed_groups_are_counted() {
+    let dir = Dir::with_family("llama");
+    let closing = dir.done("quantize model --bits 4 --runtime transformers -o out").stderr;
+    let report = dir.json("out/llmopt.json");
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for tensor in report["tensors"].as_array().unwrap() {
+        if tensor.get("relative_error").is_some() {
+            *counts.entry(tensor["what"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    let line = closing.lines().find(|line| line.starts_with("schemes ")).unwrap();
+    for (scheme, count) in &counts {
+        assert!(line.contains(&format!("{scheme} in {count} matrices")), "{line}\n{counts:?}");
+    }
+    assert!(counts.len() > 1 && line.ends_with("; no fallbacks"), "{line}");
 }

@@ -1,13 +1,13 @@
 //! Codes for the matrices of a site: by one method, or by the best of several.
 
-use super::facts::{Calibrated, TriedMethod};
+use super::facts::{Calibrated, HeldOut, TriedMethod};
 use super::observe::Observed;
 use super::plan::Calibration;
 use crate::method::Method;
 use llmopt_calib::Observation;
 use llmopt_quant::{
-    Moments, OutputError, QuantError, Quantizer, Search, Settings, Solver, SolverError,
-    output_error,
+    Moments, OutputError, QuantError, Quantizer, Rounded, Search, Settings, Solver, SolverError,
+    output_error, squared_outputs,
 };
 use llmopt_scheme::{QuantizedMatrix, Scheme};
 use llmopt_tensor::Dtype;
@@ -28,6 +28,15 @@ pub(super) struct Matrix {
 pub(super) struct Chosen {
     pub(super) codes: QuantizedMatrix,
     pub(super) facts: Calibrated,
+    errors: SquaredErrors,
+}
+
+/// What rounding leaves in the outputs of a matrix, squared and summed up; none where no Gram matrix
+/// tells.
+#[derive(Clone, Copy, Default)]
+struct SquaredErrors {
+    fitted: Option<f64>,
+    held_out: Option<f64>,
 }
 
 /// Why there are no codes.
@@ -39,21 +48,41 @@ pub(super) enum Failed {
 }
 
 impl Calibration {
-    /// Codes for the matrices that share an input.
+    /// Codes for the matrices that share an input, and what their outputs lost.
     pub(super) fn chosen(
         &self,
         matrices: &[Matrix],
         observed: Observed,
     ) -> Result<Vec<Chosen>, Failed> {
-        let Observed { fitted, held_out } = observed;
-        let Some(held_out) = held_out.filter(|held_out| held_out.tokens() > 0) else {
-            return self.by(self.methods[0], matrices, &fitted);
+        let Observed { fitted, held_out } = &observed;
+        let judge = held_out.as_ref().filter(|held_out| held_out.tokens() > 0);
+        let mut chosen = match judge {
+            Some(judge) if self.judges() => self.best(matrices, fitted, judge)?,
+            _ => self.by(self.methods[0], matrices, fitted, judge)?,
         };
+        for (matrix, chosen) in matrices.iter().zip(&mut chosen) {
+            let errors = chosen.errors;
+            chosen.facts.output_error = self.relative(errors.fitted, matrix, fitted);
+            chosen.facts.held_out = judge.and_then(|judge| {
+                let output_error = self.relative(errors.held_out, matrix, judge)?;
+                Some(HeldOut { tokens: judge.tokens(), output_error })
+            });
+        }
+        Ok(chosen)
+    }
+
+    /// Codes by the method whose outputs are closest on the windows held out.
+    fn best(
+        &self,
+        matrices: &[Matrix],
+        fitted: &Observation,
+        judge: &Observation,
+    ) -> Result<Vec<Chosen>, Failed> {
         let mut tried: Vec<TriedMethod> = Vec::new();
         let mut best: Option<Vec<Chosen>> = None;
         for &method in &self.methods {
-            let chosen = self.by(method, matrices, &fitted)?;
-            let error = self.error(matrices, &chosen, &held_out);
+            let chosen = self.by(method, matrices, fitted, Some(judge))?;
+            let error = self.error(matrices, &chosen, judge);
             let held_out_error = error.map_or(0.0, OutputError::relative);
             if tried.iter().all(|before| held_out_error < before.held_out_error) {
                 best = Some(chosen);
@@ -83,38 +112,36 @@ impl Calibration {
         method: Method,
         matrices: &[Matrix],
         seen: &Observation,
+        judge: Option<&Observation>,
     ) -> Result<Vec<Chosen>, Failed> {
-        let mut chosen = match (method.settings(), moments(seen)) {
+        match (method.settings(), moments(seen)) {
             (Some(settings), Some(moments)) => {
-                self.solved(method, settings, matrices, seen, &moments)?
+                self.solved((method, settings), matrices, seen, &moments, judge)
             }
-            _ => searched(&Search::weighted(seen.squares()), matrices, seen)?,
-        };
-        for (matrix, chosen) in matrices.iter().zip(&mut chosen) {
-            let error =
-                self.error(std::slice::from_ref(matrix), std::slice::from_ref(chosen), seen);
-            chosen.facts.output_error = error.map(relative);
+            _ => searched(&Search::weighted(seen.squares()), matrices, seen),
         }
-        Ok(chosen)
     }
 
     fn solved(
         &self,
-        method: Method,
-        settings: Settings,
+        (method, settings): (Method, Settings),
         matrices: &[Matrix],
         seen: &Observation,
         moments: &Moments<'_>,
+        judge: Option<&Observation>,
     ) -> Result<Vec<Chosen>, Failed> {
-        let solver =
-            Solver::prepare(self.engine.gemm(), moments, &settings.on(&matrices[0].scheme));
+        let gemm = self.engine.gemm();
+        let solver = Solver::prepare(gemm, moments, &settings.on(&matrices[0].scheme));
         let solver = solver.map_err(Failed::Moments)?;
         let quantized = |(number, matrix): (usize, &Matrix)| {
-            let codes = solver.quantize(&matrix.weights, &matrix.scheme, matrix.scale_dtype);
-            let codes = codes.map_err(|error| Failed::Matrix(number, error))?;
+            let rounded = solver.rounded(&matrix.weights, &matrix.scheme, matrix.scale_dtype);
+            let Rounded { codes, errors } =
+                rounded.map_err(|error| Failed::Matrix(number, error))?;
             let facts =
                 Calibrated { damping: Some(solver.damping()), ..facts(&method.to_string(), seen) };
-            Ok(Chosen { codes, facts })
+            let squared = |seen: &Observation| Some(squared_outputs(gemm, seen.gram()?, &errors));
+            let errors = SquaredErrors { fitted: squared(seen), held_out: judge.and_then(squared) };
+            Ok(Chosen { codes, facts, errors })
         };
         matrices.iter().enumerate().map(quantized).collect()
     }
@@ -135,6 +162,13 @@ impl Calibration {
         }
         Some(sum)
     }
+
+    /// A squared error of a matrix's outputs relative to them, as a root. None where there is none, or
+    /// where the outputs were zero.
+    fn relative(&self, error: Option<f64>, matrix: &Matrix, seen: &Observation) -> Option<f64> {
+        let outputs = squared_outputs(self.engine.gemm(), seen.gram()?, &matrix.weights);
+        error.map(|error| (error / outputs).sqrt()).filter(|relative| relative.is_finite())
+    }
 }
 
 /// Codes by a quantizer that looks at one weight at a time.
@@ -148,7 +182,8 @@ fn searched(
         let view = view.expect("a matrix is as long as its rows");
         let codes = quantizer.quantize(view, &matrix.scheme, matrix.scale_dtype);
         let codes = codes.map_err(|error| Failed::Matrix(number, error))?;
-        Ok(Chosen { codes, facts: facts(quantizer.name(), seen) })
+        let (facts, errors) = (facts(quantizer.name(), seen), SquaredErrors::default());
+        Ok(Chosen { codes, facts, errors })
     };
     matrices.iter().enumerate().map(quantized).collect()
 }
@@ -160,6 +195,7 @@ fn facts(method: &str, seen: &Observation) -> Calibrated {
         damping: None,
         dead_columns: seen.squares().iter().filter(|&&sum| sum == 0.0).count(),
         output_error: None,
+        held_out: None,
         fallback: None,
         candidates: Vec::new(),
     }
@@ -173,9 +209,4 @@ fn moments(seen: &Observation) -> Option<Moments<'_>> {
         residual: seen.residual().map(|residual| residual.values()),
         tokens: seen.tokens(),
     })
-}
-
-/// Relative error; zero where there is none.
-fn relative(error: OutputError) -> f64 {
-    error.relative().max(0.0).sqrt()
 }

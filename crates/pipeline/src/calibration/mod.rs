@@ -19,7 +19,7 @@ mod written;
 pub use budget::CalibrationMemory;
 pub(crate) use data::CalibrationSet;
 pub use data::{CalibrationFacts, CalibrationRequest, SourceFacts};
-pub use facts::{Calibrated, TriedMethod};
+pub use facts::{Calibrated, HeldOut, TriedMethod};
 pub(crate) use own::{Drawing, SWEEPS};
 pub use plan::CalibrationSummary;
 pub(crate) use plan::{Calibration, beside_held_out, check_room, held_out, in_batches};

@@ -11,7 +11,7 @@ use llmopt_forward::{Matrix, Weights};
 pub(super) struct Observed {
     /// On the windows that codes are fitted to.
     pub(super) fitted: Observation,
-    /// On those that judge between methods.
+    /// On those that judge.
     pub(super) held_out: Option<Observation>,
 }
 
@@ -81,7 +81,7 @@ impl Sweep<'_> {
         let needs = self.calibration.needs_of(site);
         Observed {
             fitted: Observation::new(site.extent, needs),
-            held_out: self.calibration.judges().then(|| Observation::new(site.extent, needs)),
+            held_out: self.calibration.held_out.then(|| Observation::new(site.extent, needs)),
         }
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct Calibration {
     /// Whether sites are observed one after the other, each behind what is rewritten already.
     pub(super) sequential: bool,
     /// Whether the last windows fit nothing.
-    held_out: bool,
+    pub(super) held_out: bool,
     /// The matrices of the blocks.
     reached: BTreeSet<String>,
 }
@@ -133,7 +133,7 @@ impl Calibration {
             engine: &engine,
             needs: needs(&methods),
             methods: &methods,
-            judges: methods.len() > 1 || matches!(basis, Basis::Saved(_)),
+            judges: asked.held_out || matches!(basis, Basis::Saved(_)),
             sequential: asked.sequential,
             threads: resources.threads,
             schemes: &schemes,
@@ -238,8 +238,8 @@ impl Calibration {
 
     /// Sites in passes whose sums fit in memory together.
     pub(super) fn in_passes(&self, sites: Vec<InputSite>) -> Vec<Vec<InputSite>> {
-        let (needs, judges) = (self.needs(), self.judges());
-        let bytes = |site: &InputSite| moments_bytes(site, needs, judges);
+        let (needs, held_out) = (self.needs(), self.held_out);
+        let bytes = |site: &InputSite| moments_bytes(site, needs, held_out);
         in_passes(sites, self.memory.room, self.sequential, bytes)
     }
 }

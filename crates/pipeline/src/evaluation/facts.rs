@@ -1,12 +1,10 @@
 //! What a model weighs, and what its own report says of its tensors.
 
-use crate::Error;
-use crate::record::LIMIT;
+use super::provenance::Record;
+use crate::summary::is_linear;
 use crate::variant::Variant;
 use llmopt_arch::Role;
-use llmopt_checkpoint::read_bytes;
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A model, as its headers show it.
@@ -18,10 +16,12 @@ pub struct ModelFacts {
     pub family: String,
     /// Weights, those that are quantized counted as what they stand for.
     pub parameters: u64,
-    /// Bytes of its weight files.
+    /// Its size: bytes of its weight files, headers included.
     pub bytes: u64,
     /// Bits of these per weight.
     pub bits_per_weight: f64,
+    /// Bits per weight of the linears alone, scales and zero points included; none without linears.
+    pub linear_bits_per_weight: Option<f64>,
     /// The schemes of its quantized matrices, most common first.
     pub schemes: Vec<String>,
 }
@@ -52,8 +52,10 @@ pub struct TensorFacts {
     pub parameters: u64,
     /// Bytes that hold them.
     pub bytes: u64,
-    /// `|W - Q| / |W|`, if the artifact's report says so.
+    /// What its weights lost, `|W - Q| / |W|`, if the artifact's report says so.
     pub relative_error: Option<f64>,
+    /// What rounding did to its outputs, relative to them, if the artifact's report says so.
+    pub output_error: Option<f64>,
 }
 
 impl ModelFacts {
@@ -67,9 +69,17 @@ impl ModelFacts {
             parameters,
             bytes,
             bits_per_weight: bytes as f64 * 8.0 / parameters.max(1) as f64,
+            linear_bits_per_weight: linear_bits(variant),
             schemes: schemes(variant),
         }
     }
+}
+
+fn linear_bits(variant: &Variant) -> Option<f64> {
+    let linears = || variant.model().tensors().iter().filter(|tensor| is_linear(tensor.role));
+    let bytes: u64 = linears().map(|tensor| variant.bytes_of(&tensor.name)).sum();
+    let weights: u64 = linears().map(|tensor| tensor.meta.elements()).sum();
+    (weights > 0).then(|| bytes as f64 * 8.0 / weights as f64)
 }
 
 fn schemes(variant: &Variant) -> Vec<String> {
@@ -107,30 +117,19 @@ fn bytes_by_role(variant: &Variant) -> BTreeMap<Role, u64> {
 }
 
 /// Every quantized matrix of the artifact.
-pub(super) fn tensors(artifact: &Variant) -> Result<Vec<TensorFacts>, Error> {
-    let errors = recorded_errors(artifact)?;
+pub(super) fn tensors(artifact: &Variant, record: &Record) -> Vec<TensorFacts> {
     let facts = |tensor: &llmopt_arch::BoundTensor| {
         let scheme = artifact.scheme_of(&tensor.name)?;
+        let loss = record.losses.get(&tensor.name).copied().unwrap_or_default();
         Some(TensorFacts {
             name: tensor.name.clone(),
             layer: tensor.layer,
             scheme: scheme.to_string(),
             parameters: tensor.meta.elements(),
             bytes: artifact.bytes_of(&tensor.name),
-            relative_error: errors.get(&tensor.name).copied(),
+            relative_error: loss.weights,
+            output_error: loss.outputs,
         })
     };
-    Ok(artifact.model().tensors().iter().filter_map(facts).collect())
-}
-
-/// The relative errors in the artifact's report, if it has one that can be read.
-fn recorded_errors(artifact: &Variant) -> Result<BTreeMap<String, f64>, Error> {
-    let Some(path) = artifact.report_path() else { return Ok(BTreeMap::new()) };
-    let report: Value = serde_json::from_slice(&read_bytes(&path, LIMIT)?).unwrap_or(Value::Null);
-    let entry = |tensor: &Value| {
-        let name = tensor.get("name")?.as_str()?.to_owned();
-        Some((name, tensor.get("relative_error")?.as_f64()?))
-    };
-    let tensors = report.get("tensors").and_then(Value::as_array);
-    Ok(tensors.into_iter().flatten().filter_map(entry).collect())
+    artifact.model().tensors().iter().filter_map(facts).collect()
 }

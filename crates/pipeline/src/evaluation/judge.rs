@@ -11,9 +11,17 @@ use rayon::prelude::*;
 pub(super) struct Losses<'a> {
     batches: &'a Batches,
     sums: Sums,
-    /// The distance from the reference after each layer.
-    blocks: Vec<BlockError>,
+    blocks: Blocks,
     logits: Option<LogitFile>,
+}
+
+/// Distances of hidden states from the reference's, layer after layer.
+#[derive(Default)]
+pub(super) struct Blocks {
+    /// After each layer of the artifact.
+    pub(super) after: Vec<BlockError>,
+    /// After each layer of the artifact, from the reference's hidden states before it.
+    pub(super) added: Vec<BlockError>,
 }
 
 /// One sum per position, for each batch.
@@ -34,7 +42,7 @@ impl<'a> Losses<'a> {
             true => Sums::Against(begun(batches, Pair::new)),
             false => Sums::Alone(begun(batches, Single::new)),
         };
-        Self { batches, sums, blocks: Vec::new(), logits }
+        Self { batches, sums, blocks: Blocks::default(), logits }
     }
 
     /// Bytes that it holds to the end.
@@ -51,7 +59,7 @@ impl<'a> Losses<'a> {
     ///
     /// # Errors
     /// If the logits that were asked for cannot be given their name.
-    pub(super) fn finished(self) -> Result<(Found, Vec<BlockError>), Error> {
+    pub(super) fn finished(self) -> Result<(Found, Blocks), Error> {
         let found = match self.sums {
             Sums::Alone(sums) => Found::Alone(by_sequence(self.batches, sums, Single::finish)),
             Sums::Against(sums) => Found::Against(by_sequence(self.batches, sums, Pair::finish)),
@@ -87,24 +95,16 @@ pub(crate) fn by_sequence<S, L>(
 impl Judge for Losses<'_> {
     fn after_layer(&mut self, layer: usize, hidden: &[&Matrix]) -> Result<(), Error> {
         let &[reference, artifact] = hidden else { return Ok(()) };
-        let columns = reference.columns();
-        let between = |(reference, artifact): (&[f32], &[f32])| {
-            let mut error = BlockError::default();
-            error.add(columns, reference, artifact);
-            error
-        };
-        let values = columns * TOKENS_PER_PART;
-        let parts: Vec<BlockError> = reference
-            .values()
-            .par_chunks(values)
-            .zip(artifact.values().par_chunks(values))
-            .map(between)
-            .collect();
-        if self.blocks.len() <= layer {
-            self.blocks.resize_with(layer + 1, BlockError::default);
-        }
-        parts.iter().for_each(|part| self.blocks[layer].merge(part));
+        merge(&mut self.blocks.after, layer, reference, artifact);
         Ok(())
+    }
+
+    fn wants_blocks_alone(&self) -> bool {
+        matches!(self.sums, Sums::Against(_))
+    }
+
+    fn after_block_alone(&mut self, layer: usize, reference: &Matrix, artifact: &Matrix) {
+        merge(&mut self.blocks.added, layer, reference, artifact);
     }
 
     fn logits(&mut self, batch: usize, first: usize, logits: &[&Matrix]) -> Result<(), Error> {
@@ -126,6 +126,27 @@ impl Judge for Losses<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Adds the distance of hidden states of a batch to that of their layer.
+fn merge(layers: &mut Vec<BlockError>, layer: usize, reference: &Matrix, artifact: &Matrix) {
+    let columns = reference.columns();
+    let between = |(reference, artifact): (&[f32], &[f32])| {
+        let mut error = BlockError::default();
+        error.add(columns, reference, artifact);
+        error
+    };
+    let values = columns * TOKENS_PER_PART;
+    let parts: Vec<BlockError> = reference
+        .values()
+        .par_chunks(values)
+        .zip(artifact.values().par_chunks(values))
+        .map(between)
+        .collect();
+    if layers.len() <= layer {
+        layers.resize_with(layer + 1, BlockError::default);
+    }
+    parts.iter().for_each(|part| layers[layer].merge(part));
 }
 
 /// Tokens of a part of a sum. It is constant, so that sums do not depend on threads.

@@ -5,7 +5,7 @@ use super::logits::LogitFile;
 use super::request::EvaluationRequest;
 use super::result::Protocol;
 use super::set::Set;
-use crate::reading::{Batches, ReadingMemory, planned};
+use crate::reading::{Batches, ReadingMemory, alone_bytes, alone_tokens, planned};
 use crate::recipe::Resources;
 use crate::tokenizer::same_tokenizer;
 use crate::variant::Variant;
@@ -78,10 +78,15 @@ pub fn plan_evaluation(
     let protocol = Protocol {
         dtype: request.precision.to_string(),
         kernel: gemm.name().to_owned(),
+        block_tokens: request.against.is_some().then(|| alone_tokens(&batches)),
         text: set.text.clone(),
         tasks: set.tasks.clone(),
     };
-    let judged = Losses::bytes(&batches, request.against.is_some());
+    let alone = match &variants[..] {
+        [_, artifact] => alone_bytes(artifact, &batches),
+        _ => 0,
+    };
+    let judged = Losses::bytes(&batches, request.against.is_some()) + alone;
     let read: Vec<&Variant> = variants.iter().collect();
     let memory = planned(&read, &batches, &engine, judged, resources)?;
     let threads = resources.threads;

@@ -1,6 +1,7 @@
 //! The result of an evaluation: the one structure from which every report is made.
 
 use super::facts::{ClassSize, ModelFacts, TensorFacts};
+use super::provenance::Provenance;
 use llmopt_eval::{Accuracy, ChoiceComparison, Comparison, Estimate, Outcome};
 use llmopt_text::WindowFacts;
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub struct Evaluation {
     pub classes: Vec<ClassSize>,
     /// Every matrix that is quantized, with what the artifact's own report says of it.
     pub tensors: Vec<TensorFacts>,
+    /// How the artifact was made, by its own report.
+    pub record: Option<Provenance>,
     /// Every gate, in the order asked for.
     pub gates: Vec<Outcome>,
     /// What a reader should know.
@@ -46,6 +49,9 @@ pub struct Protocol {
     pub dtype: String,
     /// What computed them.
     pub kernel: String,
+    /// Tokens that every block of the artifact was run on alone, the first ones; none without a
+    /// reference.
+    pub block_tokens: Option<usize>,
     /// The text.
     pub text: Option<TextProtocol>,
     /// The tasks.
@@ -86,13 +92,16 @@ pub struct TaskProtocol {
 pub struct BlockLoss {
     /// The layer.
     pub layer: usize,
+    /// What the block alone adds: `|B'(x) - B(x)| / |B(x)|` with the artifact's block B', the
+    /// reference's block B and the reference's hidden states x before it, root mean square over the
+    /// protocol's `block_tokens`. Errors of earlier blocks have no part in it.
+    pub added_error: f64,
     /// `|x - x_reference| / |x_reference|` over all tokens together. Tokens with massive activations,
     /// such as the first of a window, decide it.
     pub relative_error: f64,
     /// The same of each token, root mean square over tokens.
     pub per_token: f64,
-    /// `|x - x_reference|^2` of a token, the mean over tokens: what a block adds to it stays in the
-    /// stream of hidden states, however long these become.
+    /// `|x - x_reference|^2` of a token, the mean over tokens.
     pub squared_distance: f64,
 }
 

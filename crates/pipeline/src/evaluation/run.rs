@@ -1,9 +1,10 @@
 //! An evaluation carried out.
 
 use super::facts::{self, ModelFacts};
-use super::judge::{Found, Losses};
+use super::judge::{Blocks, Found, Losses};
 use super::logits::LogitFile;
 use super::plan::EvaluationPlan;
+use super::provenance::Record;
 use super::result::{BlockLoss, Evaluation};
 use crate::reading::Reading;
 use crate::{Cancel, Error, Events};
@@ -21,6 +22,7 @@ pub fn evaluate(
     cancel: &Cancel,
 ) -> Result<Evaluation, Error> {
     let (found, blocks) = swept(plan, events, cancel)?;
+    let record = Record::of(plan.artifact())?;
     let mut evaluation = Evaluation {
         tool: "llmopt",
         version: env!("CARGO_PKG_VERSION"),
@@ -29,11 +31,12 @@ pub fn evaluate(
         protocol: plan.protocol.clone(),
         perplexity: None,
         comparison: None,
-        blocks: blocks.iter().enumerate().map(block_loss).collect(),
+        blocks: block_losses(&blocks),
         accuracy: None,
         choices: None,
         classes: facts::classes(plan.artifact(), plan.reference()),
-        tensors: facts::tensors(plan.artifact())?,
+        tensors: facts::tensors(plan.artifact(), &record),
+        record: record.facts,
         gates: Vec::new(),
         notes: plan.set.notes.clone(),
     };
@@ -64,7 +67,7 @@ fn swept(
     plan: &EvaluationPlan,
     events: &dyn Events,
     cancel: &Cancel,
-) -> Result<(Found, Vec<BlockError>), Error> {
+) -> Result<(Found, Blocks), Error> {
     let vocabulary = plan.artifact().program().vocabulary;
     let logits = plan.request.logits.as_deref();
     let logits =
@@ -95,13 +98,15 @@ pub(crate) fn on_threads<T: Send>(
     Ok(pool.install(work))
 }
 
-fn block_loss((layer, error): (usize, &BlockError)) -> BlockLoss {
-    BlockLoss {
+fn block_losses(blocks: &Blocks) -> Vec<BlockLoss> {
+    let loss = |(layer, (after, added)): (usize, (&BlockError, &BlockError))| BlockLoss {
         layer,
-        relative_error: error.relative().sqrt(),
-        per_token: error.per_token().sqrt(),
-        squared_distance: error.squared_distance(),
-    }
+        added_error: added.per_token().sqrt(),
+        relative_error: after.relative().sqrt(),
+        per_token: after.per_token().sqrt(),
+        squared_distance: after.squared_distance(),
+    };
+    blocks.after.iter().zip(&blocks.added).enumerate().map(loss).collect()
 }
 
 fn gates(plan: &EvaluationPlan, evaluation: &Evaluation) -> Vec<Outcome> {

@@ -77,9 +77,9 @@ pub struct PruneSummary {
     /// The files of the artifact except its report, with their exact sizes; where layers go, as if the
     /// last ones went.
     pub files: Vec<PlannedFile>,
-    /// Bytes of the source's weights.
+    /// The size of the source: bytes of its weight files.
     pub input_bytes: u64,
-    /// Bytes of the artifact's files.
+    /// The size of the artifact: bytes of its weight files, headers included.
     pub output_bytes: u64,
     /// What the model has that its family does not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,7 +225,7 @@ impl PrunePlan {
         let model = self.variant.model();
         let facts = self.facts();
         let files = self.files();
-        let output_bytes = files.values().sum();
+        let output_bytes = self.cut.layout.shards.iter().map(|shard| shard.bytes).sum();
         let recipe = &self.recipe;
         let refit = if recipe.refit { ", refitted" } else { "" };
         let bias = if recipe.bias { ", with a bias" } else { "" };

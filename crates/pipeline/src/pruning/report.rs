@@ -29,6 +29,10 @@ pub struct PruneReport {
     pub inputs: BTreeMap<String, FileFacts>,
     /// Every file that was written, except this one.
     pub outputs: BTreeMap<String, FileFacts>,
+    /// The size of the source: bytes of its weight files.
+    pub bytes_before: u64,
+    /// The size of the artifact: bytes of its weight files, headers included.
+    pub bytes_after: u64,
     /// Parameters of the blocks before.
     pub block_parameters: u64,
     /// Parameters of the blocks after.
@@ -123,6 +127,8 @@ impl PruneReport {
             version: env!("CARGO_PKG_VERSION"),
             recipe: plan.recipe.clone(),
             family: model.family().map(|family| family.name().to_owned()),
+            bytes_before: plan.variant.source().shards().iter().map(|shard| shard.bytes).sum(),
+            bytes_after: cut.layout.shards.iter().map(|shard| shard.bytes).sum(),
             inputs: inputs(plan, read, &beside),
             outputs: outputs(plan, cut, &written, beside),
             block_parameters: model.block_parameters(),

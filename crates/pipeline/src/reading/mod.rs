@@ -4,6 +4,7 @@
 //! one stream of hidden states; where they part, the stream is forked. What a sweep is for is the
 //! affair of its [`Judge`].
 
+mod alone;
 mod batches;
 mod budget;
 mod head;
@@ -11,6 +12,7 @@ mod runner;
 mod store;
 mod stream;
 
+pub(crate) use alone::{alone_bytes, alone_tokens};
 pub(crate) use batches::{Batches, Position, Sequence};
 pub use budget::ReadingMemory;
 pub(crate) use budget::{phase_bytes, planned, widest_band};
@@ -42,6 +44,16 @@ pub(crate) trait Judge {
     /// none.
     fn after_layer(&mut self, layer: usize, hidden: &[&Matrix]) -> Result<(), Error>;
 
+    /// Whether [`Judge::after_block_alone`] is to be shown anything: it costs another reading of the
+    /// second model, and a run of one batch.
+    fn wants_blocks_alone(&self) -> bool {
+        false
+    }
+
+    /// Hidden states of some tokens after a layer of the first model, and after that layer of the
+    /// second, both from those of the first model before it.
+    fn after_block_alone(&mut self, _layer: usize, _first: &Matrix, _second: &Matrix) {}
+
     /// Logits of the positions of a batch that are asked for, from token `first` of the vocabulary
     /// on.
     fn logits(&mut self, batch: usize, first: usize, logits: &[&Matrix]) -> Result<(), Error>;
@@ -55,8 +67,15 @@ impl Reading<'_> {
     pub(crate) fn sweep(&self, judge: &mut dyn Judge) -> Result<(), Error> {
         let mut streams = self.embedded()?;
         for layer in 0..self.layers() {
+            let alone = match judge.wants_blocks_alone() {
+                true => self.alone(&streams, layer)?,
+                false => None,
+            };
             streams = self.advanced(streams, layer)?;
             self.show(&streams, layer, judge)?;
+            if let (Some(alone), Some(first)) = (alone, self.beside_alone(&streams)?) {
+                judge.after_block_alone(layer, &first, &alone);
+            }
         }
         self.judge_logits(streams, judge)
     }
@@ -84,8 +103,7 @@ impl Reading<'_> {
     }
 
     fn show(&self, streams: &[Stream], layer: usize, judge: &mut dyn Judge) -> Result<(), Error> {
-        let depth = |variant: &Variant| variant.program().blocks.len();
-        if self.variants.iter().any(|variant| depth(variant) != self.layers()) {
+        if !self.layers_agree() {
             return Ok(());
         }
         for batch in 0..self.batches.len() {
@@ -94,6 +112,12 @@ impl Reading<'_> {
             judge.after_layer(layer, &self.by_variant(streams, &hidden))?;
         }
         Ok(())
+    }
+
+    /// Whether hidden states after a layer can be held against each other.
+    fn layers_agree(&self) -> bool {
+        let shape = |variant: &Variant| (variant.program().blocks.len(), variant.program().hidden);
+        self.variants.iter().all(|variant| shape(variant) == shape(&self.variants[0]))
     }
 
     /// Bytes of weights that a sweep goes through, where no two models agree.

@@ -4,7 +4,7 @@ use crate::inputs::{Inputs, Sums, gemm};
 use crate::solver_twin::{Square, brain_quantized, damped, descended, error, targets};
 use crate::weights::Source;
 use crate::{int, scheme};
-use llmopt_quant::{Correction, Descent, Moments, Settings, Solver, output_error};
+use llmopt_quant::{Correction, Descent, Moments, Settings, Solver, output_error, squared_outputs};
 use llmopt_scheme::{Granularity, QuantizedMatrix, Scheme};
 use llmopt_tensor::Dtype;
 
@@ -171,6 +171,46 @@ fn every_round_of_descent_takes_from_the_error() {
             assert!(pair[1] <= pair[0] * (1.0 + 1e-5), "{}: {errors:?}", case.scheme);
         }
         assert!(errors[1] < errors[0] * 0.999, "{}: {errors:?}", case.scheme);
+    });
+}
+
+/// What the codes stand for and what they were to come close to are known apart from the solver, and
+/// outputs are multiplied out token by token.
+#[test]
+fn the_errors_that_rounding_leaves_are_those_of_the_outputs() {
+    each_case(|case| {
+        let columns = case.columns();
+        let inputs = Inputs::new(7, 40, case.weights.len() / columns, columns);
+        let seen = inputs.sums();
+        let weights: Vec<f64> = case.weights.iter().copied().map(f64::from).collect();
+        let residual = &case.sums.residual;
+        let moved = targets(&case.weights, residual, &case.sums, &case.gram, 0.5);
+        for (name, moments, aims) in [
+            ("gptq", case.sums.alone(), &weights),
+            ("gptq+cd", case.sums.alone(), &weights),
+            ("qep+cd", case.sums.whole(), &moved),
+        ] {
+            let named = Settings::named(name).expect("a name");
+            let settings = Settings { damping: DAMPING, ..named }.on(&case.scheme);
+            let solver = Solver::prepare(gemm(), &moments, &settings).expect("finite");
+            let rounded = solver.rounded(&case.weights, &case.scheme, Dtype::BF16).expect("fits");
+            let found = squared_outputs(gemm(), seen.alone().gram, &rounded.errors);
+            let values = values(&rounded.codes);
+            let mut expected = 0.0;
+            for token in inputs.now.chunks_exact(columns) {
+                let rows = aims.chunks_exact(columns).zip(values.chunks_exact(columns));
+                for (aims, values) in rows {
+                    let error = aims.iter().zip(values).zip(token);
+                    let error: f64 = error.map(|((a, q), &x)| (a - q) * f64::from(x)).sum();
+                    expected += error * error;
+                }
+            }
+            assert!(
+                (found / expected - 1.0).abs() < 1e-3,
+                "{name}, {}: {found} {expected}",
+                case.scheme
+            );
+        }
     });
 }
 

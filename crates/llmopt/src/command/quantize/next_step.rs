@@ -23,7 +23,7 @@ pub(super) fn told(summary: &Summary, report: &Report) -> Vec<(&'static str, Str
 /// What was written has been verified; what it lost is measured where the model can be run.
 fn next(summary: &Summary, report: &Report) -> String {
     let output = print::shell_word(&summary.output);
-    if summary.folder && summary.family.is_some() {
+    if runs(summary) {
         let model = print::shell_word(&summary.model);
         format!("llmopt eval {output} --against {model} --text FILE")
     } else {
@@ -93,4 +93,9 @@ fn zero_points(report: &Report) -> (&'static str, &'static str) {
 fn has_experts(report: &Report) -> bool {
     let mut quantized = report.tensors.iter().filter(|tensor| tensor.loss.is_some());
     quantized.any(|tensor| tensor.name.contains(".experts."))
+}
+
+/// Whether the artifact and its model can be run.
+pub(super) fn runs(summary: &Summary) -> bool {
+    summary.folder && summary.family.is_some()
 }

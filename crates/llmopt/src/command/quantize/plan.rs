@@ -22,8 +22,10 @@ pub(super) fn told(summary: &Summary, verbose: bool) -> String {
     for file in &summary.files {
         files.row([file.name.clone(), units::count(file.bytes)]);
     }
-    files
-        .row(["total".to_owned(), units::count(summary.files.iter().map(|file| file.bytes).sum())]);
+    files.row([
+        "all files".to_owned(),
+        units::count(summary.files.iter().map(|file| file.bytes).sum()),
+    ]);
     let _ = write!(text, "\n{actions}\n{files}");
     if let Some(calibration) = &summary.calibration {
         let _ = write!(text, "\n{}", observed(calibration));
@@ -110,11 +112,11 @@ fn facts(summary: &Summary) -> String {
         (
             "size",
             format!(
-                "{} ({} bytes exactly), {} of the input, {:.2} bits per weight",
+                "{} of weights ({} bytes exactly), {} of the input; bits per weight: {}",
                 units::bytes(summary.output_bytes),
                 units::count(summary.output_bytes),
                 units::share(summary.output_bytes, summary.input_bytes),
-                summary.bits_per_weight
+                units::bits_per_weight(summary.linear_bits_per_weight, summary.bits_per_weight)
             ),
         ),
         (

@@ -1,8 +1,8 @@
 //! How KL divergence is distributed over tokens.
 
-use super::axis::{Axis, percent_tick};
+use super::axis::{Axis, every, percent_tick};
 use super::figure;
-use super::svg::{Anchor, Svg};
+use super::svg::{Anchor, Screen, Svg};
 use crate::report::numbers::{share, significant};
 use llmopt_pipeline::{Comparison, Histogram};
 use std::fmt::Write;
@@ -25,15 +25,16 @@ pub(super) fn section(body: &mut String, comparison: &Comparison) {
     let marks = [
         ("median", kld.median.value),
         ("mean", kld.mean.value),
-        ("99 %", kld.p99.value),
-        ("99.9 %", kld.p99_9.value),
+        ("p99", kld.p99.value),
+        ("p99.9", kld.p99_9.value),
         ("maximum", kld.max),
     ];
-    figure(body, &picture(histogram, &marks), &caption);
+    figure(body, |screen| picture(screen, histogram, &marks), &caption);
     let _ = writeln!(body, "</section>");
 }
 
-fn picture(histogram: &Histogram, marks: &[(&str, f64)]) -> String {
+fn picture(screen: Screen, histogram: &Histogram, marks: &[(&str, f64)]) -> String {
+    let (width, beyond) = (screen.width(), screen.pick(64.0, 44.0));
     let decades = Decades::of(histogram, marks);
     let tokens = histogram.total() as f64;
     let shown = &histogram.counts[decades.bins(histogram)];
@@ -42,12 +43,12 @@ fn picture(histogram: &Histogram, marks: &[(&str, f64)]) -> String {
     let across = Axis {
         low: f64::from(decades.first),
         high: f64::from(decades.last),
-        start: LEFT + BELOW,
-        end: WIDTH - 14.0,
+        start: LEFT + beyond,
+        end: width - 14.0,
     };
-    let mut svg = Svg::new(WIDTH, HEIGHT, "Share of tokens by KL divergence, logarithmic axis");
+    let mut svg = Svg::new(width, HEIGHT, "Share of tokens by KL divergence, logarithmic axis");
     svg.text("heading", [0.0, 14.0], Anchor::Start, "share of tokens");
-    vertical.draw(&mut svg, LEFT, WIDTH, percent_tick);
+    vertical.draw(&mut svg, LEFT, width, percent_tick);
     let mut column = |from: f64, to: f64, count: u64, title: &str| {
         let share_of_tokens = count as f64 / tokens;
         let top = vertical.at(share_of_tokens);
@@ -64,33 +65,35 @@ fn picture(histogram: &Histogram, marks: &[(&str, f64)]) -> String {
     }
     if histogram.below > 0 {
         let title = format!("below {}", nats(histogram.edge(0)));
-        column(LEFT + 4.0, LEFT + BELOW - 28.0, histogram.below, &title);
-        svg.text("tick", [LEFT + BELOW / 2.0 - 12.0, BOTTOM + 16.0], Anchor::Middle, "less");
+        column(LEFT + 4.0, LEFT + beyond - 20.0, histogram.below, &title);
+        svg.text("tick", [LEFT + beyond / 2.0 - 10.0, BOTTOM + 16.0], Anchor::Middle, "less");
     }
-    for decade in decades.first..=decades.last {
+    let written = every(decades.count(), screen.pick(13, 5));
+    for (number, decade) in (decades.first..=decades.last).enumerate() {
         let x = across.at(f64::from(decade));
         svg.line("axis", [x, BOTTOM], [x, BOTTOM + 4.0]);
-        svg.text("tick", [x, BOTTOM + 16.0], Anchor::Middle, &power_of_ten(decade));
+        if number.is_multiple_of(written) {
+            svg.text("tick", [x, BOTTOM + 16.0], Anchor::Middle, &power_of_ten(decade));
+        }
     }
-    svg.text("tick", [(LEFT + WIDTH) / 2.0, HEIGHT - 2.0], Anchor::Middle, "KL divergence, nats");
+    svg.text("tick", [(LEFT + width) / 2.0, HEIGHT - 2.0], Anchor::Middle, "KL divergence, nats");
     for (row, (name, value)) in marks.iter().enumerate() {
-        mark(&mut svg, &across, row, name, *value);
+        mark(&mut svg, &across, row, width, &format!("{name} {}", nats(*value)), *value);
     }
     svg.finished()
 }
 
 /// A line at a value, with its name on a row of its own: those of close values do not overlap.
-fn mark(svg: &mut Svg, across: &Axis, row: usize, name: &str, value: f64) {
+fn mark(svg: &mut Svg, across: &Axis, row: usize, width: f64, text: &str, value: f64) {
     let decade = value.log10();
     if !(across.low..=across.high).contains(&decade) {
         return;
     }
     let (x, y) = (across.at(decade), 34.0 + 15.0 * row as f64);
     svg.line("marker", [x, y - 10.0], [x, BOTTOM]);
-    let text = format!("{name} {}", nats(value));
-    match x > WIDTH - 150.0 {
-        true => svg.text("mark", [x - 5.0, y], Anchor::End, &text),
-        false => svg.text("mark", [x + 5.0, y], Anchor::Start, &text),
+    match x + 5.0 + LETTER * text.chars().count() as f64 > width {
+        true => svg.text("mark", [x - 5.0, y], Anchor::End, text),
+        false => svg.text("mark", [x + 5.0, y], Anchor::Start, text),
     }
 }
 
@@ -110,6 +113,11 @@ impl Decades {
         let last = filled().next_back().map_or(first, decade) + 1;
         let greatest = marks.iter().map(|(_, value)| value.log10().ceil()).fold(-8.0, f64::max);
         Self { first, last: last.max(greatest.min(LAST) as i32) }
+    }
+
+    /// Powers of ten from one end to the other.
+    fn count(&self) -> usize {
+        usize::try_from(self.last - self.first).unwrap_or(0) + 1
     }
 
     fn bins(&self, histogram: &Histogram) -> std::ops::Range<usize> {
@@ -135,15 +143,14 @@ fn nats(value: f64) -> String {
 }
 
 const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-const WIDTH: f64 = 680.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 56.0;
-/// The column of tokens below the first power of ten.
-const BELOW: f64 = 64.0;
 /// Axes end at 10 to this power, whatever is beyond.
 const LAST: f64 = 4.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 258.0;
+/// No letter of a mark is wider, on the average of a word.
+const LETTER: f64 = 7.2;
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,32 @@
 use super::escaped;
 use std::fmt::Write;
 
+/// What a picture is drawn for. Words keep their size, so that both can be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Screen {
+    /// A page's full width.
+    Broad,
+    /// A telephone: 375 pixels with their margins.
+    Narrow,
+}
+
+impl Screen {
+    /// The class under which the page shows it, or hides it.
+    pub(super) fn name(self) -> &'static str {
+        self.pick("broad", "narrow")
+    }
+
+    /// Pixels across.
+    pub(super) fn width(self) -> f64 {
+        self.pick(680.0, 340.0)
+    }
+
+    /// What differs between the two.
+    pub(super) fn pick<T>(self, broad: T, narrow: T) -> T {
+        if self == Self::Broad { broad } else { narrow }
+    }
+}
+
 /// A picture in its own coordinates; the page scales it.
 pub(super) struct Svg {
     width: f64,

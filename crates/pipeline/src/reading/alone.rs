@@ -1,0 +1,54 @@
+//! One model's block on the hidden states of another: what the block alone changes.
+
+use super::stream::Stream;
+use super::{Batches, Reading, Runner, Store, carried_width};
+use crate::Error;
+use crate::variant::Variant;
+use llmopt_forward::{Matrix, Taps};
+use std::borrow::Cow;
+
+impl Reading<'_> {
+    /// The first batch behind a layer of the second model, from what the first model's hidden states
+    /// are before it. Errors of the layers before have no part in it. None, where there is no second
+    /// model, or its layers are others.
+    pub(super) fn alone(&self, streams: &[Stream], layer: usize) -> Result<Option<Matrix>, Error> {
+        let [_, variant] = self.variants else { return Ok(None) };
+        let (true, Some(stream)) = (self.layers_agree(), streams.iter().find(|s| s.carries(0)))
+        else {
+            return Ok(None);
+        };
+        let Self { batches, engine, cancel, .. } = *self;
+        let mut store = Store::new(variant.program(), batches, None)?;
+        store.put(BATCH, Taps::new(stream.store.hidden(BATCH)?.into_owned()))?;
+        let runner = Runner { variant, batches, engine, cancel };
+        for phase in &variant.program().blocks[layer].phases {
+            let weights = variant.weights(phase, engine.gemm())?;
+            runner.observe(phase, &weights, &mut store, BATCH, &[])?;
+            engine.release();
+        }
+        Ok(Some(store.hidden(BATCH)?.into_owned()))
+    }
+
+    /// The hidden states of the first model that it is to be held against, after the layer.
+    pub(super) fn beside_alone<'s>(
+        &self,
+        streams: &'s [Stream],
+    ) -> Result<Option<Cow<'s, Matrix>>, Error> {
+        let stream = streams.iter().find(|stream| stream.carries(0));
+        stream.map(|stream| stream.store.hidden(BATCH)).transpose()
+    }
+}
+
+/// Bytes that a batch takes which is run so.
+pub(crate) fn alone_bytes(variant: &Variant, batches: &Batches) -> u64 {
+    let width = carried_width(variant.program()) + variant.program().hidden;
+    (width * batches.rows_of(BATCH) * size_of::<f32>()) as u64
+}
+
+/// Tokens of the batch that is run so.
+pub(crate) fn alone_tokens(batches: &Batches) -> usize {
+    batches.rows_of(BATCH)
+}
+
+/// The batch that is run: the first tokens are enough to tell blocks apart.
+const BATCH: usize = 0;
