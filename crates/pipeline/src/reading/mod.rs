@@ -17,6 +17,7 @@ pub(crate) use budget::{phase_bytes, planned, widest_band};
 pub(crate) use runner::Runner;
 pub(crate) use store::{Store, carried_width};
 
+use crate::estimate::{self, Meter, Work};
 use crate::variant::Variant;
 use crate::{Cancel, Error, Events};
 use llmopt_forward::{Engine, Matrix};
@@ -53,17 +54,23 @@ impl Reading<'_> {
     /// # Errors
     /// If a model cannot be read, or computes NaN or infinity.
     pub(crate) fn sweep(&self, judge: &mut dyn Judge) -> Result<(), Error> {
+        let meter = Meter::new(self.events, self.work());
         let mut streams = self.embedded()?;
         for layer in 0..self.layers() {
-            streams = self.advanced(streams, layer)?;
+            streams = self.advanced(streams, layer, &meter)?;
             self.show(&streams, layer, judge)?;
         }
-        self.judge_logits(streams, judge)
+        self.judge_logits(streams, &meter, judge)
     }
 
     /// Takes every stream through a layer. A stream whose models part is forked at the phase where they
     /// do.
-    fn advanced(&self, streams: Vec<Stream>, layer: usize) -> Result<Vec<Stream>, Error> {
+    fn advanced(
+        &self,
+        streams: Vec<Stream>,
+        layer: usize,
+        meter: &Meter<'_>,
+    ) -> Result<Vec<Stream>, Error> {
         let mut waiting: Vec<(Stream, usize)> =
             streams.into_iter().rev().map(|stream| (stream, 0)).collect();
         let mut done = Vec::new();
@@ -76,7 +83,7 @@ impl Reading<'_> {
                 if let Some(parted) = self.parted(&mut stream, layer, number)? {
                     waiting.push((parted, number));
                 }
-                self.run(&mut stream, phase)?;
+                self.run(&mut stream, phase, meter)?;
             }
             done.push(stream);
         }
@@ -103,6 +110,12 @@ impl Reading<'_> {
             phases.map(|phase| variant.stored_bytes(phase)).sum()
         };
         self.variants.iter().map(phases).sum()
+    }
+
+    /// What a sweep takes, where no two models agree.
+    fn work(&self) -> Work {
+        let of = |variant: &Variant| estimate::read(variant.program(), self.batches);
+        self.variants.iter().map(of).sum()
     }
 
     fn layers(&self) -> usize {
