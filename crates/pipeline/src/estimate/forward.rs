@@ -42,8 +42,12 @@ pub(crate) fn read(program: &Program, batches: &Batches) -> Work {
     let phases = program.blocks.iter().flat_map(|block| &block.phases);
     let blocks: Work = phases.map(|phase| passed(program, phase, batches)).sum();
     let positions: usize = (0..batches.len()).map(|batch| batches.positions_of(batch).len()).sum();
-    let packed = Work::of(Kind::Decoded, (program.vocabulary * program.hidden) as f64);
-    blocks + packed + head(program, positions, program.vocabulary)
+    blocks + head_weights(program, program.vocabulary) + head(program, positions, program.vocabulary)
+}
+
+/// Reading and packing the head for so many tokens of the vocabulary.
+pub(crate) fn head_weights(program: &Program, vocabulary: usize) -> Work {
+    Work::of(Kind::Decoded, (vocabulary * program.hidden) as f64)
 }
 
 /// Logits of so many positions, for so many tokens of the vocabulary, the head at hand.
@@ -72,4 +76,54 @@ fn attend(attention: &Attention, batch: &Batch) -> Work {
     let pairs: f64 = batch.sequences().iter().map(|sequence| seen(sequence.length)).sum();
     // Scores, and what they weigh.
     Work::of(Kind::Attention, 2.0 * pairs * (attention.heads * attention.head_width) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::variant::Variant;
+    use std::path::Path;
+
+    /// Four layers of hidden width 128: four heads of 32 columns, two of keys and values, and an MLP of
+    /// 384 units.
+    fn tiny() -> Variant {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tiny-llama");
+        Variant::open(&path).expect("a model")
+    }
+
+    fn over_blocks(lengths: &[usize]) -> Work {
+        let variant = tiny();
+        let program = variant.program();
+        let batch = Batch::of_lengths(lengths.iter().copied());
+        let phases = program.blocks.iter().flat_map(|block| &block.phases);
+        phases.map(|of| phase(program, of, &batch)).sum()
+    }
+
+    #[test]
+    fn operations_are_those_counted_by_hand() {
+        let work = over_blocks(&[10, 6]);
+        let linears = 2 * 128 * 128 + 2 * 64 * 128 + 3 * 384 * 128;
+        assert_eq!(work.count(Kind::Products), (4 * 16 * linears) as f64);
+        // Each token sees itself and those before it: 55 and 21 pairs.
+        assert_eq!(work.count(Kind::Attention), (4 * 2 * (55 + 21) * 4 * 32) as f64);
+        // Two norms, queries and keys rotated, a gate, two sums.
+        let values = 2 * 128 + (128 + 64) + 384 + 2 * 128;
+        assert_eq!(work.count(Kind::Values), (4 * 16 * values) as f64);
+    }
+
+    #[test]
+    fn longer_sequences_cost_their_square_in_attention_alone() {
+        let (two, one) = (over_blocks(&[500, 500]), over_blocks(&[1000]));
+        assert_eq!(one.count(Kind::Products), two.count(Kind::Products));
+        let ratio = one.count(Kind::Attention) / two.count(Kind::Attention);
+        assert!((ratio - 2.0).abs() < 0.01, "{ratio}");
+    }
+
+    #[test]
+    fn a_head_is_as_many_products_as_logits_times_its_width() {
+        let variant = tiny();
+        let work = head(variant.program(), 3, 7);
+        assert_eq!(work.count(Kind::Products), (3 * 7 * 128) as f64);
+        assert_eq!(work.count(Kind::Logits), 21.0);
+    }
 }

@@ -21,7 +21,7 @@ use llmopt_quant::{Moments, Quantizer, Solver};
 use llmopt_scheme::Granularity;
 use llmopt_tensor::Dtype;
 use ndarray::ArrayView2;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How fast this machine is at what a run will do.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +72,6 @@ impl Speed {
     pub(crate) fn running(self, engine: &Engine, variant: &Variant) -> Result<Self, Error> {
         let layer = Layer::like(variant.program(), engine.gemm());
         let seconds = on_threads(self.threads, || {
-            layer.run(engine)?;
             let (ran, seconds) = timed(|| layer.run(engine));
             engine.release();
             ran.map(|()| seconds)
@@ -87,8 +86,8 @@ impl Speed {
     /// If no threads can be had.
     pub(crate) fn summing(self, gemm: Gemm) -> Result<Self, Error> {
         let (_, seconds) = on_threads(self.threads, || {
-            observed(gemm, WIDEST);
-            timed(|| observed(gemm, WIDEST))
+            let tokens = tokens(WIDEST);
+            timed(|| observed(gemm, &tokens))
         })?;
         let work = Work::of(Kind::Sums, (TOKENS * WIDEST * WIDEST) as f64 / 2.0);
         Ok(self.with(Group::Sums, &work, seconds))
@@ -125,7 +124,7 @@ impl Speed {
         let settings = llmopt_quant::Settings { correction: PLAIN, descent: None, ..settings };
         let weights = noise(ROWS * WIDEST);
         let (rounded, seconds) = on_threads(self.threads, || {
-            let seen = observed(gemm, WIDEST);
+            let seen = observed(gemm, &tokens(WIDEST));
             let Some(gram) = seen.gram() else { return (false, 0.0) };
             let moments = Moments { gram, cross: None, residual: None, tokens: seen.tokens() };
             timed(|| {
@@ -148,7 +147,7 @@ impl Speed {
         let weights = noise(ROWS * WIDEST);
         let kept = WIDEST * 3 / 4;
         let (chosen, seconds) = on_threads(self.threads, || {
-            let seen = observed(gemm, WIDEST);
+            let seen = observed(gemm, &tokens(WIDEST));
             let gram: Symmetric = match seen.gram() {
                 Some(gram) => gram.clone(),
                 None => return (false, 0.0),
@@ -177,19 +176,31 @@ impl Speed {
     }
 }
 
-/// What it returns, and how many seconds it took.
-fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+/// What it returns, and how many seconds it takes on average, done over and over for [`PROBE`] after a
+/// first time that meets cold caches. Whatever else runs on this machine takes its share of an average, as
+/// it will of the run.
+fn timed<T>(work: impl Fn() -> T) -> (T, f64) {
+    let mut made = work();
     let begun = Instant::now();
-    let made = work();
-    (made, begun.elapsed().as_secs_f64())
+    let mut times = 0;
+    while times == 0 || begun.elapsed() < PROBE {
+        made = work();
+        times += 1;
+    }
+    (made, begun.elapsed().as_secs_f64() / f64::from(times))
 }
 
-/// The Gram matrix of tokens with so many columns.
-fn observed(gemm: Gemm, columns: usize) -> Observation {
-    let needs = Needs { gram: true, cross: false };
-    let mut seen = Observation::new(Extent { columns, residual: None }, needs);
+/// Inputs of so many columns.
+fn tokens(columns: usize) -> Matrix {
     let tokens = Matrix::from_values(TOKENS, columns, noise(TOKENS * columns));
-    seen.add(gemm, &tokens.expect("as many values as rows times columns"));
+    tokens.expect("as many values as rows times columns")
+}
+
+/// Their Gram matrix.
+fn observed(gemm: Gemm, tokens: &Matrix) -> Observation {
+    let needs = Needs { gram: true, cross: false };
+    let mut seen = Observation::new(Extent { columns: tokens.columns(), residual: None }, needs);
+    seen.add(gemm, tokens);
     seen
 }
 
@@ -201,6 +212,8 @@ fn noise(count: usize) -> Vec<f32> {
 }
 
 const PLAIN: llmopt_quant::Correction = llmopt_quant::Correction::None;
+/// How long a probe is repeated.
+const PROBE: Duration = Duration::from_millis(200);
 /// Columns of a probe, at most.
 const WIDEST: usize = 512;
 /// Rows of a matrix that is rounded.

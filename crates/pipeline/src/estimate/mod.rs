@@ -11,7 +11,7 @@ mod pieces;
 mod quantize;
 mod work;
 
-pub(crate) use forward::{head, passed, phase, read, share_of_expert, weights};
+pub(crate) use forward::{head, head_weights, passed, phase, read, share_of_expert, weights};
 pub use measure::Speed;
 pub(crate) use meter::Meter;
 pub(crate) use pieces::{choosing, copied, drawn, looked_at, read_back, refitting};

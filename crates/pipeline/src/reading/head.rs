@@ -57,6 +57,11 @@ impl Reading<'_> {
         judge: &mut dyn Judge,
     ) -> Result<(), Error> {
         let heads = self.heads(streams, held)?;
+        for stream in streams {
+            let program = self.variants[stream.leader()].program();
+            let rows = held.iter().map(Range::len).sum();
+            meter.did(estimate::head_weights(program, rows) * stream.count());
+        }
         for batch in 0..self.batches.len() {
             if self.cancel.is_cancelled() {
                 return Err(Error::Interrupted);
