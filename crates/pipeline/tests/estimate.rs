@@ -35,6 +35,27 @@ fn recipe(method: &str, calibrate: Option<Calibrate>) -> Recipe {
     Recipe { method, calibrate, ..Recipe::new(Scheme::preset("w4a16").expect("a preset")) }
 }
 
+fn pruned(output: &Path, axes: &[Axis]) -> PruneRequest {
+    PruneRequest {
+        model: model(),
+        output: Some(output.to_owned()),
+        force: true,
+        scratch: None,
+        recipe: PruneRecipe {
+            sparsity: 0.3,
+            axes: axes.to_vec(),
+            method: PruneMethod::Obs,
+            refit: true,
+            refine: 2,
+            bias: false,
+            align: None,
+            strict: false,
+            calibrate: calibrate(false, 24),
+            runtimes: vec![Runtime::Transformers],
+        },
+    }
+}
+
 /// Shares of the stages that ran, in order.
 #[derive(Default)]
 struct Shares(Mutex<Vec<(&'static str, f64, f64)>>);
@@ -117,32 +138,79 @@ fn evaluating_does_what_was_counted() {
 #[test]
 fn pruning_does_what_was_counted() {
     let folder = tempfile::tempdir().expect("a folder");
-    let request = |axes: &[Axis]| PruneRequest {
-        model: model(),
-        output: Some(folder.path().join("out")),
-        force: true,
-        scratch: None,
-        recipe: PruneRecipe {
-            sparsity: 0.3,
-            axes: axes.to_vec(),
-            method: PruneMethod::Obs,
-            refit: true,
-            refine: 2,
-            bias: false,
-            align: None,
-            strict: false,
-            calibrate: calibrate(false, 24),
-            runtimes: vec![Runtime::Transformers],
-        },
-    };
     for axes in [&[Axis::Ffn][..], &[Axis::Ffn, Axis::Heads]] {
-        let plan = plan_prune(&request(axes), RESOURCES).expect("a plan");
+        let plan =
+            plan_prune(&pruned(&folder.path().join("out"), axes), RESOURCES).expect("a plan");
         let estimate = plan.estimate(&plan.speed().expect("a speed"), None);
         let shares = Shares::default();
         prune(&plan, &shares, &Cancel::new()).expect("a run");
         // The artifact's runs are counted as the original's, less the share that goes.
         check(&estimate, shares, 0.15);
     }
+}
+
+/// Stops a run when something is done in a stage, or notes where one goes on.
+struct Stopping {
+    cancel: Cancel,
+    stage: &'static str,
+    at: Mutex<(&'static str, Vec<String>)>,
+}
+
+impl Stopping {
+    fn in_stage(stage: &'static str) -> Self {
+        Self { cancel: Cancel::new(), stage, at: Mutex::default() }
+    }
+
+    /// Where a run went on.
+    fn places(self) -> Vec<String> {
+        self.at.into_inner().expect("no panic").1
+    }
+}
+
+impl Events for Stopping {
+    fn stage_started(&self, stage: &'static str, _bytes: u64) {
+        self.at.lock().expect("no panic").0 = stage;
+    }
+
+    fn advanced(&self, _bytes: u64, _tensor: &str) {
+        if self.at.lock().expect("no panic").0 == self.stage {
+            self.cancel.cancel();
+        }
+    }
+
+    fn resuming(&self, place: &str) {
+        let mut at = self.at.lock().expect("no panic");
+        let line = format!("{}: {place}", at.0);
+        at.1.push(line);
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_says_where_it_goes_on() {
+    let check = |stage, run: &dyn Fn(&Stopping) -> bool, expected: &str| {
+        let stopped = Stopping::in_stage(stage);
+        assert!(!run(&stopped), "{stage} was done before it could be stopped");
+        assert!(stopped.places().is_empty(), "it began at the beginning");
+        let resumed = Stopping::in_stage("nowhere");
+        assert!(run(&resumed));
+        let places = resumed.places();
+        assert_eq!(places.len(), 1, "{places:?}");
+        assert!(places[0].starts_with(expected), "{places:?}");
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let target = |name| Target { output: Some(folder.path().join(name)), ..Target::default() };
+    let one = Resources { threads: 1, ..RESOURCES };
+    let of = |name, recipe: Recipe| plan(&model(), &target(name), &recipe, one).expect("a plan");
+    let plain = of("plain", recipe("search", None));
+    let run = |with: &Stopping| quantize(&plain, with, &with.cancel).is_ok();
+    check("rewrite", &run, "rewrite: `model.");
+    let gptq = of("gptq", recipe("gptq", Some(calibrate(false, 9))));
+    let run = |with: &Stopping| quantize(&gptq, with, &with.cancel).is_ok();
+    check("calibrate", &run, "calibrate: layer 1 of 4");
+    let request = pruned(&folder.path().join("pruned"), &[Axis::Ffn]);
+    let pruned = plan_prune(&request, one).expect("a plan");
+    let run = |with: &Stopping| prune(&pruned, with, &with.cancel).is_ok();
+    check("prune", &run, "prune: `model.layers.1.mlp.down_proj.weight`");
 }
 
 #[test]

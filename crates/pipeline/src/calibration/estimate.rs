@@ -39,7 +39,8 @@ impl Calibrating<'_> {
 
     fn watching(&self, watch: &Watch, sites: &[InputSite], batches: &Batches) -> Work {
         let on = |batch: usize| {
-            let seen = watch.sites.iter().map(|&site| self.adding(&sites[site], batches.rows_of(batch)));
+            let seen =
+                watch.sites.iter().map(|&site| self.adding(&sites[site], batches.rows_of(batch)));
             self.running(&watch.phase, batches, batch) + seen.sum()
         };
         self.fetching(&watch.phase) + (0..batches.len()).map(on).sum()
@@ -51,12 +52,7 @@ impl Calibrating<'_> {
     }
 
     /// A phase of all streams on one batch.
-    pub(super) fn running(
-        &self,
-        of: &Phase,
-        batches: &Batches,
-        batch: usize,
-    ) -> Work {
+    pub(super) fn running(&self, of: &Phase, batches: &Batches, batch: usize) -> Work {
         phase(self.variant.program(), of, &batches.shape_of(batch)) * self.streams()
     }
 

@@ -42,7 +42,9 @@ pub(crate) fn read(program: &Program, batches: &Batches) -> Work {
     let phases = program.blocks.iter().flat_map(|block| &block.phases);
     let blocks: Work = phases.map(|phase| passed(program, phase, batches)).sum();
     let positions: usize = (0..batches.len()).map(|batch| batches.positions_of(batch).len()).sum();
-    blocks + head_weights(program, program.vocabulary) + head(program, positions, program.vocabulary)
+    blocks
+        + head_weights(program, program.vocabulary)
+        + head(program, positions, program.vocabulary)
 }
 
 /// Reading and packing the head for so many tokens of the vocabulary.
@@ -53,8 +55,7 @@ pub(crate) fn head_weights(program: &Program, vocabulary: usize) -> Work {
 /// Logits of so many positions, for so many tokens of the vocabulary, the head at hand.
 pub(crate) fn head(program: &Program, positions: usize, vocabulary: usize) -> Work {
     let logits = positions as f64 * vocabulary as f64;
-    Work::of(Kind::Products, logits * program.hidden as f64)
-        + Work::of(Kind::Logits, logits)
+    Work::of(Kind::Products, logits * program.hidden as f64) + Work::of(Kind::Logits, logits)
 }
 
 /// The share of the tokens that one expert sees, if all see as many.

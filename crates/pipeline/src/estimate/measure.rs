@@ -32,7 +32,7 @@ pub struct Speed {
 
 impl Speed {
     /// A run that takes fewer seconds than this on a typical machine is estimated as that.
-    pub(crate) const WORTHWHILE: f64 = 2.0;
+    pub(crate) const WORTHWHILE: f64 = 1.0;
 
     /// That of a typical machine with so many threads at work.
     pub(crate) fn typical(threads: usize) -> Self {
@@ -222,3 +222,48 @@ const ROWS: usize = 128;
 const TOKENS: usize = 1024;
 /// Bytes that are hashed.
 const HASHED: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llmopt_linalg::{KernelChoice, Precision};
+    use llmopt_quant::Search as ScaleSearch;
+    use std::path::Path;
+
+    #[test]
+    fn every_probe_is_run_and_tells_of_its_group_alone() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tiny-llama");
+        let variant = Variant::open(&path).expect("a model");
+        let gemm = Gemm::new(Precision::F32, KernelChoice::Auto).expect("a kernel");
+        let engine = Engine::new(gemm);
+        let scheme = Scheme::preset("w4a16").expect("a preset");
+        let methods = ["gptq".parse().expect("a method")];
+        let typical = Speed::typical(2);
+        let calibrating = Some((&engine, &variant, &methods[..]));
+        let check = |speed: Speed, measured: &[Kind]| {
+            let kinds = [
+                Kind::Products,
+                Kind::Sums,
+                Kind::Factors,
+                Kind::Rounded,
+                Kind::Searched,
+                Kind::Pruned,
+                Kind::Hashed,
+                Kind::Read,
+            ];
+            for kind in kinds {
+                let seconds = |speed: &Speed| Work::of(kind, 1.0).seconds(&speed.rates);
+                let (found, before) = (seconds(&speed), seconds(&typical));
+                assert!(found.is_finite() && found > 0.0, "{kind:?}: {found}");
+                assert_eq!(found != before, measured.contains(&kind), "{kind:?}: {found}");
+            }
+        };
+        check(typical.hashing(), &[Kind::Hashed]);
+        check(typical.weights(&ScaleSearch, scheme), &[Kind::Searched]);
+        check(typical.running(&engine, &variant).expect("threads"), &[Kind::Products]);
+        check(typical.summing(gemm).expect("threads"), &[Kind::Sums]);
+        check(typical.pruning(gemm).expect("threads"), &[Kind::Pruned]);
+        let calibrated = typical.calibrating(calibrating, scheme).expect("threads");
+        check(calibrated, &[Kind::Products, Kind::Sums, Kind::Factors, Kind::Rounded]);
+    }
+}

@@ -3,7 +3,7 @@
 use super::forward::read;
 use super::pieces::{drawn, looked_at, read_back};
 use super::work::{Kind, Work};
-use super::{Windows, TimeEstimate, Speed, Stages};
+use super::{Speed, Stages, TimeEstimate, Windows};
 use crate::calibration::BlockWork;
 use crate::decision::{judges, judging};
 use crate::place::{Action, Place};
@@ -84,7 +84,10 @@ impl Plan {
         if let (Some(calibration), Some(windows)) = (&self.calibration, windows) {
             let blocks = calibration.blocks_work(&calibration.batches(windows.to_vec()))?;
             let written = Work::of(Kind::Synced, blocks.len() as f64);
-            stages.push(("calibrate", blocks.into_iter().map(BlockWork::all).sum::<Work>() + written));
+            stages.push((
+                "calibrate",
+                blocks.into_iter().map(BlockWork::all).sum::<Work>() + written,
+            ));
         }
         let rewritten: Work = self.places().map(|placed| self.rewriting(placed)).sum();
         let output: u64 = self.shards.iter().map(|shard| shard.bytes).sum();

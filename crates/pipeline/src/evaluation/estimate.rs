@@ -2,7 +2,7 @@
 
 use super::plan::EvaluationPlan;
 use crate::decision::judging;
-use crate::estimate::{Windows, TimeEstimate, Speed, Work, read};
+use crate::estimate::{Speed, TimeEstimate, Windows, Work, read};
 use crate::{Error, variant::Variant};
 
 impl EvaluationPlan {

@@ -9,8 +9,8 @@ use crate::Error;
 use crate::calibration::in_batches;
 use crate::decision::{judges, judging};
 use crate::estimate::{
-    Windows, TimeEstimate, Kind, Speed, Stages, Work, choosing, copied, drawn, looked_at, passed, read,
-    read_back, refitting,
+    Kind, Speed, Stages, TimeEstimate, Windows, Work, choosing, copied, drawn, looked_at, passed,
+    read, read_back, refitting,
 };
 use crate::reading::Batches;
 
@@ -105,8 +105,7 @@ impl PrunePlan {
     pub(super) fn place_work(&self, target: &Target, batches: &Batches) -> Work {
         let phases = self.variant.program().blocks.iter().flat_map(|block| &block.phases);
         let phase = phases.filter(|phase| reads(phase, target).is_some());
-        let tried: Work =
-            phase.map(|phase| passed(self.variant.program(), phase, batches)).sum();
+        let tried: Work = phase.map(|phase| passed(self.variant.program(), phase, batches)).sum();
         tried + self.seen(target, batches.tokens()) + self.rewriting(target)
     }
 
@@ -127,8 +126,7 @@ impl PrunePlan {
 
     /// What sums over tokens take at a place, and moving what makes its units.
     pub(super) fn seen(&self, target: &Target, tokens: usize) -> Work {
-        let (tokens, rows, columns) =
-            (tokens as f64, target.rows as f64, target.columns as f64);
+        let (tokens, rows, columns) = (tokens as f64, target.rows as f64, target.columns as f64);
         if !self.recipe.needs_gram() {
             return Work::of(Kind::Sums, tokens * columns);
         }
