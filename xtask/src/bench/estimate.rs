@@ -52,13 +52,15 @@ fn models(bench: &Bench) -> Result<Vec<Model>> {
     let small = bench.folder.join("small");
     let shape = Llama { hidden: 512, inter: 1536, layers: 4, vocab: WIDE_VOCABULARY };
     checkpoints::random(&small, shape)?;
-    let wide = checkpoints::wide(&bench.folder, 2)?;
+    let large = bench.folder.join("large");
+    let shape = Llama { hidden: 1024, inter: 4096, layers: 8, vocab: WIDE_VOCABULARY };
+    checkpoints::random(&large, shape)?;
     let tiny = root().join("testdata/tiny-llama");
     let text = tiny.join("calibration.txt");
     Ok(vec![
         Model { name: "tiny-llama", path: tiny, data: text, samples: 128, window: 256 },
-        Model { name: "17 M", path: small, data: ids.clone(), samples: 64, window: 512 },
-        Model { name: "138 M", path: wide, data: ids, samples: 20, window: 512 },
+        Model { name: "17 M", path: small, data: ids.clone(), samples: 32, window: 512 },
+        Model { name: "130 M", path: large, data: ids, samples: 10, window: 512 },
     ])
 }
 
