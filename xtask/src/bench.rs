@@ -3,6 +3,7 @@
 mod blocks;
 mod calibrated;
 mod checkpoints;
+mod estimate;
 mod gemm;
 mod gram;
 mod measure;
@@ -20,11 +21,12 @@ use std::time::Duration;
 
 type Part = fn(&Bench) -> Result<()>;
 
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("speed", speed),
     ("calibrated", calibrated::calibrated),
     ("pruned", pruned::pruned),
     ("blocks", blocks::blocks),
+    ("estimate", estimate::estimate),
     ("memory", memory),
     ("inspect", inspect),
     ("start", start),

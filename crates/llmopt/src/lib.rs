@@ -17,6 +17,7 @@ mod reference;
 mod report;
 mod request;
 mod signal;
+mod timing;
 mod units;
 mod vain;
 

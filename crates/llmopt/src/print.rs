@@ -62,7 +62,12 @@ pub(crate) fn say(text: &str) {
 
 /// Writes a line of JSON to standard error.
 pub(crate) fn event(value: &serde_json::Value) {
-    say(&json_escaped(&value.to_string()));
+    say(&event_line(value));
+}
+
+/// `value` on a line.
+pub(crate) fn event_line(value: &serde_json::Value) -> String {
+    json_escaped(&value.to_string())
 }
 
 /// `error: ...`, then a blank line and `hint: ...`.

@@ -13,6 +13,7 @@ pub fn reference() -> String {
     for command in root.get_subcommands().filter(is_shown) {
         section(&mut text, command);
     }
+    text += EVENTS;
     let _ = writeln!(text, "## Exit codes\n");
     let _ = writeln!(text, "| code | meaning |\n|---|---|");
     for line in crate::exit::HELP.lines().skip(1) {
@@ -94,6 +95,35 @@ fn styled(text: Option<&clap::builder::StyledStr>) -> String {
 fn styled_lines(text: Option<&clap::builder::StyledStr>) -> String {
     text.map(ToString::to_string).unwrap_or_default()
 }
+
+const EVENTS: &str = "\
+## Events
+
+With `--json`, a run writes a line of JSON to standard error for each of these. `share` is the share of the
+whole run that is done, from 0 to 1, and `seconds_left` what is left of it; where there is no estimate,
+`share` is that of the stage, and `seconds_left` is missing.
+
+| `event` | when | fields |
+|---|---|---|
+| `model` | the current folder is the model | `path` |
+| `estimate` | before the first stage of `quantize`, `prune` and `eval` | `seconds` of the whole run, and `stages`: each with `stage` and `seconds`, in order |
+| `stage-started` | a stage begins | `stage`, `bytes` that it will go through, `share`, `seconds_left` |
+| `resuming` | an interrupted run goes on | `stage`, `at`: the layer or tensor, `share`, `seconds_left` |
+| `advanced` | a tensor is done; at most five times a second | `done` of the stage's `bytes`, `tensor`, `share`, `seconds_left` |
+| `progress` | there was no other line for half a minute | `stage`, `share`, `seconds_left` |
+| `stage-finished` | a stage is over | `stage`, `share`, `seconds_left` |
+| `note` | something is to be known, and nothing is wrong | `text` |
+| `gate-missed` | a gate is missed | `message` |
+| `error` | the run fails | `message`, `hint` |
+
+A plan, `--dry-run --json`, has the estimate, too: `estimate`, with `seconds` and `stages`, and where the run
+takes more than five minutes by default with `smaller`: `samples` and `window` that would take less, and their
+`seconds`.
+
+Without `--json`, where standard error is no terminal, a line says that a stage begins, and another how far the
+run is whenever there was none for half a minute.
+
+";
 
 #[cfg(test)]
 mod tests {

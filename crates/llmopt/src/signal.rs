@@ -1,16 +1,15 @@
 //! Ctrl-C: the first asks for an end in good order, the second ends at once.
 
 use crate::exit;
-use crate::progress::Progress;
+use crate::progress::Running;
 use llmopt_pipeline::{Cancel, Events};
-use std::sync::Arc;
 
 /// What [`watch`] cancels.
 pub(crate) static CANCEL: Cancel = Cancel::new();
 
 /// From now on SIGINT and SIGTERM cancel [`CANCEL`], and `words` say so.
-pub(crate) fn watch(progress: &Arc<Progress>, words: &'static str) {
-    let progress = Arc::clone(progress);
+pub(crate) fn watch(progress: &Running, words: &'static str) {
+    let progress = progress.shared();
     let handler = move || {
         if CANCEL.is_cancelled() {
             exit::interrupted_at_once();

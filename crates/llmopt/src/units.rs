@@ -105,6 +105,25 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// `less than a second`, `about 40 s`, `about 12 min`, `about 2 h 10 min`: no more digits than an estimate
+/// is good for.
+pub(crate) fn about(seconds: f64) -> String {
+    match seconds {
+        ..0.95 => "less than a second".to_owned(),
+        ..9.5 => format!("about {seconds:.0} s"),
+        ..57.5 => format!("about {:.0} s", 5.0 * (seconds / 5.0).round()),
+        ..5370.0 => format!("about {:.0} min", seconds / 60.0),
+        ..356_400.0 => {
+            let minutes = 10 * (seconds / 600.0).round() as u64;
+            match (minutes / 60, minutes % 60) {
+                (hours, 0) => format!("about {hours} h"),
+                (hours, minutes) => format!("about {hours} h {minutes} min"),
+            }
+        }
+        _ => format!("about {:.0} days", seconds / 86_400.0),
+    }
+}
+
 const UNITS: [(&str, u64); 10] = [
     ("", 1),
     ("b", 1),
@@ -203,6 +222,19 @@ mod tests {
         check(1.24, "1.2 s");
         check(200.0, "3 min 20 s");
         check(7503.0, "2 h 5 min");
+    }
+
+    #[test]
+    fn estimates_have_no_more_digits_than_they_are_good_for() {
+        let check = |seconds, expected: &str| assert_eq!(about(seconds), expected);
+        check(0.0, "less than a second");
+        check(1.4, "about 1 s");
+        check(43.0, "about 45 s");
+        check(58.0, "about 1 min");
+        check(725.0, "about 12 min");
+        check(7503.0, "about 2 h 10 min");
+        check(7200.0, "about 2 h");
+        check(1e6, "about 12 days");
     }
 
     #[test]

@@ -30,6 +30,12 @@ pub(crate) struct Rewritten<'a> {
 }
 
 impl<'a> Band<'a> {
+    /// How many bytes [`Band::read`] reads.
+    pub(crate) fn source_bytes(&self) -> u64 {
+        let range = self.place.source_range(&self.rows, &self.entry.meta);
+        range.end - range.start
+    }
+
     /// Reads the band's bytes into `bytes`, which is resized.
     pub(crate) fn read(&self, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let range = self.place.source_range(&self.rows, &self.entry.meta);

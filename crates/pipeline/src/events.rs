@@ -14,6 +14,23 @@ pub trait Events: Sync {
         let _ = (bytes, tensor);
     }
 
+    /// So large a share of the stage's work is done beyond what was told before. Stages that are told of
+    /// in this way come in smaller steps than [`Events::advanced`] shows, and in even ones.
+    fn worked(&self, share: f64) {
+        let _ = share;
+    }
+
+    /// So large a share of the stage's work was done before, by an earlier run or by another stage.
+    fn passed_over(&self, share: f64) {
+        let _ = share;
+    }
+
+    /// An earlier run was interrupted, and this one goes on from there: from `place`, in the stage that
+    /// has just begun.
+    fn resuming(&self, place: &str) {
+        let _ = place;
+    }
+
     /// The stage is over.
     fn stage_finished(&self, stage: &'static str) {
         let _ = stage;

@@ -14,6 +14,7 @@ mod current;
 mod decision;
 mod default_output;
 mod error;
+mod estimate;
 mod evaluation;
 mod events;
 mod fingerprint;
@@ -66,6 +67,7 @@ pub use current::{InFolder, model_in};
 pub use decision::{Candidate, Decision, PlannedDecision};
 pub use default_output::cached_repository;
 pub use error::{Blame, Error};
+pub use estimate::{Speed, StageEstimate, TimeEstimate, Windows};
 pub use evaluation::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
     ModelFacts, Protocol, Provenance, ProvenanceData, ProvenanceSource, TaskProtocol, TensorFacts,

@@ -150,6 +150,16 @@ impl Records {
         lock(&self.calibrated).contains_key(tensor)
     }
 
+    /// Whether calibration has made anything of any tensor.
+    pub(crate) fn any_calibrated(&self) -> bool {
+        !lock(&self.calibrated).is_empty()
+    }
+
+    /// How many bands are done.
+    pub(crate) fn bands_done(&self) -> usize {
+        lock(&self.done).len()
+    }
+
     /// What calibration made of all tensors.
     pub(crate) fn calibrated(&self) -> BTreeMap<String, Calibrated> {
         lock(&self.calibrated).clone()

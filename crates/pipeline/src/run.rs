@@ -316,10 +316,11 @@ fn swept(
     let (lines, journal) = staged.journal(&identity(plan)?)?;
     let files = files(plan, staged)?;
     let records = Records::resumed(plan, &lines);
+    let before = records.bands_done();
     let (finished, inbox) = std::sync::mpsc::channel();
     let read = std::thread::scope(|scope| {
         let keeper = scope.spawn(|| keep_journal(inbox, &files, journal));
-        let read = rewritten(plan, data, &files, &records, finished, (events, cancel));
+        let read = rewritten(plan, data, (&files, &records, before), finished, (events, cancel));
         let kept = keeper.join().unwrap_or(Err(Error::Interrupted));
         // Without a journal the workers stop as if interrupted; why there is none is the better reason.
         kept.and(read)
@@ -337,8 +338,7 @@ fn swept(
 fn rewritten(
     plan: &Plan,
     data: Option<&Data>,
-    files: &[OutFile],
-    records: &Records,
+    (files, records, before): (&[OutFile], &Records, usize),
     finished: Sender<Entry>,
     (events, cancel): (&dyn Events, &Cancel),
 ) -> Result<Vec<String>, Error> {
@@ -348,6 +348,7 @@ fn rewritten(
     }
     plan.wait_for(Progress::All)?;
     events.stage_started("rewrite", plan.source.shards().iter().map(|s| s.bytes).sum());
+    sweep::pass_over(plan, records, before > 0 && plan.calibration.is_none(), events);
     sweep::rewrite(plan, files, records, finished, events, cancel)
 }
 

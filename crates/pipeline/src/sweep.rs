@@ -21,6 +21,8 @@ pub(crate) fn rewrite(
     cancel: &Cancel,
 ) -> Result<Vec<String>, Error> {
     let hashes = heads(&plan.source)?;
+    let whole: u64 = plan.places().map(|(entry, _)| entry.meta.bytes()).sum();
+    let whole = whole as f64;
     for_each_with(plan.memory.workers, tasks(plan), cancel, |room: &mut Room, task, stop| {
         let Task { shard, place, number, .. } = task;
         let band = task.band(plan);
@@ -34,11 +36,28 @@ pub(crate) fn rewrite(
             records.add(&record);
             // The journal's thread outlives the workers; without it there would be no resuming.
             finished.send(Entry::Band(record)).map_err(|_| Error::Interrupted)?;
+            events.worked(bytes.len() as f64 / whole);
         }
         events.advanced(bytes.len() as u64, &band.entry.name);
         Ok(())
     })?;
     Ok(hashes.into_iter().map(InOrder::finish).collect())
+}
+
+/// Tells what of the sweep is done, by calibration or by an attempt before; the latter if this one
+/// `resumes`.
+pub(crate) fn pass_over(plan: &Plan, records: &Records, resumes: bool, events: &dyn Events) {
+    let bytes = |task: &Task| task.band(plan).source_bytes() as f64;
+    let all: u64 = plan.places().map(|(entry, _)| entry.meta.bytes()).sum();
+    let done = tasks(plan).filter(|task| records.is_done(task.number));
+    let done: f64 = done.map(|task| bytes(&task)).sum();
+    if done > 0.0 {
+        events.passed_over(done / all as f64);
+    }
+    let first = tasks(plan).find(|task| !records.is_done(task.number));
+    if let (Some(first), true) = (first, resumes) {
+        events.resuming(&format!("`{}`", first.band(plan).entry.name));
+    }
 }
 
 /// Reads every byte of the new weights once, in order, and compares it with what was written. Returns

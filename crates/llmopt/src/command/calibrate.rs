@@ -9,7 +9,6 @@ use crate::units;
 use crate::{request, signal};
 use llmopt_pipeline::{StatisticsReport, StatisticsRequest, StatisticsSummary};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 pub(super) fn run(flags: &Calibrate) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
@@ -20,7 +19,7 @@ pub(super) fn run(flags: &Calibrate) -> Result<(), Failure> {
         let summary = plan.summary()?;
         return if voice.json { print::json(&summary) } else { print::data(&planned(&summary)) };
     }
-    let progress = Arc::new(Progress::new(voice));
+    let progress = Progress::begin(voice, None);
     signal::watch(&progress, "stopping");
     let report = llmopt_pipeline::observe_statistics(&plan, &*progress, &signal::CANCEL)?;
     if voice.json {

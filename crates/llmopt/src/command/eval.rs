@@ -7,21 +7,25 @@ use crate::flags::{Bos, Eval};
 use crate::print;
 use crate::progress::Progress;
 use crate::report::{self, ReportFile};
+use crate::timing::{Said, Timing};
 use crate::{request, signal, vain};
-use llmopt_pipeline::EvaluationRequest;
+use llmopt_pipeline::{EvaluationPlan, EvaluationRequest};
 use std::path::Path;
-use std::sync::Arc;
 
 pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
     let reports = reports(flags)?;
     let resources = request::resources(flags.memory, flags.compute.threads);
     let plan = llmopt_pipeline::plan_evaluation(&evaluation(flags)?, resources)?;
+    let timing = timing(&plan, flags)?;
     if flags.dry_run {
         let summary = plan.summary();
-        return if voice.json { print::json(&summary) } else { print::data(&plan::told(&summary)) };
+        return match voice.json {
+            true => print::json(&timing.document(&summary)?),
+            false => print::data(&plan::told(&summary, &timing)),
+        };
     }
-    let progress = Arc::new(Progress::new(voice));
+    let progress = Progress::begin(voice, Some(&timing));
     signal::watch(&progress, "stopping");
     let reports = reports.into_iter().map(ReportFile::pending).collect::<Result<Vec<_>, _>>()?;
     let evaluation = llmopt_pipeline::evaluate(&plan, &*progress, &signal::CANCEL)?;
@@ -34,6 +38,14 @@ pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
         report.publish(&evaluation)?;
     }
     if evaluation.passed() { Ok(()) } else { Err(Failure::Gates(report::missed(&evaluation))) }
+}
+
+/// How long it will take.
+fn timing(plan: &EvaluationPlan, flags: &Eval) -> Result<Timing, Failure> {
+    let speed = plan.speed()?;
+    let said = Said { samples: flags.samples, window: flags.window };
+    let on = |windows| Ok(plan.estimate(&speed, windows));
+    Timing::new(on(None)?, said, plan.text_windows(), |windows| on(Some(windows)))
 }
 
 /// What `eval` was asked to do.

@@ -5,7 +5,6 @@ use crate::flags::Generate;
 use crate::progress::Progress;
 use crate::{print, request, signal, vain};
 use llmopt_pipeline::{Generated, GenerationRequest};
-use std::sync::Arc;
 
 pub(super) fn run(flags: &Generate) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
@@ -21,7 +20,8 @@ pub(super) fn run(flags: &Generate) -> Result<(), Failure> {
         precision: flags.compute.dtype.precision(),
         kernel: request::kernel(&flags.compute.kernel)?,
     };
-    signal::watch(&Arc::new(Progress::new(voice)), "stopping");
+    let progress = Progress::begin(voice, None);
+    signal::watch(&progress, "stopping");
     let resources = request::resources(flags.memory, flags.compute.threads);
     let generated = llmopt_pipeline::generate(&request, resources, &signal::CANCEL)?;
     if voice.json { print::json(&generated) } else { print::data(&told(&generated)) }

@@ -5,10 +5,10 @@ use crate::failure::Failure;
 use crate::flags::Prune;
 use crate::print::{self, Table};
 use crate::progress::Progress;
+use crate::timing::{Said, Timing};
 use crate::{passed, report, request, signal, units};
 use llmopt_pipeline::{JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits};
 use std::fmt::Write;
-use std::sync::Arc;
 
 pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
@@ -17,11 +17,19 @@ pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
     let request = request::pruned(flags, input.path)?;
     let resources = request::resources(flags.memory, flags.threads);
     let plan = llmopt_pipeline::plan_prune(&request, resources)?;
+    let speed = plan.speed()?;
+    let said = Said { samples: flags.data.samples, window: flags.data.window };
+    let on = |windows| Ok::<_, Failure>(plan.estimate(&speed, windows));
+    let timing =
+        Timing::new(on(None)?, said, plan.observed_windows(), |windows| on(Some(windows)))?;
     if flags.dry_run {
         let summary = plan.summary();
-        return if voice.json { print::json(&summary) } else { print::data(&planned(&summary)) };
+        return match voice.json {
+            true => print::json(&timing.document(&summary)?),
+            false => print::data(&planned(&summary, &timing)),
+        };
     }
-    let progress = Arc::new(Progress::new(voice));
+    let progress = Progress::begin(voice, Some(&timing));
     signal::watch(&progress, STOPPING);
     let file = flags.report.as_deref().map(report::pending).transpose()?;
     let report = llmopt_pipeline::prune(&plan, &*progress, &signal::CANCEL)?;
@@ -37,7 +45,7 @@ pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
 }
 
 /// The whole plan.
-fn planned(summary: &PruneSummary) -> String {
+fn planned(summary: &PruneSummary, timing: &Timing) -> String {
     let memory = &summary.memory;
     let mut facts = vec![
         (
@@ -90,6 +98,7 @@ fn planned(summary: &PruneSummary) -> String {
     facts.push(("memory", format!("at most {peak} of {budget}; {smallest} would do")));
     let free = summary.disk.free.map_or_else(|| "unknown".to_owned(), units::bytes);
     facts.push(("disk", format!("{} needed, {free} free", units::bytes(summary.disk.needed))));
+    facts.push(("time", timing.told()));
     let mut text = print::facts(&facts);
     let mut files = Table::new(&["file", ">bytes"]);
     for file in &summary.files {

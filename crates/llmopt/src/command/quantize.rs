@@ -9,8 +9,8 @@ use crate::failure::Failure;
 use crate::flags::Quantize;
 use crate::print;
 use crate::progress::Progress;
+use crate::timing::{Said, Timing};
 use crate::{report, request, signal};
-use std::sync::Arc;
 
 pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
@@ -21,15 +21,19 @@ pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
     let target = request::target(flags, input.output_folder);
     let resources = request::resources(flags.memory, flags.threads);
     let plan = llmopt_pipeline::plan(&input.path, &target, &recipe, resources)?;
+    let speed = plan.speed()?;
+    let said = Said { samples: flags.data.samples, window: flags.data.window };
+    let on = |windows| plan.estimate(&speed, windows);
+    let timing =
+        Timing::new(on(None)?, said, plan.observed_windows(), |windows| on(Some(windows)))?;
     if flags.dry_run {
         let summary = plan.summary();
-        return if voice.json {
-            print::json(&summary)
-        } else {
-            print::data(&plan::told(&summary, flags.verbose))
+        return match voice.json {
+            true => print::json(&timing.document(&summary)?),
+            false => print::data(&plan::told(&summary, &timing, flags.verbose)),
         };
     }
-    let progress = Arc::new(Progress::new(voice));
+    let progress = Progress::begin(voice, Some(&timing));
     signal::watch(&progress, STOPPING);
     let file = flags.report.as_deref().map(report::pending).transpose()?;
     let report = llmopt_pipeline::quantize(&plan, &*progress, &signal::CANCEL)?;

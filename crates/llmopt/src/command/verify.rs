@@ -10,7 +10,6 @@ use crate::{request, signal};
 use llmopt_pipeline::{Fault, Verification, VerifyOptions};
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
 
 pub(super) fn run(flags: &Verify) -> Result<(), Failure> {
     let voice = flags.voice.voice(flags.quiet.quiet);
@@ -20,7 +19,7 @@ pub(super) fn run(flags: &Verify) -> Result<(), Failure> {
         quick: flags.quick,
     };
     let input = Input::of(flags.artifact.as_deref(), voice)?;
-    let progress = Arc::new(Progress::new(voice));
+    let progress = Progress::begin(voice, None);
     signal::watch(&progress, "stopping");
     let found = llmopt_pipeline::verify(&input.path, &options, &*progress, &signal::CANCEL)?;
     if voice.json {

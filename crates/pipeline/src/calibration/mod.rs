@@ -3,6 +3,7 @@
 mod budget;
 mod choice;
 mod data;
+mod estimate;
 mod facts;
 mod gumbel;
 mod observe;
@@ -19,8 +20,9 @@ mod written;
 pub use budget::CalibrationMemory;
 pub(crate) use data::CalibrationSet;
 pub use data::{CalibrationFacts, CalibrationRequest, SourceFacts};
+pub(crate) use estimate::BlockWork;
 pub use facts::{Calibrated, HeldOut, TriedMethod};
-pub(crate) use own::{Drawing, SWEEPS};
+pub(crate) use own::{Drawing, Own, SWEEPS};
 pub use plan::CalibrationSummary;
 pub(crate) use plan::{Calibration, beside_held_out, check_room, held_out, in_batches};
 pub(crate) use run::{Data, calibrated};

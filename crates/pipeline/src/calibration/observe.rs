@@ -30,6 +30,8 @@ impl Sweep<'_> {
         for watch in watches(block, sites) {
             let Watch { phase, taps, sites: numbers } = &watch;
             let weights = Weighed::new(self, phase, original.is_some())?;
+            let counting = self.calibration.calibrating();
+            self.meter.did(counting.fetching(phase));
             for batch in 0..self.batches().len() {
                 let runner = self.runner();
                 // What outputs are added to is the hidden state with which their phase begins.
@@ -48,6 +50,8 @@ impl Sweep<'_> {
                         residual: hidden.as_ref().map(|(before, now)| (before, now)),
                     });
                     self.add(&mut observed[site], &sites[site], batch, seen, before);
+                    let tokens = self.batches().rows_of(batch);
+                    self.meter.did(counting.adding(&sites[site], tokens));
                 }
             }
             self.calibration.engine.release();

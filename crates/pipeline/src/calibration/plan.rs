@@ -212,7 +212,7 @@ impl Calibration {
     }
 
     /// The windows in batches.
-    pub(super) fn batches(&self, windows: Vec<Vec<u32>>) -> Batches {
+    pub(crate) fn batches(&self, windows: Vec<Vec<u32>>) -> Batches {
         in_batches(windows, self.held_out)
     }
 

@@ -6,13 +6,19 @@ use super::sweep::Sweep;
 use crate::Error;
 use crate::band::Band;
 use crate::resume::{Entry, Record};
+use llmopt_arch::program::Block;
 use llmopt_calib::{InputSite, Observation};
 use llmopt_scheme::Granularity;
 use rayon::prelude::*;
 
 impl Sweep<'_> {
     /// Quantizes the matrices of a site, and writes them.
-    pub(super) fn rewrite(&self, site: &InputSite, observed: Observed) -> Result<(), Error> {
+    pub(super) fn rewrite(
+        &self,
+        block: &Block,
+        site: &InputSite,
+        observed: Observed,
+    ) -> Result<(), Error> {
         let matrices: Vec<Matrix> =
             site.tensors.iter().map(|tensor| self.matrix(tensor)).collect::<Result<_, _>>()?;
         let why = self.fallback(site, &observed.fitted);
@@ -32,6 +38,7 @@ impl Sweep<'_> {
             let (entry, _) = self.place(self.spots[&matrix.tensor]);
             self.events.advanced(entry.meta.bytes(), &matrix.tensor);
         }
+        self.meter.did(self.calibration.calibrating().rewriting(site, block));
         Ok(())
     }
 

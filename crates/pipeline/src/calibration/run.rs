@@ -29,7 +29,7 @@ pub(crate) fn calibrated(
 ) -> Result<(), Error> {
     let batches = calibration.batches(data.windows.clone());
     let shown = (events, cancel);
-    let sweep = Sweep::new(plan, calibration, &batches, files, records, finished, shown);
+    let sweep = Sweep::new(plan, calibration, &batches, files, records, finished, shown)?;
     events.stage_started("calibrate", sweep.bytes());
     on_threads(calibration.resources.threads, || sweep.run())??;
     events.stage_finished("calibrate");

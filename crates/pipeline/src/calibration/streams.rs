@@ -31,6 +31,7 @@ impl Sweep<'_> {
     pub(super) fn advance(&self, block: &Block, streams: &mut Streams) -> Result<(), Error> {
         let gemm = self.calibration.engine.gemm();
         for phase in &block.phases {
+            self.meter.did(self.calibration.calibrating().fetching(phase));
             let weights = self.variant().weights_under(&self.written(), phase, gemm)?;
             self.runner().run(phase, &weights, &mut streams.own)?;
             if let Some(original) = &mut streams.original {
@@ -47,7 +48,14 @@ impl Sweep<'_> {
 
     pub(super) fn runner(&self) -> Runner<'_> {
         let engine = &self.calibration.engine;
-        Runner { variant: self.variant(), batches: self.batches(), engine, cancel: self.cancel }
+        Runner {
+            variant: self.variant(),
+            batches: self.batches(),
+            engine,
+            cancel: self.cancel,
+            meter: &self.meter,
+            times: 1.0,
+        }
     }
 
     fn store(&self) -> Result<Store, Error> {

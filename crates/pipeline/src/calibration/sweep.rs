@@ -1,9 +1,11 @@
 //! The calibrated sweep: block after block is observed as it was found, rewritten, and passed.
 
 use super::Calibration;
+use super::estimate::BlockWork;
 use super::observe::Observed;
 use super::plan::{self, Basis};
 use super::statistics::Saved;
+use crate::estimate::{Meter, Work};
 use crate::handover::Progress;
 use crate::place::Place;
 use crate::reading::Batches;
@@ -28,6 +30,9 @@ pub(crate) struct Sweep<'a> {
     pub(super) spots: BTreeMap<String, Spot>,
     pub(super) events: &'a dyn Events,
     pub(super) cancel: &'a Cancel,
+    /// What each block takes.
+    works: Vec<BlockWork>,
+    pub(super) meter: Meter<'a>,
 }
 
 /// Where a tensor is in the plan.
@@ -41,6 +46,9 @@ pub(super) struct Spot {
 
 impl<'a> Sweep<'a> {
     /// A sweep over these batches. Nothing happens yet.
+    ///
+    /// # Errors
+    /// If the sites of a block cannot be found.
     pub(crate) fn new(
         plan: &'a Plan,
         calibration: &'a Calibration,
@@ -49,9 +57,23 @@ impl<'a> Sweep<'a> {
         records: &'a Records,
         finished: Sender<Entry>,
         (events, cancel): (&'a dyn Events, &'a Cancel),
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let spots = spots(plan, calibration);
-        Self { plan, calibration, batches, files, records, finished, spots, events, cancel }
+        let works = calibration.blocks_work(batches)?;
+        let meter = Meter::new(events, works.iter().map(|work| work.all()).sum());
+        Ok(Self {
+            plan,
+            calibration,
+            batches,
+            files,
+            records,
+            finished,
+            spots,
+            events,
+            cancel,
+            works,
+            meter,
+        })
     }
 
     /// Rewrites every matrix of the blocks that the plan quantizes. What `records` already knows is
@@ -67,13 +89,14 @@ impl<'a> Sweep<'a> {
         if let Basis::Saved(saved) = &self.calibration.basis {
             return self.run_on(saved);
         }
+        self.pass_over(blocks);
         let mut streams = self.embedded()?;
         for (number, block) in blocks[..=last].iter().enumerate() {
             self.plan.wait_for(Progress::Blocks(number + 1))?;
             for sites in self.passes(block)? {
                 let observed = self.observed(block, &sites, &streams)?;
                 for (site, observed) in sites.iter().zip(observed) {
-                    self.rewrite(site, observed)?;
+                    self.rewrite(block, site, observed)?;
                     // What solvers worked in must not lie beside the next site's sums.
                     self.calibration.engine.release();
                 }
@@ -85,6 +108,20 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
+    /// Tells what of the blocks is done, and where this attempt goes on.
+    fn pass_over(&self, blocks: &[Block]) {
+        let done = |(block, work): (&Block, &BlockWork)| match self.is_open(block) {
+            false => work.observing + work.rewriting,
+            true => Work::default(),
+        };
+        let done: Work = blocks.iter().zip(&self.works).map(done).sum();
+        let first = blocks.iter().position(|block| self.is_open(block));
+        if let Some(first) = first.filter(|_| self.records.any_calibrated()) {
+            self.meter.passed_over(done);
+            self.events.resuming(&format!("layer {} of {}", first + 1, blocks.len()));
+        }
+    }
+
     /// Rewrites what is open with the sums that files have.
     fn run_on(&self, saved: &Saved) -> Result<(), Error> {
         for block in &self.variant().program().blocks {
@@ -93,7 +130,7 @@ impl<'a> Sweep<'a> {
                     return Err(Error::Interrupted);
                 }
                 let fitted = saved.observation(&site, self.calibration.needs())?;
-                self.rewrite(&site, Observed { fitted, held_out: None })?;
+                self.rewrite(block, &site, Observed { fitted, held_out: None })?;
             }
         }
         Ok(())

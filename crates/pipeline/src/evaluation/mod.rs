@@ -1,5 +1,6 @@
 //! What an artifact lost: one reading sweep, and everything that follows from it.
 
+mod estimate;
 mod facts;
 mod judge;
 mod logits;

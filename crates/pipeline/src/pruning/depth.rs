@@ -80,6 +80,11 @@ impl PlannedSearch {
         Ok(Self { shape, asked, count, windows: windows.len(), memory })
     }
 
+    /// The windows that it judges by.
+    pub(super) fn judging<'w>(&self, windows: &'w [Vec<u32>]) -> &'w [Vec<u32>] {
+        first(windows)
+    }
+
     /// Reading sweeps that it takes at most.
     pub(super) fn sweeps(&self) -> usize {
         if self.count == 1 { 1 } else { 3 }

@@ -54,6 +54,14 @@ pub(super) enum Fate {
     Zeros,
 }
 
+impl OutShard {
+    /// Bytes of the tensors that are known before anything is observed.
+    pub(super) fn plain_bytes(&self) -> u64 {
+        let plain = self.tensors.iter().filter(|tensor| tensor.fate.is_plain());
+        plain.map(|tensor| tensor.meta.bytes()).sum()
+    }
+}
+
 impl Fate {
     /// Whether its bytes are known before anything is observed.
     pub(super) fn is_plain(self) -> bool {

@@ -7,6 +7,7 @@ mod budget;
 mod choice;
 mod cut;
 mod depth;
+mod estimate;
 mod journal;
 mod layout;
 mod mix;

@@ -11,6 +11,7 @@ use super::report::{PruneReport, Pruned};
 use super::sweep::Sweep;
 use super::write::Files;
 use crate::calibration::{Data, Drawing, in_batches};
+use crate::estimate::Meter;
 use crate::evaluation::on_threads;
 use crate::handover::{Handover, Progress};
 use crate::run::{chosen, discard_left};
@@ -120,21 +121,22 @@ fn swept(
     copied(plan, &cut, &files, &mut records, events, cancel)?;
     let written = Variant::open(staged.partial_path())?;
     handover.inspect(|handover| handover.opened(staged.partial_path(), &identity));
-    let sweep =
-        Sweep { plan, cut: &cut, written: &written, files: &files, handover, events, cancel };
+    let seen = windows.filter(|_| plan.recipe.sums());
+    let batches = seen.map(|windows| in_batches(windows.to_vec(), false));
+    let meter = Meter::new(events, plan.pruning(batches.as_ref()));
+    let (written, files) = (&written, &files);
+    let sweep = Sweep { plan, cut: &cut, written, files, handover, events, cancel, meter };
     let model = plan.variant.model();
     events.stage_started("prune", cut.targets.iter().map(|target| target.bytes(model)).sum());
-    let seen = windows.filter(|_| plan.recipe.sums());
-    on_threads(plan.resources.threads, || match seen {
-        Some(windows) => sweep.observed(&in_batches(windows.to_vec(), false), &mut records),
+    on_threads(plan.resources.threads, || match &batches {
+        Some(batches) => sweep.observed(batches, &mut records),
         None => sweep.unobserved(&mut records),
     })??;
     events.stage_finished("prune");
     let threads = plan.resources.threads;
     events.stage_started("read back", cut.layout.shards.iter().map(|shard| shard.bytes).sum());
-    let written = read_back(&cut.layout, &files, &records, threads, events, cancel)?;
+    let written = read_back(&cut.layout, files, &records, threads, events, cancel)?;
     events.stage_finished("read back");
-    drop(files);
     Ok(Pruned { cut, records, written, beside })
 }
 
@@ -191,7 +193,14 @@ fn copied(
     cancel: &Cancel,
 ) -> Result<(), Error> {
     let plain = cut.layout.tensors().filter(|(_, tensor)| tensor.fate.is_plain());
-    events.stage_started("copy", plain.map(|(_, tensor)| tensor.meta.bytes()).sum());
+    let bytes: u64 = plain.map(|(_, tensor)| tensor.meta.bytes()).sum();
+    events.stage_started("copy", bytes);
+    let shards = &cut.layout.shards;
+    let done = (0..shards.len()).filter(|&shard| records.is_copied(shard));
+    let done: u64 = done.map(|shard| shards[shard].plain_bytes()).sum();
+    if done > 0 {
+        events.passed_over(done as f64 / bytes as f64);
+    }
     for shard in 0..cut.layout.shards.len() {
         if !records.is_copied(shard) {
             let prints = files.copy(shard, plan, events, cancel)?;

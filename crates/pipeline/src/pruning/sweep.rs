@@ -12,7 +12,8 @@ use super::observe::Observed;
 use super::plan::PrunePlan;
 use super::target::Target;
 use super::write::{Files, sliced};
-use crate::calibration::embedded;
+use crate::calibration::{embedded, in_batches};
+use crate::estimate::{self, Meter};
 use crate::handover::{Handover, Progress};
 use crate::reading::{Batches, Runner, Store};
 use crate::variant::Variant;
@@ -36,6 +37,7 @@ pub(super) struct Sweep<'a> {
     pub(super) handover: Option<&'a Handover>,
     pub(super) events: &'a dyn Events,
     pub(super) cancel: &'a Cancel,
+    pub(super) meter: Meter<'a>,
 }
 
 /// Hidden states of all batches, between two phases.
@@ -62,6 +64,7 @@ impl Sweep<'_> {
         if open == 0 {
             return Ok(());
         }
+        self.pass_over(batches, records);
         let own = embedded(&self.plan.variant, batches, self.folder())?;
         let original = own.copied(|| self.store(batches))?;
         let mut streams = Streams { own, original };
@@ -77,6 +80,8 @@ impl Sweep<'_> {
                 if let Some(number) = self.target_of(phase).filter(|&t| !records.is_pruned(t)) {
                     let seen = self.observe(phase, number, batches, &streams)?;
                     self.prune(number, Some(seen), records)?;
+                    let target = &self.cut.targets[number];
+                    self.meter.did(self.plan.seen(target, batches.tokens()));
                     open -= 1;
                 }
                 if open == 0 {
@@ -91,6 +96,7 @@ impl Sweep<'_> {
 
     /// Prunes every place by its weights alone.
     pub(super) fn unobserved(&self, records: &mut Records) -> Result<(), Error> {
+        self.pass_over(&in_batches(Vec::new(), false), records);
         for number in 0..self.cut.targets.len() {
             self.go_on()?;
             if !records.is_pruned(number) {
@@ -98,6 +104,19 @@ impl Sweep<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Tells what is pruned, and where this attempt goes on.
+    fn pass_over(&self, batches: &Batches, records: &Records) {
+        let targets = || self.cut.targets.iter().enumerate();
+        let done = targets().filter(|(number, _)| records.is_pruned(*number));
+        let done: Vec<&Target> = done.map(|(_, target)| target).collect();
+        let first = targets().find(|(number, _)| !records.is_pruned(*number));
+        if let (Some((_, first)), false) = (first, done.is_empty()) {
+            let work = |target| self.plan.place_work(target, batches);
+            self.meter.passed_over(done.into_iter().map(work).sum());
+            self.events.resuming(&format!("`{}`", first.reader));
+        }
     }
 
     /// The place whose units `phase` multiplies.
@@ -125,6 +144,7 @@ impl Sweep<'_> {
         store: &mut Store,
     ) -> Result<(), Error> {
         let weights = variant.weights(phase, self.plan.engine.gemm())?;
+        self.meter.did(estimate::weights(phase));
         self.runner(variant, batches).run(phase, &weights, store)
     }
 
@@ -142,6 +162,7 @@ impl Sweep<'_> {
         let follows = follows(phase, target);
         let mut observed = Observed::new(target, plan.recipe.needs_gram(), follows);
         let weights = plan.variant.weights(phase, gemm)?;
+        self.meter.did(estimate::weights(phase));
         let mut tried = streams.own.copied(|| self.store(batches))?;
         let runner = self.runner(&plan.variant, batches);
         for batch in 0..batches.len() {
@@ -181,6 +202,7 @@ impl Sweep<'_> {
         let prints = self.write(target, &made)?;
         self.files.sync(prints.keys())?;
         records.add_pruned(number, made.facts, prints)?;
+        self.meter.did(plan.rewriting(target));
         self.events.advanced(target.bytes(plan.variant.model()), &target.reader);
         give_back_freed();
         Ok(())
@@ -249,7 +271,14 @@ impl Sweep<'_> {
     }
 
     fn runner<'r>(&'r self, variant: &'r Variant, batches: &'r Batches) -> Runner<'r> {
-        Runner { variant, batches, engine: &self.plan.engine, cancel: self.cancel }
+        Runner {
+            variant,
+            batches,
+            engine: &self.plan.engine,
+            cancel: self.cancel,
+            meter: &self.meter,
+            times: 1.0,
+        }
     }
 
     fn store(&self, batches: &Batches) -> Result<Store, Error> {

@@ -3,6 +3,7 @@
 use super::stream::Stream;
 use super::{Batches, Reading, Runner, Store, carried_width};
 use crate::Error;
+use crate::estimate::{self, Meter, Work};
 use crate::variant::Variant;
 use llmopt_forward::{Matrix, Taps};
 use std::borrow::Cow;
@@ -11,7 +12,12 @@ impl Reading<'_> {
     /// The first batch behind a layer of the second model, from what the first model's hidden states
     /// are before it. Errors of the layers before have no part in it. None, where there is no second
     /// model, or its layers are others.
-    pub(super) fn alone(&self, streams: &[Stream], layer: usize) -> Result<Option<Matrix>, Error> {
+    pub(super) fn alone(
+        &self,
+        streams: &[Stream],
+        layer: usize,
+        meter: &Meter<'_>,
+    ) -> Result<Option<Matrix>, Error> {
         let [_, variant] = self.variants else { return Ok(None) };
         let (true, Some(stream)) = (self.layers_agree(), streams.iter().find(|s| s.carries(0)))
         else {
@@ -20,7 +26,7 @@ impl Reading<'_> {
         let Self { batches, engine, cancel, .. } = *self;
         let mut store = Store::new(variant.program(), batches, None)?;
         store.put(BATCH, Taps::new(stream.store.hidden(BATCH)?.into_owned()))?;
-        let runner = Runner { variant, batches, engine, cancel };
+        let runner = Runner { variant, batches, engine, cancel, meter, times: 1.0 };
         for phase in &variant.program().blocks[layer].phases {
             let weights = variant.weights(phase, engine.gemm())?;
             runner.observe(phase, &weights, &mut store, BATCH, &[])?;
@@ -37,6 +43,13 @@ impl Reading<'_> {
         let stream = streams.iter().find(|stream| stream.carries(0));
         stream.map(|stream| stream.store.hidden(BATCH)).transpose()
     }
+}
+
+/// What running every block of the second of `variants` so takes.
+pub(crate) fn alone_work(variants: &[Variant], batches: &Batches) -> Work {
+    let share = batches.rows_of(BATCH) as f64 / batches.tokens().max(1) as f64;
+    let second = variants.get(1).map(|variant| estimate::read(variant.program(), batches) * share);
+    second.into_iter().sum()
 }
 
 /// Bytes that a batch takes which is run so.

@@ -6,6 +6,7 @@
 use super::stream::Stream;
 use super::{Judge, Reading};
 use crate::Error;
+use crate::estimate::{self, Meter};
 use crate::variant::ROW_STEP;
 use llmopt_arch::Program;
 use llmopt_forward::{Engine, Linear, Matrix};
@@ -16,17 +17,18 @@ impl Reading<'_> {
     pub(super) fn judge_logits(
         &self,
         streams: Vec<Stream>,
+        meter: &Meter<'_>,
         judge: &mut dyn Judge,
     ) -> Result<(), Error> {
         let mut streams = self.parted_at_head(streams)?;
         for stream in &mut streams {
             let norm = &self.variants[stream.leader()].program().head.norm;
-            self.run(stream, norm)?;
+            self.run(stream, norm, meter)?;
         }
         let vocabulary = self.variants.iter().map(|variant| variant.program().vocabulary).min();
         let slices: Vec<Range<usize>> = slices(vocabulary.unwrap_or(0)).collect();
         for held in slices.chunks(self.memory.head_slices) {
-            self.judge_held(&streams, held, judge)?;
+            self.judge_held(&streams, held, meter, judge)?;
         }
         Ok(())
     }
@@ -51,9 +53,15 @@ impl Reading<'_> {
         &self,
         streams: &[Stream],
         held: &[Range<usize>],
+        meter: &Meter<'_>,
         judge: &mut dyn Judge,
     ) -> Result<(), Error> {
         let heads = self.heads(streams, held)?;
+        for stream in streams {
+            let program = self.variants[stream.leader()].program();
+            let rows = held.iter().map(Range::len).sum();
+            meter.did(estimate::head_weights(program, rows) * stream.count());
+        }
         for batch in 0..self.batches.len() {
             if self.cancel.is_cancelled() {
                 return Err(Error::Interrupted);
@@ -70,6 +78,11 @@ impl Reading<'_> {
                 let shown: Vec<&Matrix> = logits.iter().collect();
                 judge.logits(batch, slice.start, &self.by_variant(streams, &shown))?;
                 logits.into_iter().for_each(|logits| self.engine.recycle(logits));
+                for (stream, rows) in streams.iter().zip(&rows) {
+                    let program = self.variants[stream.leader()].program();
+                    let positions = rows.len() / program.hidden.max(1);
+                    meter.did(estimate::head(program, positions, slice.len()) * stream.count());
+                }
             }
         }
         Ok(())

@@ -12,13 +12,14 @@ mod runner;
 mod store;
 mod stream;
 
-pub(crate) use alone::{alone_bytes, alone_tokens};
+pub(crate) use alone::{alone_bytes, alone_tokens, alone_work};
 pub(crate) use batches::{Batches, Position, Sequence};
 pub use budget::ReadingMemory;
 pub(crate) use budget::{phase_bytes, planned, widest_band};
 pub(crate) use runner::Runner;
 pub(crate) use store::{Store, carried_width};
 
+use crate::estimate::{self, Meter, Work};
 use crate::variant::Variant;
 use crate::{Cancel, Error, Events};
 use llmopt_forward::{Engine, Matrix};
@@ -65,24 +66,34 @@ impl Reading<'_> {
     /// # Errors
     /// If a model cannot be read, or computes NaN or infinity.
     pub(crate) fn sweep(&self, judge: &mut dyn Judge) -> Result<(), Error> {
+        let alone = match judge.wants_blocks_alone() {
+            true => alone_work(self.variants, self.batches),
+            false => Work::default(),
+        };
+        let meter = Meter::new(self.events, self.work() + alone);
         let mut streams = self.embedded()?;
         for layer in 0..self.layers() {
             let alone = match judge.wants_blocks_alone() {
-                true => self.alone(&streams, layer)?,
+                true => self.alone(&streams, layer, &meter)?,
                 false => None,
             };
-            streams = self.advanced(streams, layer)?;
+            streams = self.advanced(streams, layer, &meter)?;
             self.show(&streams, layer, judge)?;
             if let (Some(alone), Some(first)) = (alone, self.beside_alone(&streams)?) {
                 judge.after_block_alone(layer, &first, &alone);
             }
         }
-        self.judge_logits(streams, judge)
+        self.judge_logits(streams, &meter, judge)
     }
 
     /// Takes every stream through a layer. A stream whose models part is forked at the phase where they
     /// do.
-    fn advanced(&self, streams: Vec<Stream>, layer: usize) -> Result<Vec<Stream>, Error> {
+    fn advanced(
+        &self,
+        streams: Vec<Stream>,
+        layer: usize,
+        meter: &Meter<'_>,
+    ) -> Result<Vec<Stream>, Error> {
         let mut waiting: Vec<(Stream, usize)> =
             streams.into_iter().rev().map(|stream| (stream, 0)).collect();
         let mut done = Vec::new();
@@ -95,7 +106,7 @@ impl Reading<'_> {
                 if let Some(parted) = self.parted(&mut stream, layer, number)? {
                     waiting.push((parted, number));
                 }
-                self.run(&mut stream, phase)?;
+                self.run(&mut stream, phase, meter)?;
             }
             done.push(stream);
         }
@@ -127,6 +138,12 @@ impl Reading<'_> {
             phases.map(|phase| variant.stored_bytes(phase)).sum()
         };
         self.variants.iter().map(phases).sum()
+    }
+
+    /// What a sweep takes, where no two models agree.
+    fn work(&self) -> Work {
+        let of = |variant: &Variant| estimate::read(variant.program(), self.batches);
+        self.variants.iter().map(of).sum()
     }
 
     fn layers(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use super::Batches;
 use super::store::Store;
+use crate::estimate::{self, Meter};
 use crate::variant::Variant;
 use crate::{Cancel, Error};
 use llmopt_arch::program::{Phase, Tap};
@@ -14,6 +15,9 @@ pub(crate) struct Runner<'a> {
     pub(crate) batches: &'a Batches,
     pub(crate) engine: &'a Engine,
     pub(crate) cancel: &'a Cancel,
+    /// What a phase of a batch is told to, as often as it counts.
+    pub(crate) meter: &'a Meter<'a>,
+    pub(crate) times: f64,
 }
 
 impl Runner<'_> {
@@ -50,6 +54,7 @@ impl Runner<'_> {
         let seen = self.engine.observe(program, phase, weights, &shape, &mut taps, watched);
         let seen = seen.map_err(|error| self.variant.failed(error))?;
         store.put(batch, taps)?;
+        self.meter.did(estimate::phase(program, phase, &shape) * self.times);
         Ok(seen)
     }
 }

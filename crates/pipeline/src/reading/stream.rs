@@ -3,6 +3,7 @@
 use super::store::Store;
 use super::{Reading, Runner};
 use crate::Error;
+use crate::estimate::{self, Meter};
 use crate::variant::Variant;
 use llmopt_arch::program::{Phase, Program};
 use llmopt_forward::{Matrix, Taps};
@@ -19,6 +20,11 @@ impl Stream {
     /// The model whose weights are used for all.
     pub(super) fn leader(&self) -> usize {
         self.members[0]
+    }
+
+    /// How many models share it.
+    pub(super) fn count(&self) -> f64 {
+        self.members.len() as f64
     }
 
     pub(super) fn carries(&self, variant: usize) -> bool {
@@ -109,11 +115,19 @@ impl Reading<'_> {
     }
 
     /// Runs a phase of the leader on every batch.
-    pub(super) fn run(&self, stream: &mut Stream, phase: &Phase) -> Result<(), Error> {
+    pub(super) fn run(
+        &self,
+        stream: &mut Stream,
+        phase: &Phase,
+        meter: &Meter<'_>,
+    ) -> Result<(), Error> {
         let leader = &self.variants[stream.leader()];
         let weights = leader.weights(phase, self.engine.gemm())?;
         let Self { batches, engine, cancel, .. } = *self;
-        let runner = Runner { variant: leader, batches, engine, cancel };
+        // Models that part later would run as much each.
+        let times = stream.count();
+        meter.did(estimate::weights(phase) * times);
+        let runner = Runner { variant: leader, batches, engine, cancel, meter, times };
         runner.run(phase, &weights, &mut stream.store)?;
         self.events.advanced(leader.stored_bytes(phase), &phase.name);
         Ok(())

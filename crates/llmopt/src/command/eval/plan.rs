@@ -1,10 +1,11 @@
 //! The plan of an evaluation as a person reads it.
 
 use crate::print;
+use crate::timing::Timing;
 use crate::units;
 use llmopt_pipeline::EvaluationSummary;
 
-pub(super) fn told(summary: &EvaluationSummary) -> String {
+pub(super) fn told(summary: &EvaluationSummary, timing: &Timing) -> String {
     let (memory, protocol) = (&summary.memory, &summary.protocol);
     let mut facts = vec![("artifact", format!("`{}`", summary.artifact))];
     facts.extend(summary.reference.as_ref().map(|name| ("against", format!("`{name}`"))));
@@ -44,6 +45,7 @@ pub(super) fn told(summary: &EvaluationSummary) -> String {
             units::bytes(memory.hidden_bytes)
         ),
     ));
+    facts.push(("time", timing.told()));
     facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
     print::facts(&facts)
 }

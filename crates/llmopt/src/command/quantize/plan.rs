@@ -1,13 +1,14 @@
 //! The plan as a person reads it before anything is written.
 
 use crate::print::{self, Table};
+use crate::timing::Timing;
 use crate::{passed, units};
 use llmopt_pipeline::{CalibrationSummary, Method, PlannedDecision, Summary};
 use std::fmt::Write;
 
 /// The whole plan; every tensor of it when `verbose`.
-pub(super) fn told(summary: &Summary, verbose: bool) -> String {
-    let mut text = facts(summary);
+pub(super) fn told(summary: &Summary, timing: &Timing, verbose: bool) -> String {
+    let mut text = facts(summary, timing);
     let mut actions = Table::new(&["action", ">tensors", ">parameters", ">before", ">after"]);
     for action in &summary.actions {
         actions.row([
@@ -97,7 +98,7 @@ fn decided(decision: &PlannedDecision) -> String {
     print::facts(&facts)
 }
 
-fn facts(summary: &Summary) -> String {
+fn facts(summary: &Summary, timing: &Timing) -> String {
     let memory = &summary.memory;
     let family = summary.family.as_deref().unwrap_or("unknown family");
     let kind = if summary.folder { "folder" } else { "file" };
@@ -133,6 +134,7 @@ fn facts(summary: &Summary) -> String {
             "disk",
             format!("{} needed{}, {free}", units::bytes(summary.disk.needed), rivals(summary)),
         ),
+        ("time", timing.told()),
     ];
     facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
     facts.extend(passed::stacked(summary.stacked_experts.as_ref(), summary.parameters));

@@ -55,6 +55,16 @@ fn interrupted_in_the_middle_it_does_the_rest_alone() {
             |event: &Value| event["event"] == "stage-finished" && event["stage"] == "calibrate";
         let events = progress(&mut child, calibrated);
         assert!(child.wait_with_output().unwrap().status.success());
+        let resuming =
+            events.iter().find(|event| event["event"] == "resuming").expect("it says so");
+        let at = resuming["at"].as_str().unwrap();
+        assert!(at.starts_with("layer ") && at.ends_with(" of 4"), "{recipe}: {at}");
+        assert_eq!(resuming["stage"], "calibrate");
+        // What was done is done: shares go on from there, and end where the stage does.
+        let started = events.iter().find(|event| event["stage"] == "calibrate").unwrap();
+        let share = |event: &Value| event["share"].as_f64().unwrap();
+        assert!(at == "layer 1 of 4" || share(resuming) > share(started), "{recipe}: {resuming}");
+        assert!(share(events.last().unwrap()) > share(resuming), "{recipe}");
         let mut rest = events.iter().skip_while(|event| event["stage"] != "calibrate");
         let all = rest.next().unwrap()["bytes"].as_u64().unwrap();
         let done = rest.filter_map(|event| event["done"].as_u64()).max().unwrap_or(0);

@@ -4,6 +4,7 @@ use super::plan::StatisticsPlan;
 use super::writer::StatisticsWriter;
 use crate::calibration::budget::{in_passes, moments_bytes};
 use crate::calibration::streams::embedded;
+use crate::estimate::Meter;
 use crate::reading::{Batches, Runner, Store};
 use crate::{Cancel, Error, Events};
 use llmopt_arch::program::Block;
@@ -16,6 +17,7 @@ pub(super) struct Sweep<'a> {
     pub(super) batches: &'a Batches,
     pub(super) events: &'a dyn Events,
     pub(super) cancel: &'a Cancel,
+    pub(super) meter: Meter<'a>,
 }
 
 impl Sweep<'_> {
@@ -95,7 +97,14 @@ impl Sweep<'_> {
 
     fn runner(&self) -> Runner<'_> {
         let StatisticsPlan { variant, engine, .. } = self.plan;
-        Runner { variant, batches: self.batches, engine, cancel: self.cancel }
+        Runner {
+            variant,
+            batches: self.batches,
+            engine,
+            cancel: self.cancel,
+            meter: &self.meter,
+            times: 1.0,
+        }
     }
 
     fn folder(&self) -> Option<&Path> {

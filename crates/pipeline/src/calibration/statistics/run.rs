@@ -7,6 +7,7 @@ use super::plan::StatisticsPlan;
 use super::writer::StatisticsWriter;
 use crate::calibration::own::Drawing;
 use crate::calibration::plan::in_batches;
+use crate::estimate::{Meter, Work};
 use crate::evaluation::on_threads;
 use crate::{Cancel, Error, Events};
 use serde::Serialize;
@@ -55,7 +56,9 @@ pub fn observe_statistics(
     let (layout, runs) = (plan.layout(&described)?, described.runs.clone());
     let mut writer = StatisticsWriter::create(&plan.request.output, &layout, described)?;
     let batches = in_batches(windows, false);
-    let sweep = Sweep { plan, batches: &batches, events, cancel };
+    // Blocks are told of whole.
+    let meter = Meter::new(events, Work::default());
+    let sweep = Sweep { plan, batches: &batches, events, cancel, meter };
     events.stage_started("observe", sweep.bytes());
     on_threads(plan.resources.threads, || sweep.run(&mut writer))??;
     events.stage_finished("observe");

@@ -1,0 +1,167 @@
+//! How long pruning takes.
+
+use super::budget::reads;
+use super::layout::OutShard;
+use super::plan::PrunePlan;
+use super::recipe::PruneMethod;
+use super::target::Target;
+use crate::Error;
+use crate::calibration::in_batches;
+use crate::decision::{judges, judging};
+use crate::estimate::{
+    Kind, Speed, Stages, TimeEstimate, Windows, Work, choosing, copied, drawn, looked_at, passed,
+    read, read_back, refitting,
+};
+use crate::reading::Batches;
+
+impl PrunePlan {
+    /// How long carrying it out will take; with other windows than its own, if some are given.
+    pub fn estimate(&self, speed: &Speed, other: Option<Windows>) -> TimeEstimate {
+        TimeEstimate::of(&self.stages(other), speed)
+    }
+
+    /// The windows that the model is observed on; none, if it is not.
+    pub fn observed_windows(&self) -> Option<Windows> {
+        let windows = self.windows(None)?;
+        Some(Windows { windows: windows.len(), window: windows.first()?.len() })
+    }
+
+    /// The speed of this machine at what this plan does.
+    ///
+    /// # Errors
+    /// If a probe cannot be run.
+    pub fn speed(&self) -> Result<Speed, Error> {
+        let typical = Speed::typical(self.resources.threads);
+        if self.estimate(&typical, None).seconds < Speed::WORTHWHILE {
+            return Ok(typical);
+        }
+        let gemm = self.engine.gemm();
+        let speed = typical.hashing();
+        match self.recipe.observes() {
+            true => speed.running(&self.engine, &self.variant)?.summing(gemm)?.pruning(gemm),
+            false => Ok(speed),
+        }
+    }
+
+    fn windows(&self, other: Option<Windows>) -> Option<Vec<Vec<u32>>> {
+        let set = self.set.as_ref()?;
+        Some(other.map_or_else(|| set.placeholders(), Windows::placeholders))
+    }
+
+    fn stages(&self, other: Option<Windows>) -> Stages {
+        let mut stages = Stages::new();
+        let source: u64 = self.variant.source().shards().iter().map(|shard| shard.bytes).sum();
+        let program = self.variant.program();
+        let windows = self.windows(other);
+        if let (Some(set), Some(windows)) = (&self.set, &windows) {
+            stages.push(("look", looked_at(source)));
+            stages.extend(drawn(program, set.own(), set.windows(), windows));
+        }
+        for plan in self.all() {
+            plan.add_written(&mut stages, windows.as_deref());
+        }
+        if let (Some(choice), Some(windows)) = (&self.choice, &windows) {
+            let models = (2 + choice.rivals.len()) as f64;
+            stages.push(("decide", read(program, &judging(judges(windows))) * models));
+        }
+        let hashed = Work::of(Kind::Read, source as f64) + Work::of(Kind::Hashed, source as f64);
+        stages.push(("hash", hashed));
+        stages
+    }
+
+    fn add_written(&self, stages: &mut Stages, windows: Option<&[Vec<u32>]>) {
+        let program = self.variant.program();
+        let windows = windows.map(|windows| self.recipe.fitting(windows));
+        if let (Some(search), Some(windows)) = (&self.search, windows) {
+            // Without a layer a model is one with all of them up to there.
+            let models = 1.0 + program.blocks.len() as f64 / 2.0;
+            let sweep = read(program, &judging(search.judging(windows))) * models;
+            stages.extend(vec![("find layers", sweep); search.sweeps()]);
+        }
+        let (plain, output) = self.copied_and_written();
+        stages.push(("copy", copied(plain)));
+        let seen = windows.filter(|_| self.recipe.sums());
+        let batches = seen.map(|windows| in_batches(windows.to_vec(), false));
+        let stored = Work::of(Kind::Synced, self.cut.targets.len() as f64) + copied(output - plain);
+        stages.push(("prune", self.pruning(batches.as_ref()) + stored));
+        stages.push(("read back", read_back(output)));
+    }
+
+    /// Bytes that are copied, and bytes that are written in all.
+    fn copied_and_written(&self) -> (u64, u64) {
+        let shards = &self.cut.layout.shards;
+        let tensors = shards.iter().flat_map(|shard| &shard.tensors);
+        let all = tensors.map(|tensor| tensor.meta.bytes()).sum();
+        (shards.iter().map(OutShard::plain_bytes).sum(), all)
+    }
+
+    /// Choosing and refitting everywhere, on so many batches, if on any.
+    pub(super) fn pruning(&self, batches: Option<&Batches>) -> Work {
+        let places: Work = self.cut.targets.iter().map(|target| self.rewriting(target)).sum();
+        places + batches.map(|batches| self.observing(batches)).unwrap_or_default()
+    }
+
+    /// All that a place takes beside the runs that any phase takes.
+    pub(super) fn place_work(&self, target: &Target, batches: &Batches) -> Work {
+        let phases = self.variant.program().blocks.iter().flat_map(|block| &block.phases);
+        let phase = phases.filter(|phase| reads(phase, target).is_some());
+        let tried: Work = phase.map(|phase| passed(self.variant.program(), phase, batches)).sum();
+        tried + self.seen(target, batches.tokens()) + self.rewriting(target)
+    }
+
+    /// Running the original and the artifact, and every place once more, phase after phase.
+    pub(super) fn observing(&self, batches: &Batches) -> Work {
+        let program = self.variant.program();
+        let phases = program.blocks.iter().flat_map(|block| &block.phases);
+        let left = 1.0 - self.reached.sparsity;
+        let run = |phase| {
+            let whole = passed(program, phase, batches);
+            let tried = self.cut.targets.iter().any(|target| reads(phase, target).is_some());
+            whole * (1.0 + left + if tried { 1.0 } else { 0.0 })
+        };
+        let tokens = batches.tokens();
+        let places = self.cut.targets.iter().map(|target| self.seen(target, tokens));
+        phases.map(run).sum::<Work>() + places.sum()
+    }
+
+    /// What sums over tokens take at a place, and moving what makes its units.
+    pub(super) fn seen(&self, target: &Target, tokens: usize) -> Work {
+        let (tokens, rows, columns) = (tokens as f64, target.rows as f64, target.columns as f64);
+        if !self.recipe.needs_gram() {
+            return Work::of(Kind::Sums, tokens * columns);
+        }
+        let sums = Work::of(Kind::Sums, tokens * columns * (columns / 2.0 + rows));
+        if target.site.is_none() || self.recipe.refine == 0 {
+            return sums;
+        }
+        let kept = target.kept_columns() as f64;
+        let steps = moving_steps(self.recipe.refine, tokens, rows);
+        // Products with gate, up and down projection: 4 for the gradient, 8 for each step, 3 to look
+        // again, and sums beside the first and the last.
+        let products = (7.0 + 8.0 * steps) * tokens * kept * rows;
+        let summed = tokens * kept * (2.0 * rows + kept / 2.0 + rows);
+        sums + Work::of(Kind::Products, products) + Work::of(Kind::Sums, summed)
+    }
+
+    /// Choosing the units of a place, and refitting what reads them.
+    pub(super) fn rewriting(&self, target: &Target) -> Work {
+        let (rows, columns, kept) = (target.rows, target.columns, target.kept_columns());
+        let recipe = &self.recipe;
+        let mut work = Work::default();
+        if recipe.needs_gram() && recipe.method == PruneMethod::Obs && !target.is_whole() {
+            work += choosing(rows, columns, kept);
+        }
+        if recipe.refit {
+            work += refitting(rows, columns, kept);
+            if target.site.is_some() && recipe.refine > 0 {
+                work += refitting(rows, kept, kept);
+            }
+        }
+        work
+    }
+}
+
+/// Passes over the tokens that are made, by how many there are: as many as they are worth.
+fn moving_steps(refine: usize, tokens: f64, inputs: f64) -> f64 {
+    (refine as f64).min((tokens / (8.0 * inputs)).floor().max(1.0))
+}
