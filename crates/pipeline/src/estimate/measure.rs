@@ -32,7 +32,7 @@ pub struct Speed {
 
 impl Speed {
     /// A run that takes fewer seconds than this on a typical machine is estimated as that.
-    pub(crate) const WORTHWHILE: f64 = 1.0;
+    pub(crate) const WORTHWHILE: f64 = 0.25;
 
     /// That of a typical machine with so many threads at work.
     pub(crate) fn typical(threads: usize) -> Self {
