@@ -25,9 +25,9 @@ pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
             false => print::data(&plan::told(&summary, &timing)),
         };
     }
+    let reports = reports.into_iter().map(ReportFile::pending).collect::<Result<Vec<_>, _>>()?;
     let progress = Progress::begin(voice, Some(&timing));
     signal::watch(&progress, "stopping");
-    let reports = reports.into_iter().map(ReportFile::pending).collect::<Result<Vec<_>, _>>()?;
     let evaluation = llmopt_pipeline::evaluate(&plan, &*progress, &signal::CANCEL)?;
     if voice.json {
         print::json(&evaluation)?;

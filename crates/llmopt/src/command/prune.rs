@@ -29,9 +29,9 @@ pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
             false => print::data(&planned(&summary, &timing)),
         };
     }
+    let file = flags.report.as_deref().map(report::pending).transpose()?;
     let progress = Progress::begin(voice, Some(&timing));
     signal::watch(&progress, STOPPING);
-    let file = flags.report.as_deref().map(report::pending).transpose()?;
     let report = llmopt_pipeline::prune(&plan, &*progress, &signal::CANCEL)?;
     if voice.json {
         print::json(&report)?;

@@ -33,9 +33,9 @@ pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
             false => print::data(&plan::told(&summary, &timing, flags.verbose)),
         };
     }
+    let file = flags.report.as_deref().map(report::pending).transpose()?;
     let progress = Progress::begin(voice, Some(&timing));
     signal::watch(&progress, STOPPING);
-    let file = flags.report.as_deref().map(report::pending).transpose()?;
     let report = llmopt_pipeline::quantize(&plan, &*progress, &signal::CANCEL)?;
     if voice.json {
         print::json(&report)?;

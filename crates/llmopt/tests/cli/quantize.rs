@@ -264,7 +264,10 @@ fn the_last_words_say_what_came_out() {
     assert_eq!(
         firsts,
         [
+            "time",
             "rewrite",
+            "rewrite",
+            "read",
             "read",
             "wrote",
             "size",
@@ -330,6 +333,7 @@ fn json_is_one_document_on_standard_output_and_events_on_standard_error() {
     assert_eq!(
         events,
         [
+            "estimate null",
             "stage-started rewrite",
             "stage-finished rewrite",
             "stage-started read back",

@@ -42,7 +42,7 @@ pub struct Stored {
     pub tensors: usize,
     /// Weights.
     pub parameters: u64,
-    /// Bytes that hold them: codes, scales, zero points and shapes.
+    /// Bytes that hold them: codes, scales, zero points and shapes; of all tensors, the weight files.
     pub bytes: u64,
     /// Bits of these per weight.
     pub bits_per_weight: f64,
@@ -107,7 +107,7 @@ impl Looked {
             formats,
             quantized: stored(&|tensor| self.matrices.contains_key(&tensor.name)),
             linears: stored(&|tensor| tensor.role == Role::Linear),
-            all: stored(&|_| true),
+            all: stored(&|_| true).in_files(&self.source),
             matrices: self.kinds(record.as_deref()),
             record: record.map(|record| record.facts(&self.source)),
             record_unreadable: unreadable,
@@ -178,7 +178,18 @@ impl Stored {
         self.tensors += 1;
         self.parameters = self.parameters.saturating_add(parameters);
         self.bytes = self.bytes.saturating_add(bytes);
-        self.bits_per_weight = self.bytes as f64 * 8.0 / self.parameters.max(1) as f64;
+        self.bits_per_weight = self.bits();
+    }
+
+    /// The same with whole weight files, headers included: the artifact's size, as everywhere.
+    fn in_files(self, source: &Source) -> Self {
+        let bytes = source.shards().iter().map(|shard| shard.bytes).sum();
+        let whole = Self { bytes, ..self };
+        Self { bits_per_weight: whole.bits(), ..whole }
+    }
+
+    fn bits(&self) -> f64 {
+        self.bytes as f64 * 8.0 / self.parameters.max(1) as f64
     }
 }
 
