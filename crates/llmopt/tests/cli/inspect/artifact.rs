@@ -34,7 +34,7 @@ layers       4
 parameters   1,049,728
 size         991.53 KiB in 1 shard
 quantized    already, by `compressed-tensors`, pack-quantized
-bits         4.13 per weight of the 27 matrices that are quantized, 4.87 of all linears, 7.66 of all parameters
+bits         4.13 per weight of the 27 matrices that are quantized, 4.87 of all linears, 7.74 of all parameters
 made by      `llmopt quantize`, version 0.1.0, says `llmopt.json`
 needs        compressed-tensors 0.17.0 or newer to be unpacked as it is meant
 method       w4a16 by gptq
