@@ -206,7 +206,7 @@ impl<'a> Binder<'a> {
 
     fn shape_hint<'e>(&self, mut wrong: impl Iterator<Item = &'e Expression>) -> Option<String> {
         let sizes = self.sizes.described(&wrong.next()?.names())?;
-        Some(format!("{sizes}; was this checkpoint pruned without updating it?"))
+        Some(format!("{sizes}; was this checkpoint pruned, or given tokens, without updating it?"))
     }
 
     fn missing(&self, tensor: String, template: &Template, place: Place) -> BindError {

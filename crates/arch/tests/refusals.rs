@@ -44,7 +44,7 @@ fn shapes_that_disagree_with_the_config() {
         replace(up, Dtype::BF16, &[80, 64]),
         "tensor `model.layers.0.mlp.up_proj.weight` has shape [80, 64], but `llama` expects [96, 64]",
         Some(
-            "`intermediate_size` in `config.json` is 96; was this checkpoint pruned without updating it?",
+            "`intermediate_size` in `config.json` is 96; was this checkpoint pruned, or given tokens, without updating it?",
         ),
     );
     check(
@@ -59,7 +59,7 @@ fn shapes_that_disagree_with_the_config() {
         "tensor `model.layers.0.self_attn.qkv_proj.weight` has shape [128, 64], but `phi3` expects [256, 64]",
         Some(
             "`num_attention_heads` in `config.json` is 4, `head_dim` is 16, `num_key_value_heads` is 6; \
-             was this checkpoint pruned without updating it?",
+             was this checkpoint pruned, or given tokens, without updating it?",
         ),
     );
     check(
@@ -68,7 +68,7 @@ fn shapes_that_disagree_with_the_config() {
         "tensor `model.layers.0.self_attn.q_proj.weight` has shape [96, 64], but `qwen3` expects [768, 64]",
         Some(
             "`num_attention_heads` in `config.json` is 6, `head_dim` is not in `config.json` and taken \
-             as 128; was this checkpoint pruned without updating it?",
+             as 128; was this checkpoint pruned, or given tokens, without updating it?",
         ),
     );
     check(
@@ -77,8 +77,8 @@ fn shapes_that_disagree_with_the_config() {
         "tensor `language_model.model.layers.0.mlp.gate_proj.weight` has shape [96, 64], but `gemma3` \
          expects [95, 64]",
         Some(
-            "`text_config.intermediate_size` in `config.json` is 95; was this checkpoint pruned without \
-             updating it?",
+            "`text_config.intermediate_size` in `config.json` is 95; was this checkpoint pruned, or given tokens, \
+             without updating it?",
         ),
     );
 }

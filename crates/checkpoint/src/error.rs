@@ -225,7 +225,7 @@ impl ModelError {
                 "convert it to safetensors first: load it with Transformers and call `save_pretrained`",
             ),
             Self::NoShard { .. } | Self::DeadLink { .. } => {
-                Some("was the model downloaded completely?")
+                Some("was the model downloaded completely, or is the index that of other files?")
             }
             Self::NotInIndex { .. } => Some(
                 "some runtimes would load the tensor and others not; correct the index or the file",

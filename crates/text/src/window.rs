@@ -35,14 +35,21 @@ pub fn text_windows<D: AsRef<str>>(
 pub fn windows_of(ids: &[u32], options: WindowOptions) -> Result<Windows, WindowError> {
     options.check()?;
     let WindowOptions { window, samples, bos } = options;
-    let (bos, needed) = match bos {
-        Bos::None => (None, window),
-        Bos::Window(id) => (Some(id), window - 1),
+    let bos = match bos {
+        Bos::None => None,
+        Bos::Window(id) => Some(id),
     };
-    let with_bos = |piece: &[u32]| bos.into_iter().chain(piece.iter().copied()).collect();
-    let pieces = ids.chunks_exact(needed).take(samples.unwrap_or(usize::MAX));
-    let windows: Vec<Vec<u32>> = pieces.map(with_bos).collect();
+    let (mut windows, mut rest) = (Vec::new(), ids);
+    while windows.len() < samples.unwrap_or(usize::MAX) {
+        // A text may begin with the token itself, as chat templates write it: no second one is put before it.
+        let before = bos.filter(|bos| rest.first() != Some(bos));
+        let taken = window - usize::from(before.is_some());
+        let Some((piece, after)) = rest.split_at_checked(taken) else { break };
+        windows.push(before.into_iter().chain(piece.iter().copied()).collect::<Vec<u32>>());
+        rest = after;
+    }
     if windows.is_empty() {
+        let needed = window - usize::from(bos.is_some());
         return Err(WindowError::TooShort { tokens: ids.len(), needed });
     }
     let facts = WindowFacts {
@@ -50,7 +57,7 @@ pub fn windows_of(ids: &[u32], options: WindowOptions) -> Result<Windows, Window
         text_tokens: ids.len(),
         window,
         windows: windows.len(),
-        dropped_tokens: ids.len() - windows.len() * needed,
+        dropped_tokens: rest.len(),
         masked_tokens: 0,
         bos,
     };
@@ -119,7 +126,7 @@ pub struct WindowFacts {
     /// How many more were masked, and left out before windows were cut.
     #[serde(skip_serializing_if = "is_zero")]
     pub masked_tokens: usize,
-    /// What was put before each window.
+    /// What each window begins with.
     pub bos: Option<u32>,
 }
 
@@ -174,6 +181,13 @@ mod tests {
     fn bos_takes_the_place_of_a_token_and_none_is_lost() {
         check(5, options(3, None, Bos::Window(9)), Ok((&[&[9, 0, 1], &[9, 2, 3]], 1)));
         check(2, options(3, None, Bos::Window(9)), Ok((&[&[9, 0, 1]], 0)));
+    }
+
+    #[test]
+    fn a_window_that_begins_with_bos_gets_no_second_one() {
+        check(7, options(3, None, Bos::Window(0)), Ok((&[&[0, 1, 2], &[0, 3, 4], &[0, 5, 6]], 0)));
+        check(6, options(3, None, Bos::Window(3)), Ok((&[&[3, 0, 1], &[3, 2, 3], &[3, 4, 5]], 0)));
+        check(5, options(3, None, Bos::Window(2)), Ok((&[&[2, 0, 1], &[2, 3, 4]], 0)));
     }
 
     #[test]

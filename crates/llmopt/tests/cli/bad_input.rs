@@ -171,7 +171,7 @@ fn a_wrong_folder_is_named_with_what_is_missing() {
             ("model.safetensors.index.json", br#"{"weight_map":{"a.weight":"gone.safetensors"}}"#),
         ],
         "error: the index names `gone.safetensors`, which is not there\n  in \
-         `model/model.safetensors.index.json`\n\nhint: was the model downloaded completely?\n",
+         `model/model.safetensors.index.json`\n\nhint: was the model downloaded completely, or is the index that of other files?\n",
     );
 }
 
@@ -187,7 +187,7 @@ fn a_config_that_disagrees_with_the_shapes_is_refused() {
         ran.stderr,
         "error: tensor `model.layers.0.mlp.gate_proj.weight` has shape [384, 128], but `llama` \
          expects [400, 128]\n  in `model.safetensors`\n\nhint: `intermediate_size` in `config.json` \
-         is 400; was this checkpoint pruned without updating it?\n"
+         is 400; was this checkpoint pruned, or given tokens, without updating it?\n"
     );
 }
 
