@@ -98,6 +98,14 @@ pub enum GateError {
         /// What stands in the bound's place.
         bound: String,
     },
+    /// A size that no model has: of a few bytes.
+    #[error("`{bound}` in gate `{gate}` is a number of bytes: `{bound}MB` was meant?")]
+    Bytes {
+        /// The gate.
+        gate: String,
+        /// What stands in the bound's place.
+        bound: String,
+    },
     /// A bound that is no number, or has a unit that does not go with the metric.
     #[error("`{bound}` is no bound for `{metric}` in gate `{gate}`: expected {}", metric.unit())]
     Bound {
@@ -165,10 +173,18 @@ impl FromStr for Gate {
             let bound = written.to_owned();
             return Err(GateError::Share { gate: text.to_owned(), metric, bound });
         }
+        let is_plain = written.ends_with(|last: char| last.is_ascii_digit());
+        if metric == Metric::Size && is_plain && bound < FEW_BYTES {
+            let bound = written.to_owned();
+            return Err(GateError::Bytes { gate: text.to_owned(), bound });
+        }
         let text = format!("{metric} {} {written}", relation.sign());
         Ok(Self { text, metric, relation, bound })
     }
 }
+
+/// Below it a size without a unit was meant in another one.
+const FEW_BYTES: f64 = 1000.0;
 
 impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -319,6 +335,7 @@ mod tests {
         check("size <= 5GB", Metric::Size, 5e9);
         check("size < 1.5 GiB", Metric::Size, 1_610_612_736.0);
         check("size <= 5000", Metric::Size, 5000.0);
+        check("size <= 0.5kB", Metric::Size, 500.0);
         check("bpw <= 4.5", Metric::Bpw, 4.5);
         check("ppl < 40", Metric::Ppl, 40.0);
         check("accuracy > .5", Metric::Accuracy, 0.5);
@@ -386,6 +403,10 @@ mod tests {
             let share = format!("a share is 0 to 1, or 0% to 100%{meant}");
             check(&text, &format!("`{bound}` is no bound for `top1` in gate `{text}`: {share}"));
         }
+        check(
+            "size <= 120",
+            "`120` in gate `size <= 120` is a number of bytes: `120MB` was meant?",
+        );
         for text in ["kld <= nan", "kld <= inf", "kld <= 1e999", "kld <== 3", "size <= %"] {
             assert!(matches!(text.parse::<Gate>(), Err(GateError::Bound { .. })), "{text}");
         }

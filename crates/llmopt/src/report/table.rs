@@ -11,7 +11,9 @@ pub(crate) fn table(evaluation: &Evaluation) -> String {
     let mut text = print::facts(&facts(evaluation));
     let _ = write!(text, "\n{}", metrics(evaluation));
     if !evaluation.blocks.is_empty() {
-        let _ = write!(text, "\n{}", layers(evaluation));
+        let all = evaluation.blocks.len();
+        let _ = write!(text, "\nof {all} blocks, those that add most and the last\n");
+        let _ = write!(text, "{}", layers(evaluation));
     }
     if !evaluation.gates.is_empty() {
         let _ = write!(text, "\n{}", outcomes(evaluation));

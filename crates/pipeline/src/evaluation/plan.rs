@@ -46,6 +46,9 @@ pub struct EvaluationSummary {
     pub memory: ReadingMemory,
     /// Room that the scratch file will take.
     pub scratch: Disk,
+    /// What must hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<String>,
     /// What a reader should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -108,6 +111,7 @@ impl EvaluationPlan {
             tokens: self.batches.tokens(),
             memory: self.memory.clone(),
             scratch: self.scratch(),
+            gates: self.request.gates.iter().map(ToString::to_string).collect(),
             notes: self.set.notes.clone(),
         }
     }
@@ -176,8 +180,10 @@ fn check_gate(gate: &Gate, has: impl Fn(Needs) -> bool) -> Result<(), Error> {
         _ if has(needs) => return Ok(()),
         Needs::Artifact => return Ok(()),
         Needs::Text => "`--text`",
+        Needs::TextAndReference if has(Needs::Text) => "`--against`",
         Needs::TextAndReference => "`--text` and `--against`",
         Needs::Tasks => "`--tasks`",
+        Needs::TasksAndReference if has(Needs::Tasks) => "`--against`",
         Needs::TasksAndReference => "`--tasks` and `--against`",
     };
     Err(Error::RefusedWithHint {

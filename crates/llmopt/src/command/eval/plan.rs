@@ -46,6 +46,7 @@ pub(super) fn told(summary: &EvaluationSummary, timing: &Timing) -> String {
         ),
     ));
     facts.push(("time", timing.told()));
+    facts.extend(summary.gates.iter().map(|gate| ("gate", gate.clone())));
     facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
     print::facts(&facts)
 }
