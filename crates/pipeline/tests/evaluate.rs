@@ -157,7 +157,7 @@ fn what_cannot_be_measured_is_refused() {
     let gate = |gate: &str| vec![gate.parse().expect("a gate")];
     check(
         EvaluationRequest { gates: gate("kld <= 0.03"), ..plain.clone() },
-        &["kld <= 0.03", "does not compute", "`--text` and `--against` would"],
+        &["kld <= 0.03", "does not compute", "/ `--against` would"],
     );
     check(EvaluationRequest { text: None, ..plain.clone() }, &["nothing to measure", "`--text`"]);
     check(

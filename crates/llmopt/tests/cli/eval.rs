@@ -129,7 +129,7 @@ fn what_cannot_be_measured_is_refused() {
     check(
         "int4 --text text.txt --gate kld<=1",
         "the gate `kld <= 1` is on `kld`, which this run does not compute",
-        "`--text` and `--against` would",
+        "`--against` would",
     );
     check(
         "int4 --text text.txt --gate flips<=1",
