@@ -11,7 +11,6 @@ use std::num::NonZero;
 
 /// Everything that decides the bytes of an artifact, apart from its input.
 #[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Recipe {
     /// The scheme of the linears. Its granularity gives way to `group_size`.
     pub scheme: Scheme,
@@ -58,7 +57,6 @@ pub enum GroupSize {
 
 /// What calibration observes, and with what.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Calibrate {
     /// The data.
     #[serde(flatten)]

@@ -154,7 +154,7 @@ fn block(layer: usize) -> BlockLoss {
 
 fn record() -> Provenance {
     let recipe = r#"{ "scheme": { "weights": { "int": { "bits": 4 } }, "symmetric": true },
-        "group-size": { "columns": 64 }, "method": "auto", "runtimes": ["transformers", "vllm"],
+        "group_size": { "columns": 64 }, "method": "auto", "runtimes": ["transformers", "vllm"],
         "exclude": [], "calibrate": { "samples": 128, "window": 256 } }"#;
     let source = ProvenanceSource {
         name: "calibration.txt".to_owned(),

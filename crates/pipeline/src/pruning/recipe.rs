@@ -27,7 +27,6 @@ pub struct PruneRequest {
 
 /// Everything that decides the bytes of a pruned model, apart from its input.
 #[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct PruneRecipe {
     /// The share of the parameters of the transformer blocks to remove.
     pub sparsity: f64,

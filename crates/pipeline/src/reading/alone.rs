@@ -29,6 +29,7 @@ impl Reading<'_> {
         let runner = Runner { variant, batches, engine, cancel, meter, times: 1.0 };
         for phase in &variant.program().blocks[layer].phases {
             let weights = variant.weights(phase, engine.gemm())?;
+            meter.did(estimate::weights(phase));
             runner.observe(phase, &weights, &mut store, BATCH, &[])?;
             engine.release();
         }
@@ -47,9 +48,10 @@ impl Reading<'_> {
 
 /// What running every block of the second of `variants` so takes.
 pub(crate) fn alone_work(variants: &[Variant], batches: &Batches) -> Work {
-    let share = batches.rows_of(BATCH) as f64 / batches.tokens().max(1) as f64;
-    let second = variants.get(1).map(|variant| estimate::read(variant.program(), batches) * share);
-    second.into_iter().sum()
+    let [_, variant] = variants else { return Work::default() };
+    let (program, shape) = (variant.program(), batches.shape_of(BATCH));
+    let phases = program.blocks.iter().flat_map(|block| &block.phases);
+    phases.map(|phase| estimate::weights(phase) + estimate::phase(program, phase, &shape)).sum()
 }
 
 /// Bytes that a batch takes which is run so.

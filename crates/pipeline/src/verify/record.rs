@@ -79,9 +79,9 @@ struct RecordedNonFinite {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 struct RecordedRecipe {
-    #[serde(default)]
+    /// Reports were written with the other spelling before keys had one case.
+    #[serde(default, alias = "allow-nonfinite")]
     allow_nonfinite: bool,
 }
 

@@ -87,7 +87,7 @@ mod tests {
             "<dt>method</dt><dd>auto (qep+cd in 52 matrices, gptq+cd in 4 matrices)</dd>",
             "<dt>calibration data</dt><dd>128 windows of 256 tokens of calibration.txt</dd>",
             "scheme.weights.int.bits</th><td>4</td>",
-            "group-size.columns</th><td>64</td>",
+            "group_size.columns</th><td>64</td>",
             "runtimes</th><td>transformers, vllm</td>",
             "exclude</th><td>none</td>",
         ] {

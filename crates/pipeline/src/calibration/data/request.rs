@@ -7,7 +7,6 @@ use serde::{Serialize, Serializer};
 
 /// What to calibrate on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct CalibrationRequest {
     /// Where windows come from.
     pub sources: Vec<CalibrationSource>,
