@@ -155,7 +155,6 @@ def packed_linears_are_all_but_the_ignored(model, config, tensors):
 
 def every_linear_is_told_of(model, config):
     """A linear is quantized or named in `ignore`; returns how many are quantized, and how many there are."""
-
     quantized = quantized_modules(model)
     linears = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     told = ignored(config)

@@ -150,7 +150,7 @@ impl Tally {
 fn made(program: &Path, folder: &Path, case: &Case) -> Result<Option<Value>> {
     let (artifact, twin) = (folder.join("artifact"), folder.join("twin"));
     fs::create_dir_all(folder)?;
-    let refused = quantize(program, case, &artifact, &[])?;
+    let refused = quantize(program, &case.model, case.options, &artifact, &[])?;
     match (case.expected, refused) {
         (Expected::Loads, None) => {}
         (Expected::Loads, Some(why)) => anyhow::bail!("refused: {why}"),
@@ -161,7 +161,8 @@ fn made(program: &Path, folder: &Path, case: &Case) -> Result<Option<Value>> {
         (Expected::Refused(_), None) => anyhow::bail!("not refused, although it does not load"),
     }
     let (dtype, dense) = if case.keeps_dtype { ("auto", "source") } else { ("float32", "f32") };
-    let refused = quantize(program, case, &twin, &["--format", "dense", "--dense-dtype", dense])?;
+    let dense = ["--format", "dense", "--dense-dtype", dense];
+    let refused = quantize(program, &case.model, case.options, &twin, &dense)?;
     ensure!(refused.is_none(), "its twin is refused: {}", refused.unwrap_or_default());
     Ok(Some(json!({
         "name": case.name(), "artifact": artifact, "twin": twin, "dtype": dtype,
@@ -170,10 +171,16 @@ fn made(program: &Path, folder: &Path, case: &Case) -> Result<Option<Value>> {
 }
 
 /// Runs `quantize`; says why if the request is refused.
-fn quantize(program: &Path, case: &Case, output: &Path, more: &[&str]) -> Result<Option<String>> {
+fn quantize(
+    program: &Path,
+    model: &Path,
+    options: &[&str],
+    output: &Path,
+    more: &[&str],
+) -> Result<Option<String>> {
     let program = program.to_str().context("paths are text")?;
     let mut command = command(program, &["quantize", "--quiet"]);
-    command.arg(&case.model).args(case.options).args(more).arg("--output").arg(output);
+    command.arg(model).args(options).args(more).arg("--output").arg(output);
     let output = command.output()?;
     let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
     match output.status.code() {

@@ -110,19 +110,12 @@ fn quantizing_does_what_was_counted() {
 #[test]
 fn evaluating_does_what_was_counted() {
     let request = EvaluationRequest {
-        artifact: model(),
         against: Some(model()),
         text: Some(model().join("evaluation.txt")),
-        tasks: None,
         window: Some(48),
         samples: Some(90),
-        bos: false,
-        date: None,
-        precision: Precision::F32,
-        kernel: KernelChoice::Auto,
-        gates: Vec::new(),
-        logits: None,
         scratch: std::env::temp_dir(),
+        ..EvaluationRequest::new(model())
     };
     let plan = plan_evaluation(&request, RESOURCES).expect("a plan");
     let speed = plan.speed().expect("a speed");

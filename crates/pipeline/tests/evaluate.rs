@@ -18,19 +18,12 @@ fn tiny() -> PathBuf {
 
 fn request(artifact: &Path, against: Option<&Path>) -> EvaluationRequest {
     EvaluationRequest {
-        artifact: artifact.to_owned(),
         against: against.map(Path::to_owned),
         text: Some(testdata("tiny-llama/evaluation.txt")),
-        tasks: None,
         window: Some(48),
         samples: Some(90),
-        bos: false,
-        date: None,
-        precision: Precision::F32,
-        kernel: KernelChoice::Auto,
-        gates: Vec::new(),
-        logits: None,
         scratch: std::env::temp_dir(),
+        ..EvaluationRequest::new(artifact)
     }
 }
 

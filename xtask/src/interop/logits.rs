@@ -37,12 +37,16 @@ pub(super) fn run(python: &Path, program: &Path, place: &Path, tally: &mut Tally
             }
         }
     }
-    hold(python, &place, cases, tally)
+    hold(python, SCRIPT, &place, cases, tally)
 }
 
-/// Has Transformers compute what the cases name, and compare.
+/// Compares logits of ours with Transformers' own.
+pub(super) const SCRIPT: &str = "logits.py";
+
+/// Has a script of `xtask/interop` compute what the cases name, and compare.
 pub(super) fn hold(
     python: &Path,
+    script: &str,
     place: &Path,
     cases: Vec<Value>,
     tally: &mut Tally,
@@ -51,7 +55,7 @@ pub(super) fn hold(
         ["cases.json", "results.json", "stderr.txt"].map(|name| place.join(name));
     fs::write(&list, Value::from(cases).to_string())?;
     let mut compare = Command::new(python);
-    compare.arg(root().join("xtask/interop/logits.py")).args([&list, &results]);
+    compare.arg(root().join("xtask/interop").join(script)).args([&list, &results]);
     succeed(compare.stderr(fs::File::create(&errors)?))
         .with_context(|| format!("see {}", errors.display()))?;
     tally.add(&results)

@@ -100,7 +100,7 @@ pub(super) fn run(python: &Path, program: &Path, place: &Path, tally: &mut Tally
             }
         }
     }
-    logits::hold(python, &place, cases, tally)
+    logits::hold(python, logits::SCRIPT, &place, cases, tally)
 }
 
 /// Prunes a checkpoint, and evaluates what is left of it.

@@ -4,15 +4,14 @@
 //! for another runtime, and vLLM must refuse it too. It must refuse experts on a machine without AMX, which
 //! their kernels need and no rule can see.
 
-use super::Tally;
 use super::environment::{Environment, VLLM};
+use super::{Tally, logits};
 use crate::families;
-use crate::repository::{command, root, succeed};
+use crate::repository::root;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What every model is quantized with.
 const SCHEMES: &[&[&str]] = &[
@@ -65,7 +64,7 @@ pub(super) fn run(
             }
         }
     }
-    hold(&python, place, &cases, tally)
+    logits::hold(&python, "vllm_cpu.py", place, cases, tally)
 }
 
 const TRAINED: &str = "tiny-llama";
@@ -115,17 +114,8 @@ impl Made {
 fn made(program: &Path, model: &Path, options: &[&str], folder: &Path) -> Result<Made> {
     fs::create_dir_all(folder)?;
     let (artifact, twin) = (folder.join("artifact"), folder.join("twin"));
-    let quantize = |output: &Path, more: &[&str]| {
-        let mut command = command(&program.display().to_string(), &["quantize", "--quiet"]);
-        command.arg(model).args(options).args(more).arg("--output").arg(output);
-        let output = command.output()?;
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        match output.status.code() {
-            Some(0) => Ok(None),
-            Some(2) => Ok(Some(said)),
-            _ => bail!("{}: {said}", output.status),
-        }
-    };
+    let quantize =
+        |output: &Path, more: &[&str]| super::quantize(program, model, options, output, more);
     if quantize(&artifact, &["--runtime", RUNTIME])?.is_none() {
         let dense = ["--runtime", RUNTIME, "--format", "dense", "--dense-dtype", "source"];
         return match quantize(&twin, &dense)? {
@@ -141,16 +131,4 @@ fn made(program: &Path, model: &Path, options: &[&str], folder: &Path) -> Result
         }
     }
     bail!("no runtime takes it: {}", refusals.join("; "))
-}
-
-/// Has vLLM load what the cases name, and compare.
-fn hold(python: &Path, place: &Path, cases: &[Value], tally: &mut Tally) -> Result<()> {
-    let [list, results, errors] =
-        ["cases.json", "results.json", "stderr.txt"].map(|name| place.join(name));
-    fs::write(&list, Value::from(cases).to_string())?;
-    let mut compare = Command::new(python);
-    compare.arg(root().join("xtask/interop/vllm_cpu.py")).args([&list, &results]);
-    succeed(compare.stderr(fs::File::create(&errors)?))
-        .with_context(|| format!("see {}", errors.display()))?;
-    tally.add(&results)
 }
