@@ -1,14 +1,15 @@
 //! What happens to one band: bytes in, bytes of the output tensors out.
 
 use crate::fingerprint::fingerprint;
-use crate::nonfinite::{first_in, matters};
 use crate::place::{Action, Place};
-use crate::weights::Rows;
-use crate::{Error, NonFinite, Plan, Scheme};
+use crate::plan::Plan;
 use llmopt_checkpoint::{HeaderEntry, OutFile, Shard};
 use llmopt_codec::for_scheme;
+use llmopt_model::Rows;
+use llmopt_model::nonfinite::{first_in, matters};
 use llmopt_quant::QuantError;
-use llmopt_scheme::{QuantizedMatrix, SquaredError};
+use llmopt_run::{Error, NonFinite};
+use llmopt_scheme::{QuantizedMatrix, Scheme, SquaredError};
 use llmopt_tensor::encode;
 use ndarray::ArrayView2;
 use std::borrow::Cow;
@@ -174,7 +175,7 @@ impl<'a> Band<'a> {
 
     fn unsound(&self, message: String) -> Error {
         let subject = self.entry.name.clone();
-        Error::Unsound(vec![crate::Fault { code: "round-trip", subject, message }])
+        Error::Unsound(vec![llmopt_run::Fault { code: "round-trip", subject, message }])
     }
 }
 

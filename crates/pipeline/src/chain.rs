@@ -1,9 +1,15 @@
 //! Pruning and quantizing in one call.
 
 use crate::handover::Handover;
+use crate::pruning;
+use crate::pruning::plan::plan_prune;
+use crate::pruning::recipe::PruneRequest;
+use crate::pruning::report::PruneReport;
+use crate::pruning::run::prune;
+use crate::recipe::Recipe;
+use crate::report::Report;
 use crate::run::{Target, plan, quantize};
-use crate::{Cancel, Error, Events, PruneReport, PruneRequest, Recipe, Report, Resources};
-use crate::{plan_prune, prune, pruning};
+use llmopt_run::{Cancel, Error, Events, Resources};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;

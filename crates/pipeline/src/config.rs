@@ -1,16 +1,14 @@
 //! What changes in `config.json`, and what `quantization_config` says.
 
-use crate::recipe::{DenseDtype, Format};
+use crate::recipe::{DenseDtype, Format, Recipe};
 use crate::select::Selection;
-use crate::{Recipe, Scheme};
 use llmopt_arch::{Model, Role, Site};
 use llmopt_checkpoint::{Config, ConfigError as EditError};
 use llmopt_codec::{ConfigError, QuantizationConfig, any_matches};
+use llmopt_model::QUANTIZATION_CONFIG;
+use llmopt_scheme::Scheme;
 use serde_json::Value;
 use std::collections::BTreeSet;
-
-/// The place of the quantization config, in `config.json` and in a bare file's metadata.
-pub(crate) const QUANTIZATION_CONFIG: &str = "quantization_config";
 
 /// The new `config.json` and, for people, what changed in it.
 pub(crate) fn edited(

@@ -1,7 +1,7 @@
 //! The model that a folder holds, where a command was given none.
 
-use crate::Error;
 use llmopt_checkpoint::visible_names;
+use llmopt_run::Error;
 use std::path::{Path, PathBuf};
 
 /// What a folder is, or holds.

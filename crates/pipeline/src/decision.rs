@@ -1,16 +1,16 @@
 //! Which of several artifacts of a model is the best as a whole: one reading sweep decides.
 
-use crate::calibration::{Calibration, Data, check_room, held_out};
-use crate::evaluation::{begun, by_sequence, on_threads};
-use crate::memory::known_bytes;
-use crate::reading::{Batches, Judge, Reading, ReadingMemory, Sequence, planned};
-use crate::recipe::Resources;
-use crate::variant::Variant;
-use crate::{Cancel, Disk, Error, Events, Method, Plan};
+use crate::calibration::plan::Calibration;
+use crate::calibration::run::Data;
+use crate::method::Method;
+use crate::plan::Plan;
 use llmopt_checkpoint::Output as Staged;
-use llmopt_eval::{Estimate, Pair, PairLoss, compare};
-use llmopt_forward::Matrix;
-use rayon::prelude::*;
+use llmopt_data::judges;
+use llmopt_eval::Estimate;
+use llmopt_measure::Divergences;
+use llmopt_model::Variant;
+use llmopt_run::{Cancel, Disk, Error, Events, Resources, check_room, known_bytes, on_threads};
+use llmopt_sweep::{Reading, ReadingMemory, judging, planned};
 use serde::Serialize;
 
 /// What was decided, and by which numbers.
@@ -129,18 +129,6 @@ impl PlannedDecision {
     }
 }
 
-/// Windows with every token but the first to be predicted.
-pub(crate) fn judging(windows: &[Vec<u32>]) -> Batches {
-    let sequence =
-        |tokens: &Vec<u32>| Sequence { tokens: tokens.clone(), targets: 1..tokens.len() };
-    Batches::new(windows.iter().map(sequence).collect(), false)
-}
-
-/// The windows that are held out.
-pub(crate) fn judges(windows: &[Vec<u32>]) -> &[Vec<u32>] {
-    &windows[windows.len() - held_out(windows.len())..]
-}
-
 /// Bytes beside what is counted for the original and for each artifact as if it were the original:
 /// these are the headers of the original and of each plan's source. There are those of the artifacts,
 /// too, and of what was calibrated, and all windows, which each calibration has besides.
@@ -157,47 +145,6 @@ fn beside(plans: &[&Plan], windows: &[Vec<u32>]) -> u64 {
 fn least(candidates: &[Candidate]) -> usize {
     let values = candidates.iter().map(|candidate| candidate.kld.value).enumerate();
     values.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(number, _)| number)
-}
-
-/// Divergences of several models from the first, token by token.
-pub(crate) struct Divergences<'a> {
-    batches: &'a Batches,
-    /// By candidate, batch and position.
-    sums: Vec<Vec<Vec<Pair>>>,
-}
-
-impl<'a> Divergences<'a> {
-    pub(crate) fn new(batches: &'a Batches, candidates: usize) -> Self {
-        let sums = (0..candidates).map(|_| begun(batches, Pair::new)).collect();
-        Self { batches, sums }
-    }
-
-    /// Bytes that it holds to the end.
-    pub(crate) fn bytes(batches: &Batches, candidates: usize) -> u64 {
-        (candidates * batches.tokens() * (size_of::<Pair>() + size_of::<PairLoss>())) as u64
-    }
-
-    /// The mean divergence of each candidate.
-    pub(crate) fn finished(self) -> Vec<Estimate> {
-        let batches = self.batches;
-        let losses = |sums| by_sequence(batches, sums, Pair::finish);
-        self.sums.into_iter().map(|sums| compare(&losses(sums)).kld.mean).collect()
-    }
-}
-
-impl Judge for Divergences<'_> {
-    fn after_layer(&mut self, _: usize, _: &[&Matrix]) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn logits(&mut self, batch: usize, first: usize, logits: &[&Matrix]) -> Result<(), Error> {
-        let Some((reference, candidates)) = logits.split_first() else { return Ok(()) };
-        for (sums, candidate) in self.sums.iter_mut().zip(candidates) {
-            let sums = sums[batch].par_iter_mut().enumerate();
-            sums.for_each(|(row, sum)| sum.update(first, reference.row(row), candidate.row(row)));
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The name of an output that was given none: the input's, with what was done to it.
 
-use crate::Error;
+use llmopt_run::Error;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 

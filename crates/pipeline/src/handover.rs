@@ -3,7 +3,7 @@
 //! The first lays out its artifact, then fills it in block after block; the second reads a block once it
 //! is there. Who waits holds its streams and nothing else, so that memory is the sum of what both plan.
 
-use crate::Error;
+use llmopt_run::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 

@@ -1,7 +1,7 @@
 //! Hashing a file in the order of its bytes while several workers read it.
 
-use crate::pool::Stop;
 use llmopt_checkpoint::Sha256;
+use llmopt_run::pool::Stop;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 

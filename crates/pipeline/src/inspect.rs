@@ -4,14 +4,17 @@ mod artifact;
 
 pub use artifact::{ArtifactFacts, MatrixKind, Stored};
 
-use crate::run::{bound, quantization_method};
+use crate::recipe::Recipe;
 use crate::select::{Selection, selected};
-use crate::tied::differing;
-use crate::verify::OpenedMatrix;
-use crate::{Error, Fault, Recipe, Scheme, StackedExperts, UnknownTensors, notes};
+use crate::stacked::StackedExperts;
+use crate::unknown::UnknownTensors;
 use llmopt_arch::{BoundTensor, Model, Role, scaled_weight};
 use llmopt_checkpoint::Source;
 use llmopt_codec::{Runtime, for_scheme};
+use llmopt_model::tied::differing;
+use llmopt_model::{OpenedMatrix, bound, notes, quantization_method};
+use llmopt_run::{Error, Fault};
+use llmopt_scheme::Scheme;
 use llmopt_tensor::TensorMeta;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -4,9 +4,9 @@
 //! everything else that a plan holds.
 
 use crate::place::Place;
-use crate::plan::PlannedShard;
-use crate::{Error, Plan};
+use crate::plan::{Plan, PlannedShard};
 use llmopt_checkpoint::{Header, HeaderEntry, Source};
+use llmopt_run::Error;
 use llmopt_tensor::TensorMeta;
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -13,30 +13,20 @@ mod config;
 mod current;
 mod decision;
 mod default_output;
-mod error;
 mod estimate;
-mod evaluation;
-mod events;
+mod expected;
 mod fingerprint;
-mod generation;
 mod handover;
 mod in_order;
 mod inspect;
-mod kind;
 mod layout;
-mod memory;
 mod method;
-mod nonfinite;
-mod notes;
 mod output_loss;
 mod patterns;
 mod place;
 mod plan;
-mod pool;
+mod plan_notes;
 mod pruning;
-mod quantized;
-mod random;
-mod reading;
 mod recipe;
 mod record;
 mod report;
@@ -46,67 +36,63 @@ mod select;
 mod stacked;
 mod summary;
 mod sweep;
-mod texts;
-mod tied;
-mod tokenizer;
 mod too_small;
 mod unknown;
-mod variant;
-mod verify;
-mod weights;
-mod wrapped;
 
 pub use calibration::{
-    Calibrated, CalibrationFacts, CalibrationMemory, CalibrationRequest, CalibrationSource,
-    CalibrationSummary, HeldOut, ModelIdentity, ObservedRun, SourceError, SourceFacts,
-    StatisticsFacts, StatisticsPlan, StatisticsReport, StatisticsRequest, StatisticsSummary,
-    TriedMethod, observe_statistics, plan_statistics,
+    Calibrated, CalibrationMemory, CalibrationSummary, HeldOut, ModelIdentity, ObservedRun,
+    StatisticsPlan, StatisticsReport, StatisticsRequest, StatisticsSummary, TriedMethod,
+    observe_statistics, plan_statistics,
 };
 pub use chain::{Quantization, prune_and_quantize};
 pub use current::{InFolder, model_in};
 pub use decision::{Candidate, Decision, PlannedDecision};
 pub use default_output::cached_repository;
-pub use error::{Blame, Error};
-pub use estimate::{Speed, StageEstimate, TimeEstimate, Windows};
-pub use evaluation::{
-    BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
-    ModelFacts, Protocol, Provenance, ProvenanceData, ProvenanceSource, TaskProtocol, TensorFacts,
-    TextProtocol, evaluate, plan_evaluation,
-};
-pub use events::{Cancel, Events, Silent};
-pub use generation::{Generated, GenerationRequest, generate};
 pub use inspect::{
     Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
 };
-pub use kind::{kind_label, kind_pattern};
 pub use llmopt_arch::axes::Axis;
 pub use llmopt_checkpoint::{PendingFile, Source, write_file};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
+pub use llmopt_data::{
+    CalibrationFacts, CalibrationRequest, CalibrationSource, SourceError, SourceFacts,
+    StatisticsFacts, may_hold_messages,
+};
+pub use llmopt_estimate::{Speed, StageEstimate, TimeEstimate, Windows};
 pub use llmopt_eval::{
     Accuracy, ChoiceComparison, Comparison, Divergence, Estimate, Gate, GateError, Histogram,
     Metric, Outcome,
 };
 pub use llmopt_linalg::{KernelChoice, Precision};
+pub use llmopt_measure::{
+    BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
+    Generated, GenerationRequest, JudgedOn, ModelFacts, Protocol, Provenance, ProvenanceData,
+    ProvenanceSource, TaskProtocol, TensorFacts, TextProtocol, evaluate, generate, plan_evaluation,
+};
+pub use llmopt_model::{kind_label, kind_pattern};
+pub use llmopt_run::{
+    Blame, Cancel, Disk, Error, Events, Fault, Memory, NonFinite, Resources, Silent,
+    available_memory,
+};
 pub use llmopt_scheme::{Granularity, Scheme};
+pub use llmopt_sweep::ReadingMemory;
 pub use llmopt_text::{Date, WindowFacts};
-pub use memory::{Memory, available_memory};
+pub use llmopt_verify::{
+    Checked, MovedFacts, PrunedUnits, StepFacts, Verification, VerifyOptions, verify,
+};
 pub use method::{Method, UnknownMethod};
-pub use nonfinite::NonFinite;
-pub use output_loss::{JudgedOn, OutputLoss};
+pub use output_loss::OutputLoss;
 pub use plan::Plan;
 pub use pruning::{
-    ChoiceSummary, FoundLayers, JudgedMix, LeftOut, Mix, MovedFacts, PruneDecision, PruneMemory,
-    PruneMethod, PrunePlan, PruneRecipe, PruneReport, PruneRequest, PruneSummary, PrunedTensor,
-    PrunedUnits, RemovedTensor, StepFacts, TriedLayers, UnknownPruneMethod, plan_prune, prune,
+    ChoiceSummary, FoundLayers, JudgedMix, LeftOut, Mix, PruneDecision, PruneMemory, PruneMethod,
+    PrunePlan, PruneRecipe, PruneReport, PruneRequest, PruneSummary, PrunedTensor, RemovedTensor,
+    TriedLayers, UnknownPruneMethod, plan_prune, prune,
 };
-pub use reading::ReadingMemory;
-pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe, Resources};
+pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe};
 pub use record::{RecordFacts, RecordedCalibration, RecordedDecision, RecordedPruning};
 pub use report::{CalibrationReport, FileFacts, Loss, Report, TensorReport};
 pub use run::{Target, plan, quantize};
 pub use select::Fallback;
 pub use stacked::StackedExperts;
-pub use summary::{ActionSummary, Disk, PlannedFile, PlannedTensor, Summary};
-pub use texts::may_hold_messages;
+pub use summary::{ActionSummary, PlannedFile, PlannedTensor, Summary};
 pub use unknown::UnknownTensors;
-pub use verify::{Checked, Fault, Verification, VerifyOptions, verify};

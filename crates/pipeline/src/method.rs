@@ -1,9 +1,9 @@
 //! Methods by their names: how scales and codes are chosen.
 
-use crate::Scheme;
 use llmopt_calib::Needs;
 use llmopt_linalg::{Gemm, kept_bytes};
 use llmopt_quant::{Nearest, Quantizer, Search, Settings, Solver, squared_outputs_bytes};
+use llmopt_scheme::Scheme;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;

@@ -1,6 +1,7 @@
 //! What the outputs of quantized matrices lost, where their inputs were observed.
 
-use crate::Calibrated;
+use crate::calibration::facts::Calibrated;
+use llmopt_measure::JudgedOn;
 use serde::Serialize;
 
 /// Relative errors of outputs, [`Calibrated::output_error`], over the matrices whose inputs were observed.
@@ -19,16 +20,6 @@ pub struct OutputLoss {
     pub greatest: f64,
     /// The matrix that has it.
     pub worst: String,
-}
-
-/// Windows on which outputs are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum JudgedOn {
-    /// Those that nothing was fitted to.
-    HeldOut,
-    /// Those that codes were fitted to, where none was held out: the error elsewhere is greater.
-    Calibration,
 }
 
 impl OutputLoss {

@@ -1,9 +1,9 @@
 //! Names as a user gives them: of a tensor, of its module, or of many at once.
 
-use crate::Error;
 use globset::{Glob, GlobMatcher};
 use llmopt_arch::Model;
 use llmopt_codec::NamePattern;
+use llmopt_run::Error;
 
 /// The patterns of an option.
 #[derive(Debug)]

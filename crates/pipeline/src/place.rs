@@ -1,9 +1,9 @@
 //! Where each source tensor goes: its action, its bands, its byte ranges in the output.
 
-use crate::Scheme;
 use llmopt_arch::BlockScale;
 use llmopt_checkpoint::HeaderEntry;
 use llmopt_codec::{Part, Span, Unsupported, for_scheme};
+use llmopt_scheme::Scheme;
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::ops::Range;
 
@@ -181,9 +181,9 @@ impl Place {
 
 fn scheme_tile(scheme: &Scheme, columns: usize) -> usize {
     match scheme.granularity {
-        crate::Granularity::Channel => columns.max(1),
-        crate::Granularity::Group(size) => size.max(1),
-        crate::Granularity::Block { rows, columns } => (rows * columns).max(1),
+        llmopt_scheme::Granularity::Channel => columns.max(1),
+        llmopt_scheme::Granularity::Group(size) => size.max(1),
+        llmopt_scheme::Granularity::Block { rows, columns } => (rows * columns).max(1),
     }
 }
 

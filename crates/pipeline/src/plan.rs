@@ -1,18 +1,19 @@
 //! Everything known before the first data byte.
 
-use crate::calibration::Calibration;
-use crate::config::{QUANTIZATION_CONFIG, edited, quantization_config};
+use crate::calibration::plan::Calibration;
+use crate::config::{edited, quantization_config};
 use crate::decision::PlannedDecision;
 use crate::handover::{Handover, Progress};
 use crate::layout::{INDEX, index_bytes, lay_out};
 use crate::place::{Action, Place};
-use crate::recipe::{DenseDtype, Format, Recipe, Resources};
+use crate::recipe::{DenseDtype, Format, Recipe};
 use crate::run::Target;
 use crate::select::{Fallback, Selection};
-use crate::{Error, Memory, NonFinite};
 use llmopt_arch::{Model, scaled_weight};
 use llmopt_checkpoint::{HeaderEntry, OutputOptions, Source};
 use llmopt_codec::{QuantizationConfig, for_scheme};
+use llmopt_model::QUANTIZATION_CONFIG;
+use llmopt_run::{Error, Memory, NonFinite, Resources};
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,13 +1,11 @@
 //! What was asked for, as resolved: the part of the report that lets anyone repeat the run.
 
-use crate::calibration::{CalibrationRequest, CalibrationSource};
-use crate::memory::available_memory;
 use crate::method::Method;
 use llmopt_codec::Runtime;
+use llmopt_data::{CalibrationRequest, CalibrationSource};
 use llmopt_linalg::{KernelChoice, Precision};
 use llmopt_scheme::{Granularity, Scheme};
 use serde::Serialize;
-use std::num::NonZero;
 
 /// Everything that decides the bytes of an artifact, apart from its input.
 #[derive(Clone, Debug, Serialize)]
@@ -92,26 +90,6 @@ pub enum DenseDtype {
     F32,
     /// The source's own: values are rounded to it.
     Source,
-}
-
-/// What a run may use. The artifact's bytes do not depend on it.
-#[derive(Clone, Copy, Debug)]
-pub struct Resources {
-    /// Bound on resident memory, in bytes.
-    pub memory: u64,
-    /// Worker threads.
-    pub threads: usize,
-}
-
-impl Default for Resources {
-    /// Four fifths of the memory that is free, 2 GiB where the system does not tell, and all threads.
-    fn default() -> Self {
-        const UNKNOWN_MEMORY: u64 = 2 << 30;
-        Self {
-            memory: available_memory().map_or(UNKNOWN_MEMORY, |bytes| bytes / 5 * 4),
-            threads: std::thread::available_parallelism().map_or(1, NonZero::get),
-        }
-    }
 }
 
 impl Calibrate {

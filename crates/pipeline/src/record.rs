@@ -3,14 +3,15 @@
 //! It came with the artifact. Nothing here is needed to read a weight, and nothing is believed that the
 //! files contradict: [`Recorded::Unreadable`] and [`Record::is_of`] say so.
 
-use crate::calibration::CalibrationFacts;
 use crate::select::Fallback;
-use crate::{Error, Scheme};
 use llmopt_checkpoint::{Source, read_bytes};
+use llmopt_data::CalibrationFacts;
+use llmopt_model::report_file;
+use llmopt_run::Error;
+use llmopt_scheme::Scheme;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// What lies where a report would.
 #[derive(Debug)]
@@ -171,8 +172,8 @@ impl Record {
     /// # Errors
     /// If the system cannot read it.
     pub(crate) fn beside(source: &Source) -> Result<Recorded, Error> {
-        let Some(path) = path(source) else { return Ok(Recorded::Nothing) };
-        let bytes = match read_bytes(&path, LIMIT) {
+        let Some(path) = report_file::path(source) else { return Ok(Recorded::Nothing) };
+        let bytes = match read_bytes(&path, report_file::LIMIT) {
             Ok(bytes) => bytes,
             Err(error) if error.is_input() => return Ok(Recorded::Unreadable(error.to_string())),
             Err(error) => return Err(error.into()),
@@ -192,7 +193,7 @@ impl Record {
             refit: self.recipe.refit,
         });
         RecordFacts {
-            file: name(source).unwrap_or_default(),
+            file: report_file::name(source).unwrap_or_default(),
             tool: self.tool.clone(),
             version: self.version.clone(),
             command: if pruned.is_some() { "prune" } else { "quantize" },
@@ -254,22 +255,3 @@ impl DecisionFile {
         RecordedDecision { chosen, candidates, windows: self.windows }
     }
 }
-
-/// Where the report of the run that wrote an artifact lies, if it does.
-pub(crate) fn path(source: &Source) -> Option<PathBuf> {
-    name(source).map(|name| source.path_of(&name)).filter(|path| path.is_file())
-}
-
-/// The report's name: `llmopt.json` in a folder, `NAME.llmopt.json` beside a file.
-pub(crate) fn name(source: &Source) -> Option<String> {
-    match (source.is_folder(), source.shards()) {
-        (true, _) => Some("llmopt.json".to_owned()),
-        (false, [shard]) => {
-            Some(format!("{}.llmopt.json", shard.name.strip_suffix(".safetensors")?))
-        }
-        _ => None,
-    }
-}
-
-/// Several times the report of a model of 100,000 tensors, which has some fifty megabytes.
-pub(crate) const LIMIT: u64 = 256 << 20;

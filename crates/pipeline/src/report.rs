@@ -2,14 +2,19 @@
 //!
 //! It holds no clock, no host name and no absolute path: the same run gives the same report.
 
-use crate::calibration::{Calibrated, CalibrationFacts};
+use crate::calibration::facts::Calibrated;
 use crate::decision::Decision;
 use crate::output_loss::OutputLoss;
 use crate::place::{Action, Place};
+use crate::plan::Plan;
+use crate::recipe::Recipe;
 use crate::resume::Records;
 use crate::select::Fallback;
-use crate::{NonFinite, Plan, Recipe, StackedExperts, UnknownTensors};
+use crate::stacked::StackedExperts;
+use crate::unknown::UnknownTensors;
 use llmopt_checkpoint::{HeaderEntry, sha256};
+use llmopt_data::CalibrationFacts;
+use llmopt_run::NonFinite;
 use llmopt_scheme::SquaredError;
 use serde::Serialize;
 use std::collections::BTreeMap;

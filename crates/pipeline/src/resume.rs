@@ -1,8 +1,9 @@
 //! What is known of bands that are done, and the journal from which an interrupted run goes on.
 
-use crate::calibration::Calibrated;
-use crate::{Error, Plan};
+use crate::calibration::facts::Calibrated;
+use crate::plan::Plan;
 use llmopt_checkpoint::{Journal, OutFile, sha256};
+use llmopt_run::Error;
 use llmopt_scheme::SquaredError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};

@@ -1,20 +1,22 @@
 //! A run from start to end: read this first.
 
-use crate::calibration::{Calibration, Data, calibrated, resolved};
+use crate::calibration::plan::Calibration;
+use crate::calibration::run::{Data, calibrated};
+use crate::calibration::statistics::saved::resolved;
 use crate::decision::PlannedDecision;
 use crate::default_output::DefaultOutput;
+use crate::expected::verify_written;
 use crate::handover::Progress;
 use crate::layout::{INDEX, write_index};
-use crate::plan::{Asked, Output};
-use crate::quantized::by_names;
-use crate::recipe::{Recipe, Resources};
+use crate::method::Method;
+use crate::plan::{Asked, Output, Plan};
+use crate::recipe::Recipe;
 use crate::report::Report;
 use crate::resume::{Entry, Records, identity, keep_journal};
-use crate::{
-    Cancel, Error, Events, Method, Plan, nonfinite, select, sweep, tied, too_small, verify, wrapped,
-};
-use llmopt_arch::Model;
+use crate::{select, sweep, too_small};
 use llmopt_checkpoint::{OutFile, Output as Staged, OutputOptions, Source};
+use llmopt_model::{bound, nonfinite, refuse_quantized, tied};
+use llmopt_run::{Cancel, Error, Events, Resources};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
@@ -134,7 +136,7 @@ fn planned(
     refuse_quantized(&source)?;
     let model = bound(&source)?;
     tied::refuse_differing(&source, &model)?;
-    let allowed = nonfinite::allowed(&source, &model, recipe, resources.threads)?;
+    let allowed = nonfinite::allowed(&source, &model, recipe.allow_nonfinite, resources.threads)?;
     let small = small.iter().map(|(tensor, why)| (tensor.as_str(), why.clone()));
     let mut kept = nonfinite::with_partners(&model, small);
     kept.extend(allowed.kept);
@@ -278,7 +280,7 @@ fn carried_out(
     let report = Report::new(plans[best], &records, facts, &read, &written, beside);
     let report = Report { decision, ..report };
     staged[best].write_with(&plan.report_name(), |out| report.write(out))?;
-    verify::before_publishing(plans[best], staged[best].partial_path(), cancel)?;
+    verify_written(plans[best], staged[best].partial_path(), cancel)?;
     Ok((best, report))
 }
 
@@ -379,68 +381,6 @@ fn beside(plan: &Plan, staged: &Staged) -> Result<BTreeMap<String, String>, Erro
         hashes.insert(side.name.clone(), hash);
     }
     Ok(hashes)
-}
-
-/// Headers bound to an architecture.
-pub(crate) fn bound(source: &Source) -> Result<Model, Error> {
-    let metas = source.shards().iter().flat_map(|shard| shard.header.tensors());
-    let metas = metas.map(|entry| (entry.name.clone(), entry.meta.clone())).collect();
-    Model::bind(source.config().map(|config| config.as_map()), &metas).map_err(|error| {
-        let error = wrapped::explained(error, source);
-        let shard = error.tensor().and_then(|tensor| source.entry(tensor)).map(|(shard, _)| shard);
-        Error::Bind { file: shard.map(|shard| shard.name.clone()), error: Box::new(error) }
-    })
-}
-
-/// Refuses what is quantized already, except in a way that is dequantized on the way.
-fn refuse_quantized(source: &Source) -> Result<(), Error> {
-    let Some(method) = quantization_method(source) else { return Ok(()) };
-    if method == "fp8" {
-        return Ok(());
-    }
-    let told = match (configured_method(source), by_names(source)) {
-        (None, Some((_, tensor))) => {
-            format!("\n  no `quantization_config` says so, but tensor `{tensor}` does")
-        }
-        _ => String::new(),
-    };
-    Err(Error::Input {
-        what: format!(
-            "the checkpoint is quantized already, by `{method}`, expected F32, F16 or BF16 weights\
-             {told}"
-        ),
-        hint: Some(
-            "start from the original checkpoint: quantizing twice adds up both losses".to_owned(),
-        ),
-    })
-}
-
-/// The `quant_method` of a checkpoint that is quantized already, by its config or its tensors' names.
-pub(crate) fn quantization_method(source: &Source) -> Option<String> {
-    configured_method(source).or_else(|| Some(by_names(source)?.0.to_owned()))
-}
-
-fn configured_method(source: &Source) -> Option<String> {
-    let keys = ["quantization_config", "text_config.quantization_config", "quantization"];
-    let named = |config: &serde_json::Value| {
-        let method = config.get("quant_method").and_then(|method| method.as_str());
-        method.unwrap_or("an unnamed method").to_owned()
-    };
-    if let Some(config) = source.config() {
-        return keys
-            .iter()
-            .find_map(|key| config.get(key))
-            .filter(|found| !found.is_null())
-            .map(named);
-    }
-    let metadata = source
-        .shards()
-        .iter()
-        .find_map(|shard| shard.header.metadata().get(crate::config::QUANTIZATION_CONFIG))?;
-    Some(
-        serde_json::from_str(metadata)
-            .map_or_else(|_| "an unnamed method".to_owned(), |c| named(&c)),
-    )
 }
 
 /// Where the artifact goes: a bare file when a bare file came in.

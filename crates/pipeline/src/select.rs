@@ -2,11 +2,13 @@
 
 use crate::patterns::Patterns;
 use crate::recipe::{GroupSize, Recipe};
-use crate::{Error, Granularity, Scheme, StackedExperts, UnknownTensors};
+use crate::stacked::StackedExperts;
+use crate::unknown::UnknownTensors;
 use llmopt_arch::{Model, Role, Site};
-use llmopt_codec::{
-    Facts, Fused, Refusal, Runtime, check, check_dense, check_embedding, check_stacked,
-};
+use llmopt_codec::{Refusal, Runtime, check, check_dense, check_embedding, check_stacked};
+use llmopt_run::Error;
+use llmopt_scheme::{Granularity, Scheme};
+use llmopt_verify::Groups;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was selected, and which layers got something else than was asked for.
@@ -255,7 +257,7 @@ fn refusals(model: &Model, recipe: &Recipe, selection: &Selection) -> Refusals {
         }
         // Transformers fuses nothing.
         if runtime != Runtime::Transformers {
-            groups.split(runtime, selection).for_each(|refusal| refusals.add(refusal));
+            split(&groups, runtime, selection).for_each(|refusal| refusals.add(refusal));
         }
     }
     refusals
@@ -297,61 +299,21 @@ impl Refusals {
     }
 }
 
-/// The sites of each fused group, and the place of each site in its own.
-pub(crate) struct Groups<'a> {
-    members: BTreeMap<&'a str, Vec<&'a Site>>,
-    positions: BTreeMap<&'a str, usize>,
-}
-
-impl<'a> Groups<'a> {
-    pub(crate) fn of(model: &'a Model) -> Self {
-        let mut groups = Self { members: BTreeMap::new(), positions: BTreeMap::new() };
-        for site in model.sites() {
-            if let Some(group) = site.fused.as_deref() {
-                let members = groups.members.entry(group).or_default();
-                groups.positions.insert(&site.tensor, members.len());
-                members.push(site);
-            }
-        }
-        groups
-    }
-
-    /// What the rules of a runtime ask about a site.
-    pub(crate) fn facts<'b>(&self, site: &'b Site, tp: usize) -> Facts<'b> {
-        let members = site.fused.as_deref().and_then(|group| self.members.get(group));
-        let position = self.positions.get(site.tensor.as_str());
-        let fused = position.zip(members).map(|(&position, members)| Fused {
-            position,
-            members: members.len(),
-            rows: members.iter().map(|site| site.view.rows()).sum(),
-        });
-        Facts {
-            module: &site.module,
-            rows: site.view.rows(),
-            columns: site.view.columns(),
-            fused,
-            expert: site.expert.is_some(),
-            tp,
-        }
-    }
-
-    /// Refuses groups of which some members are quantized and others stay dense.
-    fn split(&self, runtime: Runtime, selection: &Selection) -> impl Iterator<Item = Refusal> {
-        self.members.values().filter_map(move |members| {
-            let is_dense = |site: &&&Site| selection.scheme_of(&site.tensor).is_none();
-            let dense = members.iter().find(is_dense)?;
-            let quantized = members.iter().find(|site| !is_dense(site))?;
-            Some(Refusal {
-                runtime,
-                what: format!(
-                    "`{}` is quantized while `{}` is not",
-                    quantized.module, dense.module
-                ),
-                why: format!(
-                    "{runtime} fuses them into one matrix, whose parts must share a scheme"
-                ),
-                hint: Some("include or exclude the members of a fused group together".to_owned()),
-            })
+/// Refuses groups of which some members are quantized and others stay dense.
+fn split(
+    groups: &Groups<'_>,
+    runtime: Runtime,
+    selection: &Selection,
+) -> impl Iterator<Item = Refusal> {
+    groups.members().filter_map(move |members| {
+        let is_dense = |site: &&&Site| selection.scheme_of(&site.tensor).is_none();
+        let dense = members.iter().find(is_dense)?;
+        let quantized = members.iter().find(|site| !is_dense(site))?;
+        Some(Refusal {
+            runtime,
+            what: format!("`{}` is quantized while `{}` is not", quantized.module, dense.module),
+            why: format!("{runtime} fuses them into one matrix, whose parts must share a scheme"),
+            hint: Some("include or exclude the members of a fused group together".to_owned()),
         })
-    }
+    })
 }

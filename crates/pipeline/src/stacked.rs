@@ -1,7 +1,8 @@
 //! Experts that stay dense because each of their tensors stacks those of a whole layer.
 
-use crate::{Error, Recipe};
+use crate::recipe::Recipe;
 use llmopt_arch::{Model, Stack};
+use llmopt_run::Error;
 use serde::Serialize;
 
 /// What of a model stays dense for that reason.

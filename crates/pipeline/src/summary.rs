@@ -1,12 +1,15 @@
 //! A plan in figures, for people and for programs.
 
-use crate::calibration::CalibrationSummary;
+use crate::calibration::plan::CalibrationSummary;
 use crate::decision::PlannedDecision;
 use crate::place::Action;
+use crate::plan::Plan;
 use crate::select::Fallback;
-use crate::{Memory, NonFinite, Plan, StackedExperts, UnknownTensors};
-use llmopt_arch::Role;
+use crate::stacked::StackedExperts;
+use crate::unknown::UnknownTensors;
 use llmopt_checkpoint::free_disk;
+use llmopt_model::is_linear;
+use llmopt_run::{Disk, Memory, NonFinite};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,15 +113,6 @@ pub struct PlannedTensor {
     pub bytes_after: u64,
 }
 
-/// Room on the disk that the output goes to.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Disk {
-    /// Bytes that will be written there.
-    pub needed: u64,
-    /// Bytes that are free; none if the system does not tell.
-    pub free: Option<u64>,
-}
-
 impl Plan {
     /// The plan in figures.
     pub fn summary(&self) -> Summary {
@@ -128,7 +122,7 @@ impl Plan {
             .map(|(name, bytes)| PlannedFile { name: name.to_owned(), bytes })
             .collect();
         let all_bytes = files.iter().map(|file| file.bytes).sum();
-        let asked = crate::Scheme { granularity: self.granularity(), ..self.recipe.scheme };
+        let asked = llmopt_scheme::Scheme { granularity: self.granularity(), ..self.recipe.scheme };
         Summary {
             model: self.source.path().display().to_string(),
             family: self.model.family().map(|family| family.name().to_owned()),
@@ -205,7 +199,7 @@ impl Plan {
     }
 
     /// The granularity that most matrices get.
-    fn granularity(&self) -> crate::Granularity {
+    fn granularity(&self) -> llmopt_scheme::Granularity {
         let group = self.quantization.groups().last();
         group.map_or(self.recipe.scheme.granularity, |group| group.scheme.granularity)
     }
@@ -253,9 +247,4 @@ impl Plan {
         let absolute = std::path::absolute(&self.output).ok()?;
         absolute.ancestors().skip(1).find_map(|folder| free_disk(folder).ok())
     }
-}
-
-/// Whether weights of a role multiply hidden states inside the blocks, an expert's among them.
-pub(crate) fn is_linear(role: Role) -> bool {
-    matches!(role, Role::Linear | Role::Experts)
 }

@@ -4,10 +4,11 @@ use crate::band::Band;
 use crate::fingerprint::fingerprint;
 use crate::in_order::InOrder;
 use crate::place::PlacedPart;
-use crate::pool::for_each_with;
+use crate::plan::Plan;
 use crate::resume::{Entry, Record, Records};
-use crate::{Cancel, Error, Events, Fault, Plan};
 use llmopt_checkpoint::{OutFile, Source};
+use llmopt_run::pool::for_each_with;
+use llmopt_run::{Cancel, Error, Events, Fault};
 use std::sync::mpsc::Sender;
 
 /// Rewrites the model, band after band, in the order of its bytes. Bands that `records` already knows

@@ -4,10 +4,11 @@
 //! No header tells, and to look for them beforehand would read every weight twice. The sweep itself
 //! knows when it is through; what it finds then stays dense in a second one.
 
+use crate::plan::Plan;
 use crate::resume::Records;
-use crate::{Error, Plan, Scheme};
 use llmopt_quant::least_scale;
-use llmopt_scheme::{Levels, SquaredError};
+use llmopt_run::Error;
+use llmopt_scheme::{Levels, Scheme, SquaredError};
 use std::collections::BTreeMap;
 
 /// Refuses what was written if a matrix lost more than rounding to it.

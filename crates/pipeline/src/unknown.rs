@@ -1,9 +1,9 @@
 //! Tensors that the model's family does not have: they pass through as they are, and loaders leave them
 //! out or stop. What a command says of them is decided here, once for all of them.
 
-use crate::Error;
 use llmopt_arch::Model;
 use llmopt_codec::{Runtime, stops_at_unknown};
+use llmopt_run::Error;
 use serde::Serialize;
 
 /// What a model has that its family does not know.

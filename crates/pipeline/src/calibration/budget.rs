@@ -1,17 +1,16 @@
 //! What a calibrated sweep holds in memory, what it puts aside, and in how many passes it looks.
 
-use super::observe::needs_of;
-use crate::memory::base_bytes;
+use crate::calibration::observe::needs_of;
 use crate::method::Method;
-use crate::reading::{Batches, ReadingMemory, carried_width, phase_bytes, widest_band};
-use crate::recipe::Resources;
-use crate::variant::Variant;
-use crate::{Error, Scheme};
 use llmopt_arch::program::{Block, Phase};
 use llmopt_calib::{InputSite, Needs, Observation, Watch, watches, whole};
 use llmopt_forward::{Batch, Engine};
 use llmopt_linalg::kept_bytes;
+use llmopt_model::Variant;
 use llmopt_quant::output_error_bytes;
+use llmopt_run::{Error, Resources, base_bytes};
+use llmopt_scheme::Scheme;
+use llmopt_sweep::{Batches, ReadingMemory, carried_width, phase_bytes, widest_band};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Codes for the matrices of a site: by one method, or by the best of several.
 
-use super::facts::{Calibrated, HeldOut, TriedMethod};
-use super::observe::Observed;
-use super::plan::Calibration;
+use crate::calibration::facts::{Calibrated, HeldOut, TriedMethod};
+use crate::calibration::observe::Observed;
+use crate::calibration::plan::Calibration;
 use crate::method::Method;
 use llmopt_calib::Observation;
 use llmopt_quant::{

@@ -1,14 +1,14 @@
 //! What observing, rewriting and passing a block takes.
 
-use super::own::Own;
-use super::plan::{Basis, Calibration, sites};
-use crate::Error;
-use crate::estimate::{Kind, Work, phase, share_of_expert, weights};
+use crate::calibration::plan::{Basis, Calibration, sites};
 use crate::method::Method;
-use crate::reading::Batches;
-use crate::variant::Variant;
 use llmopt_arch::program::{Block, Operation, Phase};
 use llmopt_calib::{InputSite, Watch, watches};
+use llmopt_data::Own;
+use llmopt_model::Variant;
+use llmopt_run::Error;
+use llmopt_sweep::count::{phase, share_of_expert, weights};
+use llmopt_sweep::{Batches, Kind, Work};
 
 /// What decides how much a calibrated sweep computes.
 pub(super) struct Calibrating<'a> {

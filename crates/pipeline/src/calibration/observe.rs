@@ -1,11 +1,11 @@
 //! Observing a block as it was found.
 
-use super::streams::Streams;
-use super::sweep::Sweep;
-use crate::Error;
+use crate::calibration::streams::Streams;
+use crate::calibration::sweep::Sweep;
 use llmopt_arch::program::{Block, Phase};
 use llmopt_calib::{Before, InputSite, Needs, Observation, Watch, watches};
 use llmopt_forward::{Matrix, Weights};
+use llmopt_run::Error;
 
 /// What the inputs of a site were.
 pub(super) struct Observed {

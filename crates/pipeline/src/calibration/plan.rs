@@ -1,23 +1,24 @@
 //! What calibration adds to a plan.
 
-use super::budget::{CalibrationMemory, Demand, in_passes, moments_bytes};
-use super::data::{CalibrationFacts, CalibrationSet};
-use super::observe;
-use super::source::CalibrationSource;
-use super::statistics::Saved;
+use crate::calibration::budget::{CalibrationMemory, Demand, in_passes, moments_bytes};
+use crate::calibration::observe;
+use crate::calibration::statistics::saved::Saved;
 use crate::method::Method;
-use crate::reading::{Batches, Sequence};
-use crate::recipe::{Calibrate, Resources};
-use crate::variant::Variant;
-use crate::{Disk, Error, Granularity, Plan, Scheme};
+use crate::plan::Plan;
+use crate::recipe::Calibrate;
 use llmopt_arch::program::Block;
 use llmopt_calib::{InputSite, Needs, input_sites};
 use llmopt_checkpoint::free_disk;
+use llmopt_data::{CalibrationFacts, CalibrationSet, CalibrationSource, in_batches};
 use llmopt_forward::Engine;
 use llmopt_linalg::Gemm;
+use llmopt_model::Variant;
+use llmopt_run::{Disk, Error, Resources, check_room};
+use llmopt_scheme::{Granularity, Scheme};
+use llmopt_sweep::Batches;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a plan says of calibration.
 #[derive(Clone, Debug, Serialize)]
@@ -266,54 +267,4 @@ pub(super) fn sites(block: &Block, wanted: impl Fn(&str) -> bool) -> Result<Vec<
 
 fn needs(methods: &[Method]) -> Needs {
     methods.iter().map(|method| method.needs()).fold(Needs::default(), Needs::union)
-}
-
-/// Refuses a folder without room for hidden states.
-pub(crate) fn check_room(room: &Disk, scratch: &Path) -> Result<(), Error> {
-    let Disk { needed, free } = *room;
-    match free.filter(|&free| free < needed) {
-        None => Ok(()),
-        Some(free) => Err(Error::RefusedWithHint {
-            what: format!(
-                "hidden states take {needed} bytes in `{}`, and there are {free} free",
-                scratch.display()
-            ),
-            hint: "`--scratch` takes another folder; more `--memory` or fewer `--samples` need \
-                   less"
-                .to_owned(),
-        }),
-    }
-}
-
-/// Batches of windows. Where some are held out, they come last.
-pub(crate) fn in_batches(windows: Vec<Vec<u32>>, holds_out: bool) -> Batches {
-    let held_out = if holds_out { held_out(windows.len()) } else { 0 };
-    let sequences = windows.into_iter().map(|tokens| Sequence { tokens, targets: 0..0 }).collect();
-    Batches::with_held_out(sequences, held_out)
-}
-
-/// How many windows of so many only judge: the last ones.
-pub(crate) fn held_out(windows: usize) -> usize {
-    (windows / HELD_OUT).max(1).min(windows.saturating_sub(1))
-}
-
-/// How many windows there must be for so many beside those that are held out.
-pub(crate) fn beside_held_out(fitted: usize) -> usize {
-    fitted.saturating_add((fitted / (HELD_OUT - 1)).max(1))
-}
-
-/// One window of so many is held out.
-const HELD_OUT: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    use super::{beside_held_out, held_out};
-
-    #[test]
-    fn as_many_fit_as_are_asked_for_beside_those_that_judge() {
-        for fitted in 1..50 {
-            let all = beside_held_out(fitted);
-            assert_eq!(all - held_out(all), fitted);
-        }
-    }
 }

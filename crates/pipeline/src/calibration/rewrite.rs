@@ -1,13 +1,13 @@
 //! Rewriting the matrices of a site with what its inputs showed.
 
-use super::choice::{Chosen, Failed, Matrix};
-use super::observe::Observed;
-use super::sweep::Sweep;
-use crate::Error;
 use crate::band::Band;
+use crate::calibration::choice::{Chosen, Failed, Matrix};
+use crate::calibration::observe::Observed;
+use crate::calibration::sweep::Sweep;
 use crate::resume::{Entry, Record};
 use llmopt_arch::program::Block;
 use llmopt_calib::{InputSite, Observation};
+use llmopt_run::Error;
 use llmopt_scheme::Granularity;
 use rayon::prelude::*;
 

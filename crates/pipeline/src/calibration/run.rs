@@ -1,13 +1,12 @@
 //! A calibrated sweep carried out: windows first, then block after block.
 
-use super::CalibrationFacts;
-use super::own::Drawing;
-use super::plan::{Basis, Calibration};
-use super::sweep::Sweep;
-use crate::evaluation::on_threads;
+use crate::calibration::plan::{Basis, Calibration};
+use crate::calibration::sweep::Sweep;
+use crate::plan::Plan;
 use crate::resume::{Entry, Records};
-use crate::{Cancel, Error, Events, Plan};
 use llmopt_checkpoint::OutFile;
+use llmopt_data::{CalibrationFacts, Drawing};
+use llmopt_run::{Cancel, Error, Events, on_threads};
 use std::sync::mpsc::Sender;
 
 /// What a model is observed on.

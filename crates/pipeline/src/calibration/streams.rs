@@ -1,11 +1,9 @@
 //! The streams of hidden states that a calibrated sweep carries.
 
-use super::sweep::Sweep;
-use crate::Error;
-use crate::reading::{Batches, Runner, Store};
-use crate::variant::Variant;
+use crate::calibration::sweep::Sweep;
 use llmopt_arch::program::Block;
-use llmopt_forward::Taps;
+use llmopt_run::Error;
+use llmopt_sweep::{Runner, Store, embedded};
 use std::path::Path;
 
 /// Hidden states of all batches, between two blocks.
@@ -65,18 +63,4 @@ impl Sweep<'_> {
     fn folder(&self) -> Option<&Path> {
         self.calibration.memory.spills.then_some(self.calibration.scratch.as_path())
     }
-}
-
-/// What the embedding makes of every batch; in `folder`, if it is to spill.
-pub(crate) fn embedded(
-    variant: &Variant,
-    batches: &Batches,
-    folder: Option<&Path>,
-) -> Result<Store, Error> {
-    let mut store = Store::new(variant.program(), batches, folder)?;
-    for batch in 0..batches.len() {
-        let hidden = variant.embedded(batches.tokens_of(batch))?;
-        store.put(batch, Taps::new(hidden))?;
-    }
-    Ok(store)
 }

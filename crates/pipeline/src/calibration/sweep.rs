@@ -1,20 +1,20 @@
 //! The calibrated sweep: block after block is observed as it was found, rewritten, and passed.
 
-use super::Calibration;
-use super::estimate::BlockWork;
-use super::observe::Observed;
-use super::plan::{self, Basis};
-use super::statistics::Saved;
-use crate::estimate::{Meter, Work};
+use crate::calibration::estimate::BlockWork;
+use crate::calibration::observe::Observed;
+use crate::calibration::plan;
+use crate::calibration::plan::{Basis, Calibration};
+use crate::calibration::statistics::saved::Saved;
 use crate::handover::Progress;
 use crate::place::Place;
-use crate::reading::Batches;
+use crate::plan::Plan;
 use crate::resume::{Entry, Records};
-use crate::variant::Variant;
-use crate::{Cancel, Error, Events, Plan};
 use llmopt_arch::program::Block;
 use llmopt_calib::InputSite;
 use llmopt_checkpoint::{HeaderEntry, OutFile};
+use llmopt_model::Variant;
+use llmopt_run::{Cancel, Error, Events};
+use llmopt_sweep::{Batches, Meter, Work};
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 

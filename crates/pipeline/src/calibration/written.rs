@@ -3,12 +3,12 @@
 //! What goes on through the model is what a loader will decode, and a run that goes on after a break
 //! finds it in the same place.
 
-use super::sweep::Sweep;
-use crate::Error;
+use crate::calibration::sweep::Sweep;
 use crate::place::{Action, Place};
-use crate::variant::Overlay;
 use llmopt_checkpoint::HeaderEntry;
 use llmopt_codec::for_scheme;
+use llmopt_model::Overlay;
+use llmopt_run::Error;
 use llmopt_scheme::Activations;
 use llmopt_tensor::decode;
 use std::ops::Range;
@@ -35,7 +35,7 @@ impl Overlay for Written<'_> {
         let parts = self.parts(spot.shard, entry, place, &rows)?;
         let unsound = |message: String| {
             let subject = weight.to_owned();
-            Error::Unsound(vec![crate::Fault { code: "read-back", subject, message }])
+            Error::Unsound(vec![llmopt_run::Fault { code: "read-back", subject, message }])
         };
         weights.resize(rows.len() * place.columns, 0.0);
         match &place.action {

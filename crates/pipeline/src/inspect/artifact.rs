@@ -1,12 +1,12 @@
 //! An artifact as what it stands for: how each kind of matrix is stored, what a weight takes, and what
 //! the report beside it tells of how it was made.
 
-use super::Looked;
+use crate::inspect::Looked;
 use crate::record::{Record, RecordFacts, Recorded};
-use crate::verify::{OpenedMatrix, opened};
-use crate::{Error, Fault, kind_label, kind_pattern};
 use llmopt_arch::{BoundTensor, Model, Role};
 use llmopt_checkpoint::Source;
+use llmopt_model::{OpenedMatrix, kind_label, kind_pattern, opened};
+use llmopt_run::{Error, Fault};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

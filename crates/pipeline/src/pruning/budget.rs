@@ -1,19 +1,17 @@
 //! What a pruning sweep holds in memory, and what it puts aside.
 
-use super::moving::moving_bytes;
-use super::observe::Observed;
-use super::recipe::{PruneMethod, PruneRecipe};
-use super::target::Target;
-use super::write::COPY_BYTES;
-use crate::Error;
-use crate::memory::{base_bytes, known_bytes};
-use crate::reading::{Batches, ReadingMemory, carried_width, phase_bytes, widest_band};
-use crate::recipe::Resources;
-use crate::variant::Variant;
+use crate::pruning::moving::moving_bytes;
+use crate::pruning::observe::Observed;
+use crate::pruning::recipe::{PruneMethod, PruneRecipe};
+use crate::pruning::target::Target;
+use crate::pruning::write::COPY_BYTES;
 use llmopt_arch::program::{Phase, Tap};
 use llmopt_forward::Engine;
 use llmopt_linalg::kept_bytes;
+use llmopt_model::Variant;
 use llmopt_prune::{Regression, Search};
+use llmopt_run::{Error, Resources, base_bytes, known_bytes};
+use llmopt_sweep::{Batches, ReadingMemory, carried_width, phase_bytes, widest_band};
 use serde::Serialize;
 
 /// What pruning will take, and the drawing of windows before it, in bytes.

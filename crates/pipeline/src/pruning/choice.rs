@@ -1,13 +1,14 @@
 //! Which units of a place stay, and what the matrix that reads them becomes.
 
-use super::observe::Observed;
-use super::recipe::{PruneMethod, PruneRecipe};
-use super::target::{PrunedUnits, StepFacts, Target};
-use crate::Error;
+use crate::pruning::observe::Observed;
+use crate::pruning::recipe::{PruneMethod, PruneRecipe};
+use crate::pruning::target::Target;
 use llmopt_linalg::Gemm;
 use llmopt_prune::{
     Constant, Fluctuation, Moments, Refit, Regression, RegressionError, Search, Selection,
 };
+use llmopt_run::Error;
+use llmopt_verify::{PrunedUnits, StepFacts};
 use std::collections::BTreeMap;
 
 /// What was decided for a place.

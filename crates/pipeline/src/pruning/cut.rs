@@ -1,17 +1,17 @@
 //! What follows from a shape: which tensors are cut, what the files hold, what the config says.
 
-use super::budget::reads;
-use super::layout::{Layout, new_biases};
-use super::recipe::PruneRecipe;
-use super::shape::refused;
-use super::site::Site;
-use super::sweep::follows;
-use super::target::Target;
-use crate::Error;
-use crate::variant::Variant;
+use crate::pruning::budget::reads;
+use crate::pruning::layout::{Layout, new_biases};
+use crate::pruning::recipe::PruneRecipe;
+use crate::pruning::shape::refused;
+use crate::pruning::site::Site;
+use crate::pruning::sweep::follows;
+use crate::pruning::target::Target;
 use llmopt_arch::Model;
 use llmopt_arch::axes::{Axis, Coupling, Edit, Shape};
 use llmopt_checkpoint::Config;
+use llmopt_model::Variant;
+use llmopt_run::Error;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 

@@ -3,15 +3,13 @@
 //! Each layer alone first. Then sets: the layers that cost least alone, and neighbours that cost little
 //! in sum. Then exchanges in the best of them. What counts is KL divergence, before anything is refitted.
 
-use super::shape::TOLERANCE;
-use crate::decision::{Divergences, judging};
-use crate::evaluation::on_threads;
-use crate::reading::{Batches, Reading, ReadingMemory, planned};
-use crate::recipe::Resources;
-use crate::variant::Variant;
-use crate::{Cancel, Error, Events};
+use crate::pruning::shape::TOLERANCE;
 use llmopt_arch::axes::Shape;
 use llmopt_forward::Engine;
+use llmopt_measure::Divergences;
+use llmopt_model::Variant;
+use llmopt_run::{Cancel, Error, Events, Resources, on_threads};
+use llmopt_sweep::{Batches, Reading, ReadingMemory, judging, planned};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;

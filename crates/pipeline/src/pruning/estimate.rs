@@ -1,18 +1,17 @@
 //! How long pruning takes.
 
-use super::budget::reads;
-use super::layout::OutShard;
-use super::plan::PrunePlan;
-use super::recipe::PruneMethod;
-use super::target::Target;
-use crate::Error;
-use crate::calibration::in_batches;
-use crate::decision::{judges, judging};
-use crate::estimate::{
-    Kind, Speed, Stages, TimeEstimate, Windows, Work, choosing, copied, drawn, looked_at, passed,
-    read, read_back, refitting,
+use crate::pruning::budget::reads;
+use crate::pruning::layout::OutShard;
+use crate::pruning::plan::PrunePlan;
+use crate::pruning::recipe::PruneMethod;
+use crate::pruning::target::Target;
+use llmopt_data::{drawn, in_batches, judges};
+use llmopt_estimate::{
+    Speed, Stages, TimeEstimate, Windows, choosing, copied, looked_at, read_back, refitting,
 };
-use crate::reading::Batches;
+use llmopt_run::Error;
+use llmopt_sweep::count::{passed, read};
+use llmopt_sweep::{Batches, Kind, Work, judging};
 
 impl PrunePlan {
     /// How long carrying it out will take; with other windows than its own, if some are given.
@@ -35,10 +34,12 @@ impl PrunePlan {
         if self.estimate(&typical, None).seconds < Speed::WORTHWHILE {
             return Ok(typical);
         }
-        let gemm = self.engine.gemm();
         let speed = typical.hashing();
         match self.recipe.observes() {
-            true => speed.running(&self.engine, &self.variant)?.summing(gemm)?.pruning(gemm),
+            true => {
+                let (engine, variant) = (&self.engine, &self.variant);
+                speed.running(engine, variant)?.summing(engine, variant)?.pruning(engine, variant)
+            }
             false => Ok(speed),
         }
     }

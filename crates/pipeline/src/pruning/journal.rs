@@ -1,10 +1,10 @@
 //! What is known to be written, and the journal from which an interrupted run goes on.
 
-use super::depth::FoundLayers;
-use super::plan::PrunePlan;
-use super::target::PrunedUnits;
-use crate::Error;
+use crate::pruning::depth::FoundLayers;
+use crate::pruning::plan::PrunePlan;
 use llmopt_checkpoint::{Journal, sha256};
+use llmopt_run::Error;
+use llmopt_verify::PrunedUnits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -1,11 +1,11 @@
 //! What a pruned model's files hold, and where: known from its shape alone.
 
-use super::target::Target;
-use crate::Error;
 use crate::layout::INDEX;
+use crate::pruning::target::Target;
 use llmopt_arch::Model;
 use llmopt_arch::axes::Shape;
 use llmopt_checkpoint::{Header, HeaderError, Source};
+use llmopt_run::Error;
 use llmopt_tensor::{Dtype, TensorMeta};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};

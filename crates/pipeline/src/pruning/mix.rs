@@ -1,19 +1,16 @@
 //! The default: several mixes of axes are pruned, and a reading sweep says which one gets the name.
 
-use super::plan::{PrunePlan, planned};
-use super::recipe::{PruneRecipe, PruneRequest};
-use crate::calibration::{beside_held_out, check_room};
-use crate::decision::{Divergences, judges, judging};
-use crate::evaluation::on_threads;
-use crate::memory::known_bytes;
-use crate::reading::{self, Reading, ReadingMemory};
-use crate::recipe::Resources;
+use crate::pruning::plan::{PrunePlan, planned};
+use crate::pruning::recipe::{PruneRecipe, PruneRequest};
 use crate::run::beside_name;
-use crate::variant::Variant;
-use crate::{Cancel, Error, Events};
 use llmopt_arch::axes::Axis;
 use llmopt_checkpoint::Output as Staged;
+use llmopt_data::{beside_held_out, judges};
 use llmopt_eval::Estimate;
+use llmopt_measure::Divergences;
+use llmopt_model::Variant;
+use llmopt_run::{Cancel, Error, Events, Resources, check_room, known_bytes, on_threads};
+use llmopt_sweep::{self as sweep, Reading, ReadingMemory, judging};
 use serde::Serialize;
 
 /// Artifacts that compete with a plan's own, and how it is chosen among them.
@@ -169,7 +166,7 @@ impl PlannedChoice {
             + ((1 + count) * tokens * size_of::<u32>()) as u64;
         // An artifact runs about the program of the original, which stands in for it until it is there.
         let variants = vec![&plan.variant; 1 + count];
-        let memory = reading::planned(&variants, &batches, &plan.engine, held, resources)?;
+        let memory = sweep::planned(&variants, &batches, &plan.engine, held, resources)?;
         let most = |of: fn(&PrunePlan) -> u64| rivals.iter().map(of).max().unwrap_or(0);
         let rivals_peak = most(|rival| rival.memory.predicted_peak);
         let rivals_smallest = most(|rival| rival.memory.smallest);

@@ -3,27 +3,26 @@
 //! The artifact is laid out before a weight is read: its shape decides every name, type and offset. So
 //! it is a model of its own from the start, and what was pruned is run as a loader will find it.
 
-mod budget;
-mod choice;
-mod cut;
-mod depth;
-mod estimate;
-mod journal;
-mod layout;
-mod mix;
-mod moving;
-mod observe;
-mod plan;
-mod read_back;
-mod recipe;
-mod report;
-mod run;
-mod runs;
-mod shape;
-mod site;
-mod sweep;
-mod target;
-mod write;
+pub(crate) mod budget;
+pub(crate) mod choice;
+pub(crate) mod cut;
+pub(crate) mod depth;
+pub(crate) mod estimate;
+pub(crate) mod journal;
+pub(crate) mod layout;
+pub(crate) mod mix;
+pub(crate) mod moving;
+pub(crate) mod observe;
+pub(crate) mod plan;
+pub(crate) mod read_back;
+pub(crate) mod recipe;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod shape;
+pub(crate) mod site;
+pub(crate) mod sweep;
+pub(crate) mod target;
+pub(crate) mod write;
 
 pub use budget::PruneMemory;
 pub use depth::{FoundLayers, TriedLayers};
@@ -33,5 +32,3 @@ pub use recipe::{PruneMethod, PruneRecipe, PruneRequest, UnknownPruneMethod};
 pub use report::{PruneReport, PrunedTensor, RemovedTensor};
 pub(crate) use run::led;
 pub use run::prune;
-pub use target::{MovedFacts, PrunedUnits, StepFacts};
-pub(crate) use write::sliced;

@@ -1,16 +1,17 @@
 //! Gate and up projections of what stays, moved to first order, and the reader refitted to them.
 
-use super::choice::{Chosen, prepared};
-use super::observe::Observed;
-use super::site::{Projection, Site};
-use super::sweep::{Streams, Sweep};
-use super::target::{MovedFacts, Target};
-use crate::Error;
-use crate::reading::Store;
+use crate::pruning::choice::{Chosen, prepared};
+use crate::pruning::observe::Observed;
+use crate::pruning::site::{Projection, Site};
+use crate::pruning::sweep::{Streams, Sweep};
+use crate::pruning::target::Target;
 use llmopt_forward::Matrix;
 use llmopt_linalg::{Gemm, give_back_freed, kept_bytes};
 use llmopt_prune::{Gated, Ready, Refit, Regression, RegressionError, Tangent};
+use llmopt_run::Error;
+use llmopt_sweep::Store;
 use llmopt_tensor::{decode, encode};
+use llmopt_verify::MovedFacts;
 use std::collections::BTreeMap;
 
 /// The tokens of a place.

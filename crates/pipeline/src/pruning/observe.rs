@@ -1,6 +1,6 @@
 //! What the units of a place show, and what the outputs of their reader should have been.
 
-use super::target::Target;
+use crate::pruning::target::Target;
 use llmopt_calib::{Extent, Needs, Observation};
 use llmopt_forward::Matrix;
 use llmopt_linalg::{Cross, Gemm};

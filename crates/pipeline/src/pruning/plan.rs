@@ -1,20 +1,21 @@
 //! A pruned model that can be made: everything known before a weight is read.
 
-use super::budget::{Demand, PruneMemory};
-use super::cut::Cut;
-use super::depth::PlannedSearch;
-use super::layout::{Fate, Layout};
-use super::mix::{ChoiceSummary, LeftOut, PlannedChoice, mixed};
-use super::recipe::{PruneRecipe, PruneRequest};
-use super::shape::{Reached, nearest};
-use super::target::Target;
-use crate::calibration::{CalibrationFacts, CalibrationSet, check_room, in_batches};
 use crate::default_output::DefaultOutput;
-use crate::recipe::Resources;
-use crate::run::{quantization_method, within};
-use crate::variant::Variant;
-use crate::{CalibrationSource, Disk, Error, PlannedFile, UnknownTensors, notes};
+use crate::pruning::budget::{Demand, PruneMemory};
+use crate::pruning::cut::Cut;
+use crate::pruning::depth::PlannedSearch;
+use crate::pruning::layout::{Fate, Layout};
+use crate::pruning::mix::{ChoiceSummary, LeftOut, PlannedChoice, mixed};
+use crate::pruning::recipe::{PruneRecipe, PruneRequest};
+use crate::pruning::shape::{Reached, nearest};
+use crate::pruning::target::Target;
+use crate::run::within;
+use crate::summary::PlannedFile;
+use crate::unknown::UnknownTensors;
 use llmopt_arch::axes::Axis;
+use llmopt_data::{CalibrationFacts, CalibrationSet, CalibrationSource, in_batches};
+use llmopt_model::{Variant, notes, quantization_method};
+use llmopt_run::{Disk, Error, Resources, check_room};
 
 use llmopt_checkpoint::{Output as Staged, OutputOptions, Source, free_disk};
 use llmopt_forward::Engine;
@@ -259,7 +260,7 @@ impl PrunePlan {
                 .set
                 .as_ref()
                 .and_then(CalibrationSet::own)
-                .map_or(0, |_| crate::calibration::SWEEPS),
+                .map_or(0, |_| llmopt_data::SWEEPS),
             layers: self.cut.gone().len(),
             choice: self.choice.as_ref().map(|choice| choice.summary(self)),
             left_out: self.left_out.clone(),

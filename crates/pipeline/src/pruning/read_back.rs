@@ -1,11 +1,11 @@
 //! Every byte of the artifact's weights, read once more before it gets its name.
 
-use super::journal::Records;
-use super::layout::Layout;
-use super::write::{Files, pieces};
 use crate::fingerprint::fingerprint;
-use crate::{Cancel, Error, Events, Fault, pool};
+use crate::pruning::journal::Records;
+use crate::pruning::layout::Layout;
+use crate::pruning::write::{Files, pieces};
 use llmopt_checkpoint::Sha256;
+use llmopt_run::{Cancel, Error, Events, Fault, pool};
 use std::sync::{Mutex, PoisonError};
 
 /// Compares what lies in the files with what was written. Returns the hash of each file.

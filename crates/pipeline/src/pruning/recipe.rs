@@ -1,9 +1,9 @@
 //! What is asked of a pruned model.
 
-use crate::calibration::held_out;
 use crate::recipe::Calibrate;
 use llmopt_arch::axes::Axis;
 use llmopt_codec::Runtime;
+use llmopt_data::held_out;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::path::PathBuf;

@@ -1,15 +1,17 @@
 //! `llmopt.json` of a pruned model: what was removed where, and what it cost.
 
-use super::cut::Cut;
-use super::depth::FoundLayers;
-use super::journal::Records;
-use super::layout::Fate;
-use super::mix::{LeftOut, PruneDecision};
-use super::plan::PrunePlan;
-use super::recipe::PruneRecipe;
-use super::target::PrunedUnits;
-use crate::{CalibrationFacts, CalibrationReport, FileFacts, UnknownTensors};
+use crate::pruning::cut::Cut;
+use crate::pruning::depth::FoundLayers;
+use crate::pruning::journal::Records;
+use crate::pruning::layout::Fate;
+use crate::pruning::mix::{LeftOut, PruneDecision};
+use crate::pruning::plan::PrunePlan;
+use crate::pruning::recipe::PruneRecipe;
+use crate::report::{CalibrationReport, FileFacts};
+use crate::unknown::UnknownTensors;
 use llmopt_checkpoint::sha256;
+use llmopt_data::CalibrationFacts;
+use llmopt_verify::PrunedUnits;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;

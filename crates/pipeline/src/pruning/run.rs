@@ -1,23 +1,23 @@
 //! A pruned model from start to end.
 
-use super::cut::Cut;
-use super::depth::Searching;
-use super::journal::{Records, identity};
-use super::layout::Layout;
-use super::mix::rivals;
-use super::plan::PrunePlan;
-use super::read_back::read_back;
-use super::report::{PruneReport, Pruned};
-use super::sweep::Sweep;
-use super::write::Files;
-use crate::calibration::{Data, Drawing, in_batches};
-use crate::estimate::Meter;
-use crate::evaluation::on_threads;
+use crate::calibration::run::Data;
 use crate::handover::{Handover, Progress};
+use crate::pruning::cut::Cut;
+use crate::pruning::depth::Searching;
+use crate::pruning::journal::{Records, identity};
+use crate::pruning::layout::Layout;
+use crate::pruning::mix::rivals;
+use crate::pruning::plan::PrunePlan;
+use crate::pruning::read_back::read_back;
+use crate::pruning::report::{PruneReport, Pruned};
+use crate::pruning::sweep::Sweep;
+use crate::pruning::write::Files;
 use crate::run::{chosen, discard_left};
-use crate::variant::Variant;
-use crate::{Cancel, Error, Events, nonfinite, pool, verify};
 use llmopt_checkpoint::{Output as Staged, OutputOptions, sha256};
+use llmopt_data::{Drawing, in_batches};
+use llmopt_model::{Variant, nonfinite};
+use llmopt_run::{Cancel, Error, Events, on_threads, pool};
+use llmopt_sweep::Meter;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -95,7 +95,12 @@ fn carried_out(
     let report = PruneReport::new(plan, pruned.swap_remove(best), facts, &read, decision);
     let report = PruneReport { left_out, ..report };
     staged.write_with(REPORT, |out| report.write(out))?;
-    verify::pruned(staged.partial_path(), plan.variant.model(), &plan.recipe.runtimes, cancel)?;
+    llmopt_verify::pruned(
+        staged.partial_path(),
+        plan.variant.model(),
+        &plan.recipe.runtimes,
+        cancel,
+    )?;
     Ok((best, report))
 }
 

@@ -1,8 +1,8 @@
 //! The shape nearest to a sparsity.
 
-use crate::Error;
 use llmopt_arch::Model;
 use llmopt_arch::axes::{Axis, AxisError, Shape, Units};
+use llmopt_run::Error;
 
 /// A shape, and the share of the blocks' parameters that it removes.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! Where the units of a gated layer come from, if its gate and up projection can be moved.
 
-use super::budget::reads;
-use super::sweep::follows;
-use super::target::Target;
+use crate::pruning::budget::reads;
+use crate::pruning::sweep::follows;
+use crate::pruning::target::Target;
 use llmopt_arch::program::{Activation, Linear, Operation, Phase, Program, Tap};
 use llmopt_linalg::vector;
 use llmopt_prune::Slopes;

@@ -3,25 +3,24 @@
 //! Two streams go through the model: the original's, and that of what is written, which runs the
 //! artifact from the files that it is written to.
 
-use super::budget::{reads, watched};
-use super::choice::{Chosen, chosen};
-use super::cut::Cut;
-use super::journal::Records;
-use super::moving::Tokens;
-use super::observe::Observed;
-use super::plan::PrunePlan;
-use super::target::Target;
-use super::write::{Files, sliced};
-use crate::calibration::{embedded, in_batches};
-use crate::estimate::{self, Meter};
 use crate::handover::{Handover, Progress};
-use crate::reading::{Batches, Runner, Store};
-use crate::variant::Variant;
-use crate::{Cancel, Error, Events};
+use crate::pruning::budget::{reads, watched};
+use crate::pruning::choice::{Chosen, chosen};
+use crate::pruning::cut::Cut;
+use crate::pruning::journal::Records;
+use crate::pruning::moving::Tokens;
+use crate::pruning::observe::Observed;
+use crate::pruning::plan::PrunePlan;
+use crate::pruning::target::Target;
+use crate::pruning::write::Files;
 use llmopt_arch::program::Phase;
+use llmopt_data::in_batches;
 use llmopt_forward::Taps;
 use llmopt_linalg::give_back_freed;
+use llmopt_model::{Variant, sliced};
 use llmopt_prune::{Side, magnitude};
+use llmopt_run::{Cancel, Error, Events};
+use llmopt_sweep::{Batches, Meter, Runner, Store, count, embedded};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -144,7 +143,7 @@ impl Sweep<'_> {
         store: &mut Store,
     ) -> Result<(), Error> {
         let weights = variant.weights(phase, self.plan.engine.gemm())?;
-        self.meter.did(estimate::weights(phase));
+        self.meter.did(count::weights(phase));
         self.runner(variant, batches).run(phase, &weights, store)
     }
 
@@ -162,7 +161,7 @@ impl Sweep<'_> {
         let follows = follows(phase, target);
         let mut observed = Observed::new(target, plan.recipe.needs_gram(), follows);
         let weights = plan.variant.weights(phase, gemm)?;
-        self.meter.did(estimate::weights(phase));
+        self.meter.did(count::weights(phase));
         let mut tried = streams.own.copied(|| self.store(batches))?;
         let runner = self.runner(&plan.variant, batches);
         for batch in 0..batches.len() {

@@ -1,14 +1,14 @@
 //! Tensors into the files of the artifact.
 
-use super::layout::{Fate, Layout, OutTensor};
-use super::plan::PrunePlan;
 use crate::fingerprint::fingerprint;
-use crate::nonfinite::{first_in, matters};
-use crate::pool::for_each_with;
-use crate::{Cancel, Error, Events};
-use llmopt_arch::axes::Slice;
-use llmopt_checkpoint::{HeaderEntry, OutFile, Output as Staged, Shard, Source};
-use llmopt_tensor::{TensorMeta, encode};
+use crate::pruning::layout::{Fate, Layout, OutTensor};
+use crate::pruning::plan::PrunePlan;
+use llmopt_checkpoint::{OutFile, Output as Staged};
+use llmopt_model::nonfinite::matters;
+use llmopt_model::refuse_not_finite;
+use llmopt_run::pool::for_each_with;
+use llmopt_run::{Cancel, Error, Events};
+use llmopt_tensor::encode;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -108,45 +108,6 @@ impl<'a> Files<'a> {
     pub(super) fn read(&self, shard: usize, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
         Ok(self.files[shard].read_at(offset, bytes)?)
     }
-}
-
-/// What of a tensor's bytes stays.
-///
-/// # Errors
-/// If the tensor cannot be read, or holds NaN or infinity.
-pub(crate) fn sliced(source: &Source, name: &str, slice: &Slice) -> Result<Vec<u8>, Error> {
-    let (shard, entry) = source.entry(name).expect("a tensor of the model");
-    let mut bytes = vec![0; entry.meta.bytes() as usize];
-    shard.read_tensor(entry, 0..entry.meta.bytes(), &mut bytes)?;
-    refuse_not_finite((shard, entry), 0, &bytes)?;
-    let row_bytes = row_bytes(&entry.meta);
-    let element = entry.meta.dtype().bits() / 8;
-    let mut kept = Vec::new();
-    for row in slice.rows().iter().cloned().flatten() {
-        let row = &bytes[row * row_bytes..][..row_bytes];
-        match slice.columns() {
-            [] => kept.extend_from_slice(row),
-            columns => columns.iter().for_each(|range| {
-                kept.extend_from_slice(&row[range.start * element..range.end * element]);
-            }),
-        }
-    }
-    Ok(kept)
-}
-
-/// Looks at a piece of a tensor of the source that begins at byte `begin`.
-fn refuse_not_finite(
-    (shard, entry): (&Shard, &HeaderEntry),
-    begin: u64,
-    bytes: &[u8],
-) -> Result<(), Error> {
-    let Some(found) = first_in(entry, begin, bytes) else { return Ok(()) };
-    Err(Error::NotFinite { found, file: shard.name.clone(), may_be_kept: false })
-}
-
-fn row_bytes(meta: &TensorMeta) -> usize {
-    let rows = meta.shape().first().copied().unwrap_or(1).max(1);
-    (meta.bytes() / rows as u64) as usize
 }
 
 /// Ranges of a tensor's bytes, of constant size.

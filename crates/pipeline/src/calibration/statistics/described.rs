@@ -1,10 +1,10 @@
 //! What a statistics file says of itself, in its metadata.
 
-use super::identity::ModelIdentity;
-use crate::Precision;
-use crate::calibration::CalibrationFacts;
+use crate::calibration::statistics::identity::ModelIdentity;
 use llmopt_calib::{InputSite, Sum};
 use llmopt_checkpoint::Sha256;
+use llmopt_data::{CalibrationFacts, STATISTICS_KEY};
+use llmopt_linalg::Precision;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,14 +63,9 @@ impl Described {
         Self { model, runs, sites: sites.map(site).collect() }
     }
 
-    /// Whether metadata are those of a statistics file.
-    pub(super) fn is_here(metadata: &BTreeMap<String, String>) -> bool {
-        metadata.contains_key(VERSION_KEY)
-    }
-
     pub(super) fn metadata(&self) -> BTreeMap<String, String> {
         let entries = [
-            (VERSION_KEY, VERSION.to_owned()),
+            (STATISTICS_KEY, VERSION.to_owned()),
             (MODEL, json(&self.model)),
             (RUNS, json(&self.runs)),
             (SITES, json(&self.sites)),
@@ -80,12 +75,12 @@ impl Described {
 
     /// What metadata say, or what is wrong with them.
     pub(super) fn parse(metadata: &BTreeMap<String, String>) -> Result<Self, String> {
-        match metadata.get(VERSION_KEY).map(String::as_str) {
+        match metadata.get(STATISTICS_KEY).map(String::as_str) {
             Some(VERSION) => {}
             Some(other) => {
-                return Err(format!("`{VERSION_KEY}` is `{other}`, expected `{VERSION}`"));
+                return Err(format!("`{STATISTICS_KEY}` is `{other}`, expected `{VERSION}`"));
             }
-            None => return Err(format!("its metadata have no `{VERSION_KEY}`")),
+            None => return Err(format!("its metadata have no `{STATISTICS_KEY}`")),
         }
         let described = Self {
             model: parsed(metadata, MODEL)?,
@@ -123,8 +118,6 @@ fn parsed<T: DeserializeOwned>(
     serde_json::from_str(text).map_err(|error| format!("`{key}` of its metadata: {error}"))
 }
 
-/// Only statistics files have this key.
-const VERSION_KEY: &str = "llmopt.statistics";
 const VERSION: &str = "1";
 const MODEL: &str = "model";
 const RUNS: &str = "runs";

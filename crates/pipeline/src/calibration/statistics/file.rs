@@ -1,10 +1,10 @@
 //! Reading a statistics file without trust.
 
-use super::described::{Described, SiteFacts};
-use super::identity::ModelIdentity;
-use crate::{Error, Source};
+use crate::calibration::statistics::described::{Described, SiteFacts};
+use crate::calibration::statistics::identity::ModelIdentity;
 use llmopt_calib::{InputSite, Observation, StatisticsError, Sum};
-use llmopt_checkpoint::{HeaderEntry, Sha256, Shard};
+use llmopt_checkpoint::{HeaderEntry, Sha256, Shard, Source};
+use llmopt_run::Error;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -22,14 +22,6 @@ pub(in crate::calibration) struct StatisticsFile {
 }
 
 impl StatisticsFile {
-    /// Whether a file is meant to be one. What is wrong with it is not looked at.
-    pub(in crate::calibration) fn is_at(path: &Path) -> bool {
-        let ending = path.extension().is_some_and(|ending| ending == "safetensors");
-        let source = Some(path).filter(|path| ending && path.is_file()).map(Source::open);
-        let metadata = |source: Source| Described::is_here(source.shards()[0].header.metadata());
-        source.is_some_and(|source| source.is_ok_and(metadata))
-    }
-
     /// Opens a file and reads its header.
     ///
     /// # Errors

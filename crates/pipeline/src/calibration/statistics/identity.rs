@@ -1,8 +1,8 @@
 //! Which model statistics are of.
 
-use crate::Error;
-use crate::variant::Variant;
 use llmopt_checkpoint::{HeaderEntry, Sha256, Shard};
+use llmopt_model::Variant;
+use llmopt_run::Error;
 use serde::{Deserialize, Serialize};
 
 /// A model, as far as it must be the same for statistics to hold.

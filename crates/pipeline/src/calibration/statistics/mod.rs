@@ -4,19 +4,16 @@
 //! named after the first weight that reads the site. Its metadata say of which model they are, on what
 //! data it was observed, which weights read each site, and the hash of every tensor.
 
-mod described;
-mod file;
-mod identity;
-mod observe;
-mod plan;
-mod run;
-mod saved;
-mod writer;
+pub(crate) mod described;
+pub(crate) mod file;
+pub(crate) mod identity;
+pub(crate) mod observe;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod saved;
+pub(crate) mod writer;
 
 pub use described::ObservedRun;
-pub(super) use file::StatisticsFile;
 pub use identity::ModelIdentity;
 pub use plan::{StatisticsPlan, StatisticsRequest, StatisticsSummary, plan_statistics};
 pub use run::{StatisticsReport, observe_statistics};
-pub use saved::StatisticsFacts;
-pub(crate) use saved::{Saved, resolved};

@@ -1,14 +1,12 @@
 //! One reading sweep over the original model: what every site sees, block after block.
 
-use super::plan::StatisticsPlan;
-use super::writer::StatisticsWriter;
 use crate::calibration::budget::{in_passes, moments_bytes};
-use crate::calibration::streams::embedded;
-use crate::estimate::Meter;
-use crate::reading::{Batches, Runner, Store};
-use crate::{Cancel, Error, Events};
+use crate::calibration::statistics::plan::StatisticsPlan;
+use crate::calibration::statistics::writer::StatisticsWriter;
 use llmopt_arch::program::Block;
 use llmopt_calib::{InputSite, Needs, Observation, Watch, watches, whole};
+use llmopt_run::{Cancel, Error, Events};
+use llmopt_sweep::{Batches, Meter, Runner, Store, embedded};
 use std::path::Path;
 
 /// A sweep under way.

@@ -1,20 +1,18 @@
 //! A statistics file that can be made: everything known before a weight is read.
 
-use super::described::{Described, ObservedRun};
-use super::identity::ModelIdentity;
-use super::saved::Saved;
-use super::writer::Layout;
 use crate::calibration::budget::{CalibrationMemory, Demand};
-use crate::calibration::data::CalibrationSet;
-use crate::calibration::plan::{check_room, in_batches, sites};
-use crate::calibration::{CalibrationRequest, CalibrationSource};
-use crate::recipe::Resources;
-use crate::variant::Variant;
-use crate::{Disk, Error, KernelChoice, Precision, notes};
+use crate::calibration::plan::sites;
+use crate::calibration::statistics::described::{Described, ObservedRun};
+use crate::calibration::statistics::identity::ModelIdentity;
+use crate::calibration::statistics::saved::Saved;
+use crate::calibration::statistics::writer::Layout;
 use llmopt_calib::{InputSite, Needs};
 use llmopt_checkpoint::{RequestError, free_disk, is_inside};
+use llmopt_data::{CalibrationRequest, CalibrationSet, CalibrationSource, in_batches};
 use llmopt_forward::Engine;
-use llmopt_linalg::Gemm;
+use llmopt_linalg::{Gemm, KernelChoice, Precision};
+use llmopt_model::{Variant, notes};
+use llmopt_run::{Disk, Error, Resources, check_room};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -174,7 +172,7 @@ impl StatisticsPlan {
     }
 
     /// What is said of the run that is planned.
-    pub(super) fn observed_run(&self, data: crate::CalibrationFacts) -> ObservedRun {
+    pub(super) fn observed_run(&self, data: llmopt_data::CalibrationFacts) -> ObservedRun {
         ObservedRun::new(self.request.precision, self.engine.gemm().name(), data)
     }
 

@@ -1,15 +1,13 @@
 //! Statistics made: windows first, then one sweep, then the file gets its name.
 
-use super::described::ObservedRun;
-use super::identity::ModelIdentity;
-use super::observe::Sweep;
-use super::plan::StatisticsPlan;
-use super::writer::StatisticsWriter;
-use crate::calibration::own::Drawing;
-use crate::calibration::plan::in_batches;
-use crate::estimate::{Meter, Work};
-use crate::evaluation::on_threads;
-use crate::{Cancel, Error, Events};
+use crate::calibration::statistics::described::ObservedRun;
+use crate::calibration::statistics::identity::ModelIdentity;
+use crate::calibration::statistics::observe::Sweep;
+use crate::calibration::statistics::plan::StatisticsPlan;
+use crate::calibration::statistics::writer::StatisticsWriter;
+use llmopt_data::{Drawing, in_batches};
+use llmopt_run::{Cancel, Error, Events, on_threads};
+use llmopt_sweep::{Meter, Work};
 use serde::Serialize;
 
 /// What was written.

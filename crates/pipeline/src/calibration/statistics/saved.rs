@@ -1,30 +1,22 @@
 //! Statistics files in place of data: what `quantize` goes by without running the model.
 
-use super::file::StatisticsFile;
-use super::identity::ModelIdentity;
-use crate::calibration::{CalibrationFacts, CalibrationRequest, CalibrationSource};
+use crate::calibration::statistics::file::StatisticsFile;
+use crate::calibration::statistics::identity::ModelIdentity;
+use crate::method::Method;
 use crate::recipe::{Calibrate, Recipe};
-use crate::variant::Variant;
-use crate::{Error, Granularity, Method};
 use llmopt_calib::{InputSite, Needs, Observation};
-use serde::{Deserialize, Serialize};
+use llmopt_data::{
+    CalibrationFacts, CalibrationRequest, CalibrationSource, StatisticsFacts, is_statistics_file,
+};
+use llmopt_model::Variant;
+use llmopt_run::Error;
+use llmopt_scheme::Granularity;
 use std::path::{Path, PathBuf};
 
 /// Files whose sums add up.
 #[derive(Debug)]
 pub(crate) struct Saved {
     files: Vec<StatisticsFile>,
-}
-
-/// A statistics file that was used.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StatisticsFacts {
-    /// Its name.
-    pub name: String,
-    /// The hash of its metadata, which have the hashes of all its tensors.
-    pub sha256: String,
-    /// Whether it has Gram matrices.
-    pub gram: bool,
 }
 
 impl Saved {
@@ -147,7 +139,7 @@ fn facts(file: &StatisticsFile) -> StatisticsFacts {
 fn path(source: &CalibrationSource) -> Option<&Path> {
     match source {
         CalibrationSource::File { path, .. } => {
-            Some(&**path).filter(|path| StatisticsFile::is_at(path))
+            Some(&**path).filter(|path| is_statistics_file(path))
         }
         CalibrationSource::SelfDrawn { .. } => None,
     }

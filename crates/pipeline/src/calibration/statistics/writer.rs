@@ -1,9 +1,9 @@
 //! Writing a statistics file: its length is known before the first sum.
 
-use super::described::Described;
-use crate::Error;
+use crate::calibration::statistics::described::Described;
 use llmopt_calib::{InputSite, Observation, Sum};
 use llmopt_checkpoint::{Header, HeaderError, LoneFile, Sha256};
+use llmopt_run::Error;
 use llmopt_tensor::TensorMeta;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,0 +1,27 @@
+//! Windows of token ids, and where they come from: files, mixes of them, and the model itself.
+//!
+//! Texts are cut by the tokenizer that lies beside a model. It never knows who will look at the windows, and
+//! for what.
+
+#![forbid(unsafe_code)]
+
+mod drawing_work;
+mod facts;
+mod gumbel;
+mod held_out;
+mod own;
+mod request;
+mod set;
+mod source;
+mod texts;
+mod tokenizer;
+
+pub use drawing_work::drawn;
+pub use facts::{CalibrationFacts, SourceFacts, StatisticsFacts};
+pub use held_out::{beside_held_out, held_out, in_batches, judges};
+pub use own::{Drawing, Own, SWEEPS};
+pub use request::CalibrationRequest;
+pub use set::CalibrationSet;
+pub use source::{CalibrationSource, STATISTICS_KEY, SourceError, is_statistics_file};
+pub use texts::{DataKind, LONGEST_WINDOW, Texts, file_name, may_hold_messages, read_data};
+pub use tokenizer::{Folder, failed, same_tokenizer, wrong};

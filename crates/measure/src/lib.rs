@@ -1,0 +1,19 @@
+//! What models lost, and what they say: evaluation, candidates held against each other, generation.
+//!
+//! It never knows how an artifact was made, but for what the report beside it tells.
+
+#![forbid(unsafe_code)]
+
+mod divergences;
+mod evaluation;
+mod generation;
+mod outputs;
+
+pub use divergences::Divergences;
+pub use evaluation::{
+    BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
+    ModelFacts, Protocol, Provenance, ProvenanceData, ProvenanceSource, TaskProtocol, TensorFacts,
+    TextProtocol, evaluate, plan_evaluation,
+};
+pub use generation::{Generated, GenerationRequest, generate};
+pub use outputs::JudgedOn;

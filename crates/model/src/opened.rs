@@ -1,0 +1,66 @@
+//! An artifact opened as a loader does: names, shapes and config, no data.
+
+use crate::artifact::Artifact;
+use crate::findings::Findings;
+use crate::matrix::Matrix;
+use crate::{binding, modules};
+use llmopt_arch::Model;
+use llmopt_checkpoint::Source;
+use llmopt_codec::ConfigGroup;
+use llmopt_run::{Error, Fault};
+use llmopt_tensor::Dtype;
+
+/// An artifact that a loader can decode.
+pub struct Opened {
+    /// Its files.
+    pub source: Source,
+    /// Quantized matrices stand in it as the dense ones that they stand for.
+    pub model: Model,
+    /// The quantized modules by name.
+    pub matrices: Vec<(String, OpenedMatrix)>,
+}
+
+/// What is stored of a quantized module.
+pub struct OpenedMatrix {
+    /// The group of the config that it is in.
+    pub group: ConfigGroup,
+    /// Output features.
+    pub rows: usize,
+    /// Input features.
+    pub columns: usize,
+    /// The type of its scales.
+    pub scale_dtype: Dtype,
+}
+
+impl OpenedMatrix {
+    /// How its weights are quantized.
+    pub fn scheme(&self) -> String {
+        self.group.scheme.to_string()
+    }
+
+    /// Bytes of all its parts.
+    pub fn bytes(&self) -> u64 {
+        let &Self { ref group, rows, columns, scale_dtype } = self;
+        Matrix { module: "", group, rows, columns, scale_dtype }.bytes()
+    }
+}
+
+/// Opens an artifact as a loader does: names, shapes and config, no data. The inner error is what is
+/// wrong with it.
+pub fn opened(source: Source) -> Result<Result<Opened, Vec<Fault>>, Error> {
+    let mut findings = Findings::default();
+    let artifact = Artifact::new(source, &mut findings);
+    let matrices = modules::check(&artifact, &mut findings)?;
+    let model = binding::check(&artifact, &matrices, &mut findings);
+    let owned = |matrix: &Matrix<'_>| {
+        let &Matrix { group, rows, columns, scale_dtype, .. } = matrix;
+        let group = group.clone();
+        (matrix.module.to_owned(), OpenedMatrix { group, rows, columns, scale_dtype })
+    };
+    let matrices: Vec<_> = matrices.sound.iter().map(owned).collect();
+    let faults = findings.finish().0;
+    Ok(match model {
+        Some(model) if faults.is_empty() => Ok(Opened { source: artifact.source, model, matrices }),
+        _ => Err(faults),
+    })
+}

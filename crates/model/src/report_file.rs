@@ -1,0 +1,23 @@
+//! Where the report of the run that wrote an artifact lies.
+
+use llmopt_checkpoint::Source;
+use std::path::PathBuf;
+
+/// Where the report of the run that wrote an artifact lies, if it does.
+pub fn path(source: &Source) -> Option<PathBuf> {
+    name(source).map(|name| source.path_of(&name)).filter(|path| path.is_file())
+}
+
+/// The report's name: `llmopt.json` in a folder, `NAME.llmopt.json` beside a file.
+pub fn name(source: &Source) -> Option<String> {
+    match (source.is_folder(), source.shards()) {
+        (true, _) => Some("llmopt.json".to_owned()),
+        (false, [shard]) => {
+            Some(format!("{}.llmopt.json", shard.name.strip_suffix(".safetensors")?))
+        }
+        _ => None,
+    }
+}
+
+/// Several times the report of a model of 100,000 tensors, which has some fifty megabytes.
+pub const LIMIT: u64 = 256 << 20;

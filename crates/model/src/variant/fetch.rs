@@ -1,0 +1,288 @@
+//! Weights of a phase, read band by band straight into the layout of the kernel that will multiply.
+
+use crate::matrix::Matrix as Decoded;
+use crate::nonfinite;
+use crate::variant::{Stored, Variant};
+use crate::weights::Rows;
+use llmopt_arch::program::{self, Embedding, Operation, Phase};
+use llmopt_checkpoint::Shard;
+use llmopt_forward::{Linear, Matrix, Weights};
+use llmopt_linalg::{Gemm, Packed};
+use llmopt_run::{Error, NonFinite};
+use llmopt_scheme::Activations;
+use llmopt_tensor::decode;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Range;
+
+impl Variant {
+    /// The weights of a phase.
+    ///
+    /// # Errors
+    /// If a tensor cannot be read or decoded.
+    pub fn weights(&self, phase: &Phase, gemm: Gemm) -> Result<Weights, Error> {
+        self.weights_under(&Nothing, phase, gemm)
+    }
+
+    /// The weights of a phase, where `overlay` replaces some.
+    ///
+    /// # Errors
+    /// If a tensor cannot be read or decoded.
+    pub fn weights_under(
+        &self,
+        overlay: &dyn Overlay,
+        phase: &Phase,
+        gemm: Gemm,
+    ) -> Result<Weights, Error> {
+        let mut weights = Weights::default();
+        for operation in &phase.operations {
+            match operation {
+                Operation::Norm { weight, .. } => {
+                    weights.vectors.insert(weight.clone(), self.vector(weight)?);
+                }
+                Operation::Linear(linear) => {
+                    let found = self.linear(overlay, linear, gemm)?;
+                    weights.linears.insert(linear.weight.clone(), found);
+                }
+                _ => {}
+            }
+        }
+        Ok(weights)
+    }
+
+    fn linear(
+        &self,
+        overlay: &dyn Overlay,
+        linear: &program::Linear,
+        gemm: Gemm,
+    ) -> Result<Linear, Error> {
+        let program::Linear { weight, bias, rows, columns, .. } = linear;
+        let replaced = overlay.activations(weight);
+        let packed = match replaced {
+            Some(_) => packed(gemm, 0..*rows, *columns, |rows, buffers| {
+                overlay.read(weight, rows, &mut buffers.weights)
+            }),
+            None => self.packed(weight, 0..*rows, *columns, gemm),
+        };
+        Ok(Linear {
+            packed: packed?,
+            bias: bias.as_deref().map(|bias| self.vector(bias)).transpose()?,
+            activations: replaced.unwrap_or_else(|| self.activations_of(weight)),
+        })
+    }
+
+    /// Rows of the head, as a linear.
+    pub fn head_rows(&self, rows: Range<usize>, gemm: Gemm) -> Result<Linear, Error> {
+        let head = &self.program.head;
+        let bias = head.bias.as_deref().map(|bias| self.vector(bias)).transpose()?;
+        Ok(Linear {
+            packed: self.packed(&head.tensor, rows.clone(), self.program.hidden, gemm)?,
+            bias: bias.map(|bias| bias[rows].to_vec()),
+            activations: self.activations_of(&head.tensor),
+        })
+    }
+
+    /// Rows of a weight, packed by all threads of the pool. `rows` begins at a multiple of
+    /// [`ROW_STEP`].
+    fn packed(
+        &self,
+        weight: &str,
+        rows: Range<usize>,
+        columns: usize,
+        gemm: Gemm,
+    ) -> Result<Packed, Error> {
+        packed(gemm, rows, columns, |rows, buffers| self.read(weight, rows, columns, buffers))
+    }
+
+    /// Some rows of a matrix as f32, `[rows, columns]`, wherever they begin.
+    pub fn rows(
+        &self,
+        weight: &str,
+        rows: Range<usize>,
+        columns: usize,
+    ) -> Result<Vec<f32>, Error> {
+        let first = rows.start / ROW_STEP * ROW_STEP;
+        let mut buffers = Buffers::default();
+        if self.matrices.contains_key(weight) || self.model.block_scale_of(weight).is_some() {
+            let whole = self.rows_of(weight);
+            let end = rows.end.next_multiple_of(ROW_STEP).min(whole);
+            self.read(weight, first..end, columns, &mut buffers)?;
+            let skipped = (rows.start - first) * columns;
+            return Ok(buffers.weights[skipped..][..rows.len() * columns].to_vec());
+        }
+        self.read(weight, rows, columns, &mut buffers)?;
+        Ok(buffers.weights)
+    }
+
+    fn rows_of(&self, weight: &str) -> usize {
+        self.model.get(weight).and_then(|tensor| tensor.meta.shape().first().copied()).unwrap_or(0)
+    }
+
+    fn read(
+        &self,
+        weight: &str,
+        rows: Range<usize>,
+        columns: usize,
+        buffers: &mut Buffers,
+    ) -> Result<(), Error> {
+        match self.matrices.get(weight) {
+            Some(stored) => self.read_quantized(weight, stored, rows, buffers),
+            None => self.read_dense(weight, rows, columns, buffers),
+        }
+    }
+
+    fn read_quantized(
+        &self,
+        weight: &str,
+        stored: &Stored,
+        rows: Range<usize>,
+        buffers: &mut Buffers,
+    ) -> Result<(), Error> {
+        let matrix = Decoded {
+            module: weight.strip_suffix(".weight").unwrap_or(weight),
+            group: &stored.group,
+            rows: stored.rows,
+            columns: stored.columns,
+            scale_dtype: stored.scale_dtype,
+        };
+        buffers.weights.resize(rows.len() * stored.columns, 0.0);
+        let (decoded, _) = matrix.read(&self.source, rows)?;
+        let decoded = decoded.map_err(|error| self.wrong(weight, error))?;
+        decoded.dequantize_into(&mut buffers.weights);
+        Ok(())
+    }
+
+    fn read_dense(
+        &self,
+        weight: &str,
+        rows: Range<usize>,
+        columns: usize,
+        buffers: &mut Buffers,
+    ) -> Result<(), Error> {
+        let (shard, entry) =
+            self.source.entry(weight).ok_or_else(|| self.wrong(weight, "it is missing"))?;
+        let row_bytes = (columns * entry.meta.dtype().bits() / 8) as u64;
+        let range = rows.start as u64 * row_bytes..rows.end as u64 * row_bytes;
+        let begin = range.start;
+        buffers.bytes.resize((range.end - range.start) as usize, 0);
+        shard.read_tensor(entry, range, &mut buffers.bytes)?;
+        if let Some(found) = nonfinite::first_in(entry, begin, &buffers.bytes) {
+            return Err(not_finite(shard, found));
+        }
+        let block_scale = self.model.block_scale_of(weight);
+        let rows = Rows { source: &self.source, shard, entry, block_scale, columns, rows };
+        rows.weights_into(&buffers.bytes, &mut buffers.weights)
+    }
+
+    /// The embeddings of tokens, `[tokens, hidden]`. Each row that occurs is read once.
+    pub fn embedded(&self, tokens: impl Iterator<Item = u32>) -> Result<Matrix, Error> {
+        let Embedding { tensor, scale } = &self.program.embedding;
+        let hidden = self.program.hidden;
+        let mut rows: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
+        let mut matrix = Vec::new();
+        for token in tokens {
+            let row = match rows.entry(token) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let mut row = self.rows(tensor, token as usize..token as usize + 1, hidden)?;
+                    row.iter_mut().for_each(|value| *value *= scale);
+                    new.insert(row)
+                }
+            };
+            matrix.extend_from_slice(row);
+        }
+        let count = matrix.len() / hidden;
+        Ok(Matrix::from_values(count, hidden, matrix).expect("whole rows"))
+    }
+
+    /// A whole tensor of one axis.
+    pub fn vector(&self, tensor: &str) -> Result<Vec<f32>, Error> {
+        let (shard, entry) =
+            self.source.entry(tensor).ok_or_else(|| self.wrong(tensor, "it is missing"))?;
+        let mut bytes = vec![0; entry.meta.bytes() as usize];
+        shard.read_tensor(entry, 0..entry.meta.bytes(), &mut bytes)?;
+        let mut values = vec![0.0; entry.meta.elements() as usize];
+        decode(entry.meta.dtype(), &bytes, &mut values)
+            .map_err(|error| self.wrong(tensor, error))?;
+        // A head's bias may hold infinities: tokens that never come.
+        if let Some(index) = values.iter().position(|value| value.is_nan()) {
+            let position = entry.meta.position(index as u64);
+            let (tensor, value) = (tensor.to_owned(), f32::NAN.to_string());
+            return Err(not_finite(shard, NonFinite { tensor, position, value }));
+        }
+        Ok(values)
+    }
+}
+
+/// Whatever is multiplied by it is not finite, either.
+pub(super) fn not_finite(shard: &Shard, found: NonFinite) -> Error {
+    Error::NotFinite { found, file: shard.name.clone(), may_be_kept: false }
+}
+
+/// Weights that take the place of a model's own.
+pub trait Overlay: Sync {
+    /// What is done to the inputs of the product with `weight`, if it is replaced.
+    fn activations(&self, weight: &str) -> Option<Activations>;
+
+    /// Fills `weights` with some rows of a weight that is replaced. They begin at a multiple of
+    /// [`ROW_STEP`].
+    fn read(&self, weight: &str, rows: Range<usize>, weights: &mut Vec<f32>) -> Result<(), Error>;
+}
+
+/// Replaces nothing.
+struct Nothing;
+
+impl Overlay for Nothing {
+    fn activations(&self, _: &str) -> Option<Activations> {
+        None
+    }
+
+    fn read(&self, _: &str, _: Range<usize>, _: &mut Vec<f32>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Rows of a matrix that `read` puts into its buffers, packed by all threads of the pool.
+fn packed(
+    gemm: Gemm,
+    rows: Range<usize>,
+    columns: usize,
+    read: impl Fn(Range<usize>, &mut Buffers) -> Result<(), Error> + Sync,
+) -> Result<Packed, Error> {
+    let mut packed = gemm.pack(rows.len(), columns);
+    packed.bands_mut(band_rows(columns)).into_par_iter().try_for_each_init(
+        Buffers::default,
+        |buffers, mut band| -> Result<(), Error> {
+            let band_rows = band.rows();
+            read(rows.start + band_rows.start..rows.start + band_rows.end, buffers)?;
+            band.fill(&buffers.weights);
+            Ok(())
+        },
+    )?;
+    Ok(packed)
+}
+
+/// Room to work in, used band after band.
+#[derive(Default)]
+struct Buffers {
+    bytes: Vec<u8>,
+    weights: Vec<f32>,
+}
+
+/// Bands begin at multiples of so many rows: those of every layout, of block scales, and of every
+/// kernel's panels.
+pub const ROW_STEP: usize = 128;
+/// Rows of a band of so many columns: about a megabyte as f32.
+fn band_rows(columns: usize) -> usize {
+    (BAND_ELEMENTS / columns.max(1)).max(1).next_multiple_of(ROW_STEP)
+}
+
+/// Memory that reading a band takes: its bytes, its codes, its weights.
+pub fn band_bytes(columns: usize) -> u64 {
+    (band_rows(columns) * columns * BYTES_PER_ELEMENT) as u64
+}
+
+const BAND_ELEMENTS: usize = 1 << 18;
+/// At most four as stored, one of the code, four as f32.
+const BYTES_PER_ELEMENT: usize = 9;
