@@ -7,12 +7,13 @@ use llmopt_codec::{QuantizationConfig, lint};
 use llmopt_tensor::{Dtype, TensorMeta};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An opened artifact.
 #[derive(Debug)]
 pub struct Artifact {
     /// Its files.
-    pub source: Source,
+    pub source: Arc<Source>,
     /// `config.json` without its quantization config: what describes the model.
     pub config: Option<Map<String, Value>>,
     /// What its config says about quantization.
@@ -42,7 +43,7 @@ pub struct Module {
 
 impl Artifact {
     /// Looks at headers and config. What is wrong with the config is among the findings.
-    pub fn new(source: Source, findings: &mut Findings) -> Self {
+    pub fn new(source: Arc<Source>, findings: &mut Findings) -> Self {
         let value = quantization_value(&source);
         let quantization = value.as_ref().map_or(Quantization::None, |v| understood(v, findings));
         let of_its_own = source.config().is_none() || is_in_metadata(&source);

@@ -8,6 +8,7 @@
 mod artifact;
 mod binding;
 mod bound;
+mod checkpoint;
 mod findings;
 mod kind;
 mod matrix;
@@ -27,6 +28,7 @@ mod wrapped;
 pub use artifact::{Artifact, Module, Parts, Quantization, WEIGHT, part_of};
 pub use binding::check as bind_artifact;
 pub use bound::{QUANTIZATION_CONFIG, bound, quantization_method, refuse_quantized};
+pub use checkpoint::Checkpoint;
 pub use findings::{Checked, Findings};
 pub use kind::{is_linear, kind_label, kind_pattern};
 pub use matrix::Matrix;

@@ -9,11 +9,12 @@ use llmopt_checkpoint::Source;
 use llmopt_codec::ConfigGroup;
 use llmopt_run::{Error, Fault};
 use llmopt_tensor::Dtype;
+use std::sync::Arc;
 
 /// An artifact that a loader can decode.
 pub struct Opened {
     /// Its files.
-    pub source: Source,
+    pub source: Arc<Source>,
     /// Quantized matrices stand in it as the dense ones that they stand for.
     pub model: Model,
     /// The quantized modules by name.
@@ -47,7 +48,7 @@ impl OpenedMatrix {
 
 /// Opens an artifact as a loader does: names, shapes and config, no data. The inner error is what is
 /// wrong with it.
-pub fn opened(source: Source) -> Result<Result<Opened, Vec<Fault>>, Error> {
+pub fn opened(source: Arc<Source>) -> Result<Result<Opened, Vec<Fault>>, Error> {
     let mut findings = Findings::default();
     let artifact = Artifact::new(source, &mut findings);
     let matrices = modules::check(&artifact, &mut findings)?;

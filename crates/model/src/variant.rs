@@ -22,14 +22,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// An opened model. No weight of it is in memory.
-#[derive(Debug)]
+/// An opened model. No weight of it is in memory, and clones share what is.
+#[derive(Clone, Debug)]
 pub struct Variant {
-    source: Source,
-    model: Model,
-    program: Program,
+    source: Arc<Source>,
+    model: Arc<Model>,
+    program: Arc<Program>,
     /// The quantized matrices, by the name that the dense weight would have.
-    matrices: BTreeMap<String, Stored>,
+    matrices: Arc<BTreeMap<String, Stored>>,
     /// What happens to the inputs of linears that no group tells of.
     dense_activations: Activations,
 }
@@ -62,7 +62,9 @@ impl Variant {
     /// The same without some of its layers.
     pub fn without_layers(mut self, layers: &[usize]) -> Self {
         let mut number = 0..;
-        self.program.blocks.retain(|_| number.next().is_some_and(|n| !layers.contains(&n)));
+        Arc::make_mut(&mut self.program)
+            .blocks
+            .retain(|_| number.next().is_some_and(|n| !layers.contains(&n)));
         self
     }
 
@@ -120,7 +122,7 @@ impl Variant {
 
     /// The first tensor of a phase, or of what comes before all phases, that holds NaN or infinity.
     fn not_finite_in(&self, phase: &str) -> Option<Error> {
-        let Program { embedding, blocks, head, .. } = &self.program;
+        let Program { embedding, blocks, head, .. } = self.program();
         let phases = blocks.iter().flat_map(|block| &block.phases).chain([&head.norm]);
         let weights = phases.filter(|found| found.name == phase).flat_map(Phase::weights);
         weights.chain([embedding.tensor.as_str()]).find_map(|name| {

@@ -101,7 +101,7 @@ impl PlannedDecision {
         data: &Data,
         (events, cancel): (&dyn Events, &Cancel),
     ) -> Result<Decision, Error> {
-        let mut variants = vec![Variant::open(plans[0].source.path())?];
+        let mut variants = vec![calibration.variant.clone()];
         for staged in staged {
             variants.push(Variant::open(staged.partial_path())?);
         }

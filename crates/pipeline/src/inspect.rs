@@ -19,6 +19,7 @@ use llmopt_tensor::TensorMeta;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a look at the headers tells.
 #[derive(Clone, Debug, Serialize)]
@@ -110,7 +111,7 @@ pub struct SchemeWeight {
 /// The input is wrong, or its family cannot be quantized. What is wrong with an artifact is told, not an
 /// error.
 pub fn inspect(path: &Path) -> Result<Inspection, Error> {
-    let source = Source::open(path)?;
+    let source = Arc::new(Source::open(path)?);
     let quantization = quantization_method(&source);
     let looked = match quantization.as_deref() {
         None | Some("fp8") => {
@@ -166,7 +167,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, Error> {
 
 /// A checkpoint, and what its tensors are.
 struct Looked {
-    source: Source,
+    source: Arc<Source>,
     /// None, where they cannot be told. Quantized matrices stand in it as what they stand for.
     model: Option<Model>,
     /// The quantized matrices, by the name that the dense weight would have.
@@ -176,7 +177,7 @@ struct Looked {
 }
 
 impl Looked {
-    fn dense(source: Source, model: Option<Model>) -> Self {
+    fn dense(source: Arc<Source>, model: Option<Model>) -> Self {
         Self { source, model, matrices: BTreeMap::new(), faults: Vec::new() }
     }
 

@@ -12,7 +12,8 @@ use crate::select::{Fallback, Selection};
 use llmopt_arch::{Model, scaled_weight};
 use llmopt_checkpoint::{HeaderEntry, OutputOptions, Source};
 use llmopt_codec::{QuantizationConfig, for_scheme};
-use llmopt_model::QUANTIZATION_CONFIG;
+use llmopt_model::nonfinite::Allowed;
+use llmopt_model::{Checkpoint, QUANTIZATION_CONFIG};
 use llmopt_run::{Error, Memory, NonFinite, Resources};
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::collections::BTreeMap;
@@ -22,8 +23,8 @@ use std::sync::Arc;
 /// What a run will do: every output tensor's name, type, shape and offset, every other file, and what
 /// it takes. If a `Plan` exists, it can be carried out.
 pub struct Plan {
-    pub(crate) source: Source,
-    pub(crate) model: Model,
+    pub(crate) source: Arc<Source>,
+    pub(crate) model: Arc<Model>,
     pub(crate) recipe: Recipe,
     pub(crate) output: PathBuf,
     /// Whether the output is a bare file.
@@ -41,7 +42,7 @@ pub struct Plan {
     pub(crate) nonfinite: Vec<NonFinite>,
     pub(crate) memory: Memory,
     /// What it was made from; none for a rival.
-    pub(crate) asked: Option<Box<Asked>>,
+    pub(crate) requested: Option<Box<Requested>>,
     /// How the blocks' matrices are quantized with what their inputs show.
     pub(crate) calibration: Option<Calibration>,
     /// Plainer artifacts that are made, too; the best of all gets the name.
@@ -52,14 +53,16 @@ pub struct Plan {
     pub(crate) before: Option<Arc<Handover>>,
 }
 
-/// What a plan was made from.
+/// What a plan is made from.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) model: PathBuf,
+pub(crate) struct Requested {
+    pub(crate) checkpoint: Checkpoint,
+    /// What of it is not finite, and allowed to be.
+    pub(crate) nonfinite: Allowed,
     pub(crate) target: Target,
     pub(crate) recipe: Recipe,
     pub(crate) resources: Resources,
-    /// Matrices that an attempt found too small to be quantized.
+    /// Matrices that an attempt found too small to be quantized, each with what is the matter.
     pub(crate) small: BTreeMap<String, String>,
 }
 
@@ -78,8 +81,7 @@ pub(crate) struct PlannedShard {
 impl Plan {
     /// Plans the carrying out of `selection`.
     pub(crate) fn new(
-        source: Source,
-        model: Model,
+        Checkpoint { source, model }: Checkpoint,
         selection: &Selection,
         recipe: &Recipe,
         output: Output,
@@ -107,7 +109,7 @@ impl Plan {
             config_changes,
             fallbacks: selection.fallbacks.clone(),
             nonfinite: Vec::new(),
-            asked: None,
+            requested: None,
             shards,
             quantization,
             memory,
@@ -118,6 +120,11 @@ impl Plan {
             decision: None,
             before: None,
         })
+    }
+
+    /// What it reads.
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { source: self.source.clone(), model: self.model.clone() }
     }
 
     /// Whether the calibration leaves no window to judge methods by.

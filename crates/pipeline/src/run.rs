@@ -9,13 +9,13 @@ use crate::expected::verify_written;
 use crate::handover::Progress;
 use crate::layout::{INDEX, write_index};
 use crate::method::Method;
-use crate::plan::{Asked, Output, Plan};
+use crate::plan::{Output, Plan, Requested};
 use crate::recipe::Recipe;
 use crate::report::Report;
 use crate::resume::{Entry, Records, identity, keep_journal};
 use crate::{select, sweep, too_small};
 use llmopt_checkpoint::{OutFile, Output as Staged, OutputOptions, Source};
-use llmopt_model::{bound, nonfinite, refuse_quantized, tied};
+use llmopt_model::{Checkpoint, nonfinite};
 use llmopt_run::{Cancel, Error, Events, Resources};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -61,14 +61,18 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     check_method(recipe)?;
     let recipe = &resolved(recipe)?;
-    let asked = Asked {
-        model: model.to_owned(),
+    let checkpoint = Checkpoint::open(model)?;
+    let Checkpoint { source, model } = &checkpoint;
+    let nonfinite = nonfinite::allowed(source, model, recipe.allow_nonfinite, resources.threads)?;
+    let requested = Requested {
+        checkpoint,
+        nonfinite,
         target: target.clone(),
         recipe: recipe.clone(),
         resources,
         small: BTreeMap::new(),
     };
-    within(resources, |resources| with_rivals(&asked, resources))
+    within(resources, |resources| with_rivals(&requested, resources))
 }
 
 /// Plans something. Each step of planning names only the memory that it needs itself: if one does not
@@ -93,58 +97,54 @@ pub(crate) fn within<T>(
 }
 
 /// The plan of an artifact, of those that it has to beat, and of the choice between them.
-fn with_rivals(asked: &Asked, resources: Resources) -> Result<Plan, Error> {
-    let Asked { model, target, recipe, small, .. } = asked;
-    let plan = planned(model, target, &recipe.resolved(), small, resources)?;
+fn with_rivals(requested: &Requested, resources: Resources) -> Result<Plan, Error> {
+    let Requested { target, recipe, .. } = requested;
+    let plan = planned(requested, target, &recipe.resolved(), resources)?;
     if recipe.method == Method::Auto && plan.judges_nothing() {
-        return without_choice(asked, resources);
+        return without_choice(requested, resources);
     }
     let rivals = recipe.rivals().into_iter().map(|rival| {
         let path = beside_name(&plan.output, &rival.method.to_string());
         let target = Target { output: Some(path), force: true, ..target.clone() };
-        planned(model, &target, &rival, small, resources)
+        planned(requested, &target, &rival, resources)
     });
     let rivals = rivals.collect::<Result<Vec<_>, _>>()?;
     let decision = PlannedDecision::new(&plan, &rivals, resources)?;
-    Ok(Plan { rivals, decision, asked: Some(Box::new(asked.clone())), ..plan })
+    Ok(Plan { rivals, decision, requested: Some(Box::new(requested.clone())), ..plan })
 }
 
 /// The plan where no window is left to judge methods by: of all methods the one that stays near the
 /// weights, since what a single window shows of the inputs carries no more than that.
-fn without_choice(asked: &Asked, resources: Resources) -> Result<Plan, Error> {
-    let recipe = Recipe { method: Method::Search, ..asked.recipe.clone() };
-    let mut plan = planned(&asked.model, &asked.target, &recipe, &asked.small, resources)?;
+fn without_choice(requested: &Requested, resources: Resources) -> Result<Plan, Error> {
+    let recipe = Recipe { method: Method::Search, ..requested.recipe.clone() };
+    let mut plan = planned(requested, &requested.target, &recipe, resources)?;
     if let Some(calibration) = &mut plan.calibration {
         calibration.note(NOTHING_TO_JUDGE_BY);
     }
-    Ok(Plan { asked: Some(Box::new(asked.clone())), ..plan })
+    Ok(Plan { requested: Some(Box::new(requested.clone())), ..plan })
 }
 
 const NOTHING_TO_JUDGE_BY: &str =
     "one window is too few to choose a method by: none would be held out, so it is `search`";
 
-/// The plan of one artifact. Matrices that are too small to be quantized are known to be, each with what is
-/// the matter.
+/// The plan of one artifact.
 fn planned(
-    model: &Path,
+    requested: &Requested,
     target: &Target,
     recipe: &Recipe,
-    small: &BTreeMap<String, String>,
     resources: Resources,
 ) -> Result<Plan, Error> {
-    let source = Source::open(model)?;
-    refuse_quantized(&source)?;
-    let model = bound(&source)?;
-    tied::refuse_differing(&source, &model)?;
-    let allowed = nonfinite::allowed(&source, &model, recipe.allow_nonfinite, resources.threads)?;
+    let Requested { checkpoint, nonfinite, small, .. } = requested;
+    let Checkpoint { source, model } = checkpoint;
     let small = small.iter().map(|(tensor, why)| (tensor.as_str(), why.clone()));
-    let mut kept = nonfinite::with_partners(&model, small);
-    kept.extend(allowed.kept);
-    let selection = select::selected(&model, recipe, &kept)?;
-    let output = output(&source, target, recipe)?;
-    Staged::check(&output.path, output.options(&source))?;
-    let plan = Plan::new(source, model, &selection, recipe, output, resources)?;
-    Plan { nonfinite: allowed.found, ..plan }.calibrated(target.scratch.clone(), resources)
+    let mut kept = nonfinite::with_partners(model, small);
+    kept.extend(nonfinite.kept.clone());
+    let selection = select::selected(model, recipe, &kept)?;
+    let output = output(source, target, recipe)?;
+    Staged::check(&output.path, output.options(source))?;
+    let plan = Plan::new(checkpoint.clone(), &selection, recipe, output, resources)?;
+    let plan = Plan { nonfinite: nonfinite.found.clone(), ..plan };
+    plan.calibrated(target.scratch.clone(), resources)
 }
 
 /// A name, which nobody would give, for what is written while `output` is made, and does not stay.
@@ -199,11 +199,11 @@ pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Rep
         plan.notes().iter().for_each(|note| events.note(note));
         plan.decision.iter().filter_map(PlannedDecision::note).for_each(|note| events.note(&note));
     }
-    match (attempted(plan, events, cancel), &plan.asked) {
-        (Err(Error::TooSmall(small)), Some(asked)) if plan.before.is_none() => {
-            let mut asked = asked.clone();
-            asked.small.extend(small);
-            let plan = within(asked.resources, |resources| with_rivals(&asked, resources))?;
+    match (attempted(plan, events, cancel), &plan.requested) {
+        (Err(Error::TooSmall(small)), Some(requested)) if plan.before.is_none() => {
+            let mut requested = requested.clone();
+            requested.small.extend(small);
+            let plan = within(requested.resources, |resources| with_rivals(&requested, resources))?;
             events.note("some matrices are too small to be quantized: starting over without them");
             quantize(&plan, events, cancel)
         }

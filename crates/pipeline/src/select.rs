@@ -47,7 +47,7 @@ pub(crate) fn selected(
     recipe: &Recipe,
     kept: &BTreeMap<String, String>,
 ) -> Result<Selection, Error> {
-    let patterns = Asked::of(recipe, model)?;
+    let patterns = Selectors::of(recipe, model)?;
     let asked = wanted(model, recipe, &patterns)?;
     let of_kept = asked.iter().filter_map(|site| kept.get_key_value(&site.tensor));
     let fallback = |(tensor, why): (&String, &String)| {
@@ -73,9 +73,13 @@ pub(crate) fn selected(
 }
 
 /// The sites that the recipe names, in the order of execution.
-fn wanted<'a>(model: &'a Model, recipe: &Recipe, asked: &Asked) -> Result<Vec<&'a Site>, Error> {
-    let named = |site: &&Site| asked.includes(&site.tensor);
-    let optional = optional_sites(model, recipe, &asked.include)?;
+fn wanted<'a>(
+    model: &'a Model,
+    recipe: &Recipe,
+    selectors: &Selectors,
+) -> Result<Vec<&'a Site>, Error> {
+    let named = |site: &&Site| selectors.includes(&site.tensor);
+    let optional = optional_sites(model, recipe, &selectors.include)?;
     let wanted: Vec<_> = model.sites().iter().chain(optional).filter(named).collect();
     refuse_nothing(model, &wanted)?;
     refuse_vain(recipe, &wanted)?;
@@ -111,12 +115,12 @@ fn refuse_vain(recipe: &Recipe, wanted: &[&Site]) -> Result<(), Error> {
 }
 
 /// The recipe's patterns, each of which means something in the model.
-struct Asked {
+struct Selectors {
     include: Patterns,
     exclude: Patterns,
 }
 
-impl Asked {
+impl Selectors {
     fn of(recipe: &Recipe, model: &Model) -> Result<Self, Error> {
         let include = Patterns::new("--include", &recipe.include)?;
         let exclude = Patterns::new("--exclude", &recipe.exclude)?;

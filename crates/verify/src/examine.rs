@@ -11,6 +11,7 @@ use llmopt_model::{Artifact, Checked, Findings, Matrices, bind_artifact, check_m
 use llmopt_run::{Cancel, Error, Events, Fault};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Verifies an artifact: one of ours or anyone's compressed-tensors folder or file, or a dense model as
 /// far as it goes.
@@ -116,11 +117,11 @@ pub(crate) struct Request<'a> {
 /// What `examine` finds at `path`. Files that cannot be opened because they are wrong are a fault.
 fn examined(
     path: &Path,
-    examine: impl FnOnce(Source, &mut Findings) -> Result<(), Error>,
+    examine: impl FnOnce(Arc<Source>, &mut Findings) -> Result<(), Error>,
 ) -> Result<Verification, Error> {
     let mut findings = Findings::default();
     match Source::open(path) {
-        Ok(source) => examine(source, &mut findings)?,
+        Ok(source) => examine(Arc::new(source), &mut findings)?,
         Err(error) if error.is_input() => files::refused(&error, &mut findings),
         Err(error) => return Err(error.into()),
     }
@@ -129,7 +130,11 @@ fn examined(
 }
 
 /// All checks, in the order in which a loader would stumble.
-fn examine(source: Source, request: &Request<'_>, findings: &mut Findings) -> Result<(), Error> {
+fn examine(
+    source: Arc<Source>,
+    request: &Request<'_>,
+    findings: &mut Findings,
+) -> Result<(), Error> {
     let artifact = Artifact::new(source, findings);
     files::check(&artifact, findings)?;
     let record = Record::read(&artifact, findings)?;

@@ -1,7 +1,8 @@
 //! Opening a model to run it: everything that a loader would stumble over is said here.
 
-use crate::bound::{bound, quantization_method};
-use crate::opened::{Opened, opened};
+use crate::bound::quantization_method;
+use crate::checkpoint::Checkpoint;
+use crate::opened::{Opened, OpenedMatrix, opened};
 use crate::tied::refuse_differing;
 use crate::variant::{Stored, Variant};
 use llmopt_arch::{BindError, Model, Program};
@@ -20,17 +21,17 @@ impl Variant {
     /// What keeps it from being read or understood, and whatever about an artifact would keep a
     /// loader from decoding what is meant.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let source = Source::open(path)?;
+        let source = Arc::new(Source::open(path)?);
         if source.config().is_none() {
             return Err(without_config(path));
         }
         match quantization_method(&source).as_deref() {
-            Some("fp8") => Self::of_blocks(source),
-            None => {
-                bound(&source)?;
-                Self::of_artifact(source)
+            None | Some("fp8") => Self::of(&Checkpoint::of(source)?),
+            Some("compressed-tensors") => {
+                let Opened { source, model, matrices } = opened(source)?.map_err(unsound)?;
+                refuse_differing(&source, &model)?;
+                Self::new(source, Arc::new(model), matrices, Activations::None)
             }
-            Some("compressed-tensors") => Self::of_artifact(source),
             Some(method) => Err(Error::RefusedWithHint {
                 what: format!("`{method}` quantization cannot be run"),
                 hint: "compressed-tensors artifacts and dense checkpoints can".to_owned(),
@@ -38,28 +39,35 @@ impl Variant {
         }
     }
 
-    /// A checkpoint whose weights are fp8 with block scales: its runtimes quantize a linear's inputs,
-    /// too, in groups as wide as a block.
-    fn of_blocks(source: Source) -> Result<Self, Error> {
-        let model = bound(&source)?;
-        refuse_differing(&source, &model)?;
-        let dense_activations =
-            model.block_scales().iter().next().map_or(Activations::None, |(weight, block)| {
-                let columns =
-                    model.get(weight).and_then(|weight| weight.meta.shape().last().copied());
-                match columns == Some(block.columns) {
-                    true => Activations::Fp8Token,
-                    false => Activations::Fp8Group(block.columns),
-                }
-            });
-        let program = program(&model)?;
-        Ok(Self { source, model, program, matrices: BTreeMap::new(), dense_activations })
+    /// An opened checkpoint, to be run. The runtimes of one whose weights are fp8 with block scales
+    /// quantize a linear's inputs, too, in groups as wide as a block.
+    ///
+    /// # Errors
+    /// If nothing tells how it is built, or its modules are not what a loader expects.
+    pub fn of(checkpoint: &Checkpoint) -> Result<Self, Error> {
+        let Checkpoint { source, model } = checkpoint.clone();
+        if source.config().is_none() {
+            return Err(without_config(source.path()));
+        }
+        let Some((weight, block)) = model.block_scales().iter().next() else {
+            let Opened { matrices, .. } = opened(source.clone())?.map_err(unsound)?;
+            return Self::new(source, model, matrices, Activations::None);
+        };
+        let columns = model.get(weight).and_then(|weight| weight.meta.shape().last().copied());
+        let activations = match columns == Some(block.columns) {
+            true => Activations::Fp8Token,
+            false => Activations::Fp8Group(block.columns),
+        };
+        Self::new(source, model, Vec::new(), activations)
     }
 
-    fn of_artifact(source: Source) -> Result<Self, Error> {
-        let Opened { source, model, matrices } = opened(source)?.map_err(unsound)?;
-        refuse_differing(&source, &model)?;
-        let program = program(&model)?;
+    fn new(
+        source: Arc<Source>,
+        model: Arc<Model>,
+        matrices: Vec<(String, OpenedMatrix)>,
+        dense_activations: Activations,
+    ) -> Result<Self, Error> {
+        let program = Arc::new(program(&model)?);
         let mut groups: Vec<Arc<ConfigGroup>> = Vec::new();
         let mut stored = BTreeMap::new();
         for (module, matrix) in matrices {
@@ -71,8 +79,7 @@ impl Variant {
             let (rows, columns, scale_dtype) = (matrix.rows, matrix.columns, matrix.scale_dtype);
             stored.insert(format!("{module}.weight"), Stored { group, rows, columns, scale_dtype });
         }
-        let dense_activations = Activations::None;
-        Ok(Self { source, model, program, matrices: stored, dense_activations })
+        Ok(Self { source, model, program, matrices: Arc::new(stored), dense_activations })
     }
 }
 

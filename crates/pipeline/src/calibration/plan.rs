@@ -111,7 +111,7 @@ impl Calibration {
         scratch: PathBuf,
         resources: Resources,
     ) -> Result<Self, Error> {
-        let variant = Variant::open(plan.source.path())?;
+        let variant = Variant::of(&plan.checkpoint())?;
         let gemm = Gemm::new(asked.precision, asked.kernel)
             .map_err(|error| Error::Refused(error.to_string()))?;
         let engine = Engine::new(gemm);

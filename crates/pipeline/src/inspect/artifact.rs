@@ -9,6 +9,7 @@ use llmopt_model::{OpenedMatrix, kind_label, kind_pattern, opened};
 use llmopt_run::{Error, Fault};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What an artifact stores, and how it was made.
 #[derive(Clone, Debug, Serialize)]
@@ -76,15 +77,14 @@ impl Looked {
     ///
     /// # Errors
     /// What keeps the files from being read.
-    pub(super) fn at_artifact(source: Source) -> Result<Self, Error> {
-        let path = source.path().to_owned();
-        Ok(match opened(source)? {
+    pub(super) fn at_artifact(source: Arc<Source>) -> Result<Self, Error> {
+        Ok(match opened(source.clone())? {
             Ok(opened) => {
                 let named = |(module, matrix)| (format!("{module}.weight"), matrix);
                 let matrices = opened.matrices.into_iter().map(named).collect();
-                Self { matrices, ..Self::dense(opened.source, Some(opened.model)) }
+                Self { matrices, ..Self::dense(source, Some(opened.model)) }
             }
-            Err(faults) => Self { faults, ..Self::dense(Source::open(&path)?, None) },
+            Err(faults) => Self { faults, ..Self::dense(source, None) },
         })
     }
 

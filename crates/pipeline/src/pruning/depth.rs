@@ -48,7 +48,7 @@ pub struct TriedLayers {
 
 /// With what a search is carried out.
 pub(super) struct Searching<'a> {
-    pub(super) path: &'a Path,
+    pub(super) variant: &'a Variant,
     pub(super) engine: &'a Engine,
     pub(super) resources: Resources,
     pub(super) scratch: &'a Path,
@@ -98,7 +98,7 @@ impl PlannedSearch {
         windows: &[Vec<u32>],
         with: &Searching<'_>,
     ) -> Result<FoundLayers, Error> {
-        let original = Variant::open(with.path)?;
+        let original = with.variant.clone();
         let layers = original.program().blocks.len();
         let batches = judging(&windows[..self.windows.min(windows.len())]);
         let mut trials = Trials { search: self, original, batches, with, tried: Vec::new() };
@@ -137,11 +137,9 @@ impl Trials<'_> {
         if sets.is_empty() {
             return Ok(());
         }
-        let path = self.with.path;
-        let mut variants = vec![Variant::open(path)?];
-        for set in &sets {
-            variants.push(Variant::open(path)?.without_layers(set));
-        }
+        let without = |set: &Vec<usize>| self.original.clone().without_layers(set);
+        let all = std::iter::once(self.original.clone());
+        let variants: Vec<Variant> = all.chain(sets.iter().map(without)).collect();
         let mut losses = Divergences::new(&self.batches, sets.len());
         let Searching { engine, scratch, events, cancel, .. } = *self.with;
         let (batches, memory) = (&self.batches, &self.search.memory);

@@ -1,6 +1,6 @@
 //! The default: several mixes of axes are pruned, and a reading sweep says which one gets the name.
 
-use crate::pruning::plan::{PrunePlan, planned};
+use crate::pruning::plan::{Opened, PrunePlan, planned};
 use crate::pruning::recipe::{PruneRecipe, PruneRequest};
 use crate::run::beside_name;
 use llmopt_arch::axes::Axis;
@@ -93,9 +93,13 @@ pub(super) fn rivals() -> impl Iterator<Item = String> {
 ///
 /// # Errors
 /// Those of the first mix, if the model can have none.
-pub(super) fn mixed(request: &PruneRequest, resources: Resources) -> Result<PrunePlan, Error> {
+pub(super) fn mixed(
+    request: &PruneRequest,
+    opened: &Opened,
+    resources: Resources,
+) -> Result<PrunePlan, Error> {
     let recipe = |axes: &[Axis]| PruneRecipe { axes: axes.to_vec(), ..request.recipe.clone() };
-    let alone = |axes| planned(request, recipe(axes), 1, resources);
+    let alone = |axes| planned(request, opened, recipe(axes), 1, resources);
     if !request.recipe.observes() {
         return alone(MIXES[0]);
     }
@@ -105,7 +109,7 @@ pub(super) fn mixed(request: &PruneRequest, resources: Resources) -> Result<Prun
         let mut recipe = recipe(axes);
         recipe.calibrate.held_out = true;
         recipe.calibrate.data.samples = beside_held_out(recipe.calibrate.data.samples);
-        match planned(request, recipe, MIXES.len() as u64, resources) {
+        match planned(request, opened, recipe, MIXES.len() as u64, resources) {
             Ok(plan) => plans.push(plan),
             Err(error @ (Error::Refused(_) | Error::RefusedWithHint { .. })) => {
                 left_out.push(LeftOut { axes: names(axes), why: error.to_string() });
@@ -198,7 +202,7 @@ impl PlannedChoice {
         windows: &[Vec<u32>],
         (events, cancel): (&dyn Events, &Cancel),
     ) -> Result<PruneDecision, Error> {
-        let mut variants = vec![Variant::open(plan.variant.source().path())?];
+        let mut variants = vec![plan.variant.clone()];
         for staged in staged {
             variants.push(Variant::open(staged.partial_path())?);
         }

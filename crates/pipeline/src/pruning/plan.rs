@@ -14,7 +14,7 @@ use crate::summary::PlannedFile;
 use crate::unknown::UnknownTensors;
 use llmopt_arch::axes::Axis;
 use llmopt_data::{CalibrationFacts, CalibrationSet, CalibrationSource, in_batches};
-use llmopt_model::{Variant, notes, quantization_method};
+use llmopt_model::{Checkpoint, Variant, notes, quantization_method};
 use llmopt_run::{Disk, Error, Resources, check_room};
 
 use llmopt_checkpoint::{Output as Staged, OutputOptions, Source, free_disk};
@@ -23,6 +23,7 @@ use llmopt_linalg::Gemm;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What pruning will do. If a `PrunePlan` exists, it can be carried out.
 pub struct PrunePlan {
@@ -120,40 +121,59 @@ pub struct PruneSummary {
 /// # Errors
 /// What cannot be done is refused here, and what is wrong with the input is named.
 pub fn plan_prune(request: &PruneRequest, resources: Resources) -> Result<PrunePlan, Error> {
+    let opened = Opened::of(request)?;
     within(resources, |resources| match request.recipe.axes.is_empty() {
-        true => mixed(request, resources),
-        false => planned(request, request.recipe.clone(), 1, resources),
+        true => mixed(request, &opened, resources),
+        false => planned(request, &opened, request.recipe.clone(), 1, resources),
     })
+}
+
+/// What is to be pruned, and where the result goes.
+pub(super) struct Opened {
+    variant: Variant,
+    output: PathBuf,
+}
+
+impl Opened {
+    fn of(request: &PruneRequest) -> Result<Self, Error> {
+        refuse_file(&request.model)?;
+        let source = Arc::new(Source::open(&request.model)?);
+        if let Some(method) = quantization_method(&source) {
+            return Err(Error::Input {
+                what: format!(
+                    "the checkpoint is quantized already, by `{method}`: codes cannot be cut"
+                ),
+                hint: Some(
+                    "prune the original checkpoint, then quantize what comes out".to_owned(),
+                ),
+            });
+        }
+        let PruneRequest { recipe, force, .. } = request;
+        let output = match &request.output {
+            Some(output) => output.clone(),
+            None => {
+                let suffix = format!("-p{:02.0}", recipe.sparsity * 100.0);
+                DefaultOutput { input: source.path(), folder: None, suffix, bare: false }.path()?
+            }
+        };
+        let options = OutputOptions { force: *force, file: false, source: source.path() };
+        Staged::check(&output, options)?;
+        let variant = Variant::of(&Checkpoint::of(source)?)?;
+        UnknownTensors::check(variant.model(), &recipe.runtimes)?;
+        Ok(Self { variant, output })
+    }
 }
 
 /// Plans one artifact of several, `plans` in all.
 pub(super) fn planned(
     request: &PruneRequest,
+    opened: &Opened,
     recipe: PruneRecipe,
     plans: u64,
     resources: Resources,
 ) -> Result<PrunePlan, Error> {
-    refuse_file(&request.model)?;
-    let source = Source::open(&request.model)?;
-    if let Some(method) = quantization_method(&source) {
-        return Err(Error::Input {
-            what: format!(
-                "the checkpoint is quantized already, by `{method}`: codes cannot be cut"
-            ),
-            hint: Some("prune the original checkpoint, then quantize what comes out".to_owned()),
-        });
-    }
-    let output = match &request.output {
-        Some(output) => output.clone(),
-        None => {
-            let suffix = format!("-p{:02.0}", recipe.sparsity * 100.0);
-            DefaultOutput { input: source.path(), folder: None, suffix, bare: false }.path()?
-        }
-    };
-    let options = OutputOptions { force: request.force, file: false, source: source.path() };
-    Staged::check(&output, options)?;
-    let variant = Variant::open(&request.model)?;
-    UnknownTensors::check(variant.model(), &recipe.runtimes)?;
+    let Opened { variant, output } = opened;
+    let (variant, output) = (variant.clone(), output.clone());
     let reached = nearest(variant.model(), &recipe.axes, recipe.sparsity, recipe.align)?;
     if recipe.bias && recipe.axes == [Axis::Layers] {
         return Err(Error::Refused("`--bias`: no matrix reads axis `layers`".to_owned()));

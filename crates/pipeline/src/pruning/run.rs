@@ -172,7 +172,7 @@ fn cut(
     if let (Some(search), Some(windows)) = (&plan.search, windows) {
         if records.layers().is_none() {
             let with = Searching {
-                path: plan.variant.source().path(),
+                variant: &plan.variant,
                 engine: &plan.engine,
                 resources: plan.resources,
                 scratch: &plan.scratch,
