@@ -19,7 +19,7 @@ mod tokenizer;
 pub use drawing_work::drawn;
 pub use facts::{CalibrationFacts, SourceFacts, StatisticsFacts};
 pub use held_out::{beside_held_out, held_out, in_batches, judges};
-pub use own::{Drawing, Own, SWEEPS};
+pub use own::{Own, SWEEPS};
 pub use request::CalibrationRequest;
 pub use set::CalibrationSet;
 pub use source::{CalibrationSource, STATISTICS_KEY, SourceError, is_statistics_file};

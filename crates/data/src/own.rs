@@ -12,10 +12,10 @@ mod tests;
 use crate::gumbel::Best;
 use llmopt_forward::{Engine, Matrix};
 use llmopt_model::Variant;
-use llmopt_run::{Cancel, Error, Events, Resources, SplitMix64, on_threads};
+use llmopt_run::{Error, Resources, SplitMix64, on_threads};
+use llmopt_sweep::Run;
 use llmopt_sweep::{Batches, Judge, Position, Reading, ReadingMemory, Sequence, planned};
 use rayon::prelude::*;
-use std::path::Path;
 use std::slice::from_ref;
 
 /// Which windows are to be drawn. They depend on nothing else but the model's logits.
@@ -29,22 +29,6 @@ pub struct Own {
     pub first: Option<u32>,
     /// What decides the draws.
     pub seed: u64,
-}
-
-/// What windows are drawn with.
-pub struct Drawing<'a> {
-    /// The model that they are drawn from.
-    pub variant: &'a Variant,
-    /// What computes.
-    pub engine: &'a Engine,
-    /// Memory and threads.
-    pub resources: Resources,
-    /// A folder for hidden states that do not fit in memory.
-    pub scratch: &'a Path,
-    /// Who is told of progress.
-    pub events: &'a dyn Events,
-    /// Whether the run is to stop.
-    pub cancel: &'a Cancel,
 }
 
 /// How often every token is drawn.
@@ -75,12 +59,12 @@ impl Own {
     ///
     /// # Errors
     /// As [`Own::memory`]; if the model cannot be read, or computes NaN or infinity.
-    pub fn drawn(&self, with: &Drawing<'_>) -> Result<Vec<Vec<u32>>, Error> {
-        let memory = self.memory(with.variant, with.engine, with.resources)?;
-        let mut windows = self.draft(with.variant.program().vocabulary);
-        on_threads(with.resources.threads, || {
+    pub fn drawn(&self, variant: &Variant, run: Run<'_>) -> Result<Vec<Vec<u32>>, Error> {
+        let memory = self.memory(variant, run.engine, run.resources)?;
+        let mut windows = self.draft(variant.program().vocabulary);
+        on_threads(run.resources.threads, || {
             for _ in 0..SWEEPS {
-                windows = self.redrawn(std::mem::take(&mut windows), with, &memory)?;
+                windows = self.redrawn(std::mem::take(&mut windows), variant, run, &memory)?;
             }
             Ok(windows)
         })?
@@ -106,24 +90,17 @@ impl Own {
     fn redrawn(
         &self,
         windows: Vec<Vec<u32>>,
-        with: &Drawing<'_>,
+        variant: &Variant,
+        run: Run<'_>,
         memory: &ReadingMemory,
     ) -> Result<Vec<Vec<u32>>, Error> {
         let firsts: Vec<u32> = windows.iter().map(|window| window[0]).collect();
         let batches = self.batches(windows);
-        let reading = Reading {
-            variants: from_ref(with.variant),
-            batches: &batches,
-            engine: with.engine,
-            memory,
-            scratch: with.scratch,
-            events: with.events,
-            cancel: with.cancel,
-        };
-        with.events.stage_started(STAGE, reading.bytes());
+        let reading = Reading { variants: from_ref(variant), batches: &batches, memory, run };
+        run.events.stage_started(STAGE, reading.bytes());
         let mut draws = Draws::new(&batches, SplitMix64::new(self.seed).forked(1));
         reading.sweep(&mut draws)?;
-        with.events.stage_finished(STAGE);
+        run.events.stage_finished(STAGE);
         let drawn = draws.best.chunks_exact(self.window - 1);
         let window = |(first, drawn): (u32, &[Best])| {
             std::iter::once(first).chain(drawn.iter().map(Best::token)).collect()

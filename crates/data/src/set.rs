@@ -8,13 +8,14 @@
 mod tests;
 
 use crate::facts::{CalibrationFacts, SourceFacts, hash};
-use crate::own::{Drawing, Own, SWEEPS};
+use crate::own::{Own, SWEEPS};
 use crate::request::CalibrationRequest;
 use crate::source::CalibrationSource;
 use crate::texts::Texts;
 use crate::tokenizer::failed;
 use llmopt_model::Variant;
 use llmopt_run::Error;
+use llmopt_sweep::Run;
 use llmopt_text::{Bos, Supply, Windows, interleaved, shares};
 
 /// Calibration data of which only the drawn ones are missing.
@@ -119,8 +120,12 @@ impl CalibrationSet {
     ///
     /// # Errors
     /// If drawing fails.
-    pub fn taken(self, with: &Drawing<'_>) -> Result<(Vec<Vec<u32>>, CalibrationFacts), Error> {
-        let drawn = self.own().map(|own| own.drawn(with)).transpose()?;
+    pub fn taken(
+        self,
+        variant: &Variant,
+        run: Run<'_>,
+    ) -> Result<(Vec<Vec<u32>>, CalibrationFacts), Error> {
+        let drawn = self.own().map(|own| own.drawn(variant, run)).transpose()?;
         Ok(self.mixed(drawn.unwrap_or_default()))
     }
 

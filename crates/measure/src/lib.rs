@@ -7,6 +7,7 @@
 mod divergences;
 mod evaluation;
 mod generation;
+mod judged;
 mod outputs;
 
 pub use divergences::Divergences;
@@ -16,4 +17,5 @@ pub use evaluation::{
     TextProtocol, evaluate, plan_evaluation,
 };
 pub use generation::{Generated, GenerationRequest, generate};
+pub use judged::{judged, least};
 pub use outputs::JudgedOn;

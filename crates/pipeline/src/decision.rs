@@ -8,9 +8,11 @@ use llmopt_checkpoint::Output as Staged;
 use llmopt_data::judges;
 use llmopt_eval::Estimate;
 use llmopt_measure::Divergences;
+use llmopt_measure::judged;
+use llmopt_measure::least;
 use llmopt_model::Variant;
-use llmopt_run::{Cancel, Disk, Error, Events, Resources, check_room, known_bytes, on_threads};
-use llmopt_sweep::{Reading, ReadingMemory, judging, planned};
+use llmopt_run::{Cancel, Disk, Error, Events, Resources, check_room, known_bytes};
+use llmopt_sweep::{ReadingMemory, judging, planned};
 use serde::Serialize;
 
 /// What was decided, and by which numbers.
@@ -96,7 +98,7 @@ impl PlannedDecision {
     pub(crate) fn decided(
         &self,
         calibration: &Calibration,
-        plans: &[&Plan],
+        _plans: &[&Plan],
         staged: &[Staged],
         data: &Data,
         (events, cancel): (&dyn Events, &Cancel),
@@ -105,25 +107,13 @@ impl PlannedDecision {
         for staged in staged {
             variants.push(Variant::open(staged.partial_path())?);
         }
-        let batches = judging(judges(&data.windows));
-        let mut losses = Divergences::new(&batches, plans.len());
-        let reading = Reading {
-            variants: &variants,
-            batches: &batches,
-            engine: &calibration.engine,
-            memory: &self.memory,
-            scratch: &calibration.scratch,
-            events,
-            cancel,
-        };
-        events.stage_started("decide", reading.bytes());
-        on_threads(calibration.resources.threads, || reading.sweep(&mut losses))??;
-        events.stage_finished("decide");
-        let klds = losses.finished();
+        let windows = judges(&data.windows);
+        let run = calibration.run(events, cancel);
+        let klds = judged("decide", &variants, windows, &self.memory, run)?;
         let methods = self.methods.iter().copied();
         let candidates: Vec<Candidate> =
             methods.zip(klds).map(|(method, kld)| Candidate { method, kld }).collect();
-        let best = least(&candidates);
+        let best = least(candidates.iter().map(|candidate| &candidate.kld));
         let chosen = candidates[best].method;
         Ok(Decision { windows: self.windows, candidates, best, chosen })
     }
@@ -139,30 +129,4 @@ fn beside(plans: &[&Plan], windows: &[Vec<u32>]) -> u64 {
     let known = artifacts.chain(models).map(|(tensors, names)| known_bytes(tensors, names));
     let tokens: usize = windows.iter().map(Vec::len).sum();
     known.sum::<u64>() + ((1 + calibrations().count()) * tokens * size_of::<u32>()) as u64
-}
-
-/// The candidate that diverges least; of equal ones the first.
-fn least(candidates: &[Candidate]) -> usize {
-    let values = candidates.iter().map(|candidate| candidate.kld.value).enumerate();
-    values.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(number, _)| number)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_least_divergence_wins_and_the_first_of_equals() {
-        let check = |values: &[f64], expected| {
-            let candidate = |&value: &f64| Candidate {
-                method: Method::Search,
-                kld: Estimate { value, low: value, high: value },
-            };
-            let candidates: Vec<Candidate> = values.iter().map(candidate).collect();
-            assert_eq!(least(&candidates), expected, "{values:?}");
-        };
-        check(&[0.3, 0.2, 0.25], 1);
-        check(&[0.2, 0.2, 0.3], 0);
-        check(&[0.2, f64::NAN], 0);
-    }
 }

@@ -4,6 +4,7 @@ use crate::batches::Batches;
 use crate::count;
 use crate::meter::Meter;
 use crate::reading::Reading;
+use crate::run::Run;
 use crate::runner::Runner;
 use crate::store::{Store, carried_width};
 use crate::stream::Stream;
@@ -28,7 +29,8 @@ impl Reading<'_> {
         else {
             return Ok(None);
         };
-        let Self { batches, engine, cancel, .. } = *self;
+        let Run { engine, cancel, .. } = self.run;
+        let batches = self.batches;
         let mut store = Store::new(variant.program(), batches, None)?;
         store.put(BATCH, Taps::new(stream.store.hidden(BATCH)?.into_owned()))?;
         let runner = Runner { variant, batches, engine, cancel, meter, times: 1.0 };

@@ -64,21 +64,19 @@ impl Reading<'_> {
             meter.did(count::head_weights(program, rows) * stream.count());
         }
         for batch in 0..self.batches.len() {
-            if self.cancel.is_cancelled() {
-                return Err(Error::Interrupted);
-            }
+            self.run.go_on()?;
             let rows = self.asked_rows(streams, batch)?;
             for (number, slice) in held.iter().enumerate() {
                 let mut logits = Vec::with_capacity(streams.len());
                 for ((stream, rows), head) in streams.iter().zip(&rows).zip(&heads) {
                     let program = self.variants[stream.leader()].program();
-                    let found = self.engine.logits(program, rows, &head[number]);
+                    let found = self.run.engine.logits(program, rows, &head[number]);
                     logits
                         .push(found.map_err(|error| self.variants[stream.leader()].failed(error))?);
                 }
                 let shown: Vec<&Matrix> = logits.iter().collect();
                 judge.logits(batch, slice.start, &self.by_variant(streams, &shown))?;
-                logits.into_iter().for_each(|logits| self.engine.recycle(logits));
+                logits.into_iter().for_each(|logits| self.run.engine.recycle(logits));
                 for (stream, rows) in streams.iter().zip(&rows) {
                     let program = self.variants[stream.leader()].program();
                     let positions = rows.len() / program.hidden.max(1);
@@ -94,7 +92,7 @@ impl Reading<'_> {
         let of_stream = |stream: &Stream| {
             let leader = &self.variants[stream.leader()];
             let rows = held.iter().cloned();
-            rows.map(|rows| leader.head_rows(rows, self.engine.gemm())).collect()
+            rows.map(|rows| leader.head_rows(rows, self.run.engine.gemm())).collect()
         };
         streams.iter().map(of_stream).collect()
     }

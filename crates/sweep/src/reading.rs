@@ -9,12 +9,12 @@ use crate::batches::Batches;
 use crate::budget::ReadingMemory;
 use crate::count;
 use crate::meter::Meter;
+use crate::run::Run;
 use crate::stream::Stream;
 use crate::work::Work;
-use llmopt_forward::{Engine, Matrix};
+use llmopt_forward::Matrix;
 use llmopt_model::Variant;
-use llmopt_run::{Cancel, Error, Events};
-use std::path::Path;
+use llmopt_run::Error;
 
 /// What is read, and with what.
 pub struct Reading<'a> {
@@ -22,16 +22,10 @@ pub struct Reading<'a> {
     pub variants: &'a [Variant],
     /// The tokens.
     pub batches: &'a Batches,
-    /// What computes.
-    pub engine: &'a Engine,
     /// How much is held in memory.
     pub memory: &'a ReadingMemory,
-    /// Where hidden states go that are not.
-    pub scratch: &'a Path,
-    /// Who is told of progress.
-    pub events: &'a dyn Events,
-    /// Whether the sweep is to stop.
-    pub cancel: &'a Cancel,
+    /// With what it is carried out.
+    pub run: Run<'a>,
 }
 
 /// Who looks on. Whatever is shown comes in the order of the variants.
@@ -65,7 +59,7 @@ impl Reading<'_> {
             true => alone_work(self.variants, self.batches),
             false => Work::default(),
         };
-        let meter = Meter::new(self.events, self.work() + alone);
+        let meter = Meter::new(self.run.events, self.work() + alone);
         let mut streams = self.embedded()?;
         for layer in 0..self.layers() {
             let alone = match judge.wants_blocks_alone() {

@@ -3,6 +3,7 @@
 use crate::count;
 use crate::meter::Meter;
 use crate::reading::Reading;
+use crate::run::Run;
 use crate::runner::Runner;
 use crate::store::Store;
 use llmopt_arch::program::{Phase, Program};
@@ -124,14 +125,15 @@ impl Reading<'_> {
         meter: &Meter<'_>,
     ) -> Result<(), Error> {
         let leader = &self.variants[stream.leader()];
-        let weights = leader.weights(phase, self.engine.gemm())?;
-        let Self { batches, engine, cancel, .. } = *self;
+        let weights = leader.weights(phase, self.run.engine.gemm())?;
+        let Run { engine, cancel, .. } = self.run;
+        let batches = self.batches;
         // Models that part later would run as much each.
         let times = stream.count();
         meter.did(count::weights(phase) * times);
         let runner = Runner { variant: leader, batches, engine, cancel, meter, times };
         runner.run(phase, &weights, &mut stream.store)?;
-        self.events.advanced(leader.stored_bytes(phase), &phase.name);
+        self.run.events.advanced(leader.stored_bytes(phase), &phase.name);
         Ok(())
     }
 
@@ -145,6 +147,6 @@ impl Reading<'_> {
     }
 
     pub(crate) fn store(&self, program: &Program) -> Result<Store, Error> {
-        Store::new(program, self.batches, self.memory.spills.then_some(self.scratch))
+        Store::new(program, self.batches, self.memory.spills.then_some(self.run.scratch))
     }
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use llmopt_linalg::{Gemm, KernelChoice, Precision};
-use llmopt_run::Silent;
+use llmopt_run::{Cancel, Silent};
+use std::path::Path;
 
 const OWN: Own = Own { windows: 70, window: 61, first: None, seed: 3 };
 const AMPLE: Resources = Resources { memory: 1 << 30, threads: 2 };
@@ -17,18 +18,14 @@ fn engine() -> Engine {
 }
 
 fn drawn(own: Own, resources: Resources) -> Result<Vec<Vec<u32>>, Error> {
-    with_tiny(resources, |with| own.drawn(with))
+    with_tiny(resources, |variant, run| own.drawn(variant, run))
 }
 
-fn with_tiny<T>(resources: Resources, work: impl FnOnce(&Drawing<'_>) -> T) -> T {
-    work(&Drawing {
-        variant: &tiny(),
-        engine: &engine(),
-        resources,
-        scratch: &std::env::temp_dir(),
-        events: &Silent,
-        cancel: &Cancel::new(),
-    })
+fn with_tiny<T>(resources: Resources, work: impl FnOnce(&Variant, Run<'_>) -> T) -> T {
+    let (engine, scratch, cancel) = (engine(), std::env::temp_dir(), Cancel::new());
+    let run =
+        Run { engine: &engine, resources, scratch: &scratch, events: &Silent, cancel: &cancel };
+    work(&tiny(), run)
 }
 
 /// Keeps all logits.
@@ -55,11 +52,14 @@ fn expected(windows: &[Vec<u32>]) -> Vec<Vec<f64>> {
     let reading = Reading {
         variants: from_ref(&variant),
         batches: &batches,
-        engine: &engine,
         memory: &OWN.memory(&variant, &engine, AMPLE).expect("a plan"),
-        scratch: Path::new("."),
-        events: &Silent,
-        cancel: &Cancel::new(),
+        run: Run {
+            engine: &engine,
+            resources: AMPLE,
+            scratch: Path::new("."),
+            events: &Silent,
+            cancel: &Cancel::new(),
+        },
     };
     reading.sweep(&mut kept).expect("a sweep");
     let normal = |logits: Vec<f32>| {
@@ -96,8 +96,9 @@ fn windows_depend_on_neither_threads_nor_budget() {
 #[test]
 fn tokens_are_drawn_from_what_the_model_expects_behind_the_draft() {
     let draft = OWN.draft(1024);
-    let redrawn = with_tiny(AMPLE, |with| {
-        OWN.redrawn(draft.clone(), with, &OWN.memory(with.variant, with.engine, AMPLE)?)
+    let redrawn = with_tiny(AMPLE, |variant, run| {
+        let memory = OWN.memory(variant, run.engine, AMPLE)?;
+        OWN.redrawn(draft.clone(), variant, run, &memory)
     });
     let expected = expected(&draft);
     let entropy = |expected: &Vec<f64>| -expected.iter().map(|p| p * p.exp()).sum::<f64>();

@@ -25,14 +25,14 @@ fn request(sources: &[&str], samples: usize) -> CalibrationRequest {
 fn taken(request: &CalibrationRequest) -> Result<(Vec<Vec<u32>>, CalibrationFacts), Error> {
     let variant = tiny();
     let gemm = Gemm::new(Precision::F32, KernelChoice::Auto).expect("a kernel");
-    CalibrationSet::read(request, &variant)?.taken(&Drawing {
-        variant: &variant,
+    let run = Run {
         engine: &Engine::new(gemm),
         resources: Resources { memory: 1 << 30, threads: 1 },
         scratch: &std::env::temp_dir(),
         events: &Silent,
         cancel: &Cancel::new(),
-    })
+    };
+    CalibrationSet::read(request, &variant)?.taken(&variant, run)
 }
 
 /// A file of token ids `first`, `first + 1`, ...

@@ -31,7 +31,7 @@ impl EvaluationPlan {
     /// # Errors
     /// If a probe cannot be run.
     pub fn speed(&self) -> Result<Speed, Error> {
-        let typical = Speed::typical(self.threads);
+        let typical = Speed::typical(self.resources.threads);
         match self.variants.last() {
             Some(variant) if self.estimate(&typical, None).seconds >= Speed::WORTHWHILE => {
                 typical.running(&self.engine, variant)

@@ -25,7 +25,7 @@ pub struct EvaluationPlan {
     pub(super) engine: Engine,
     pub(super) memory: ReadingMemory,
     pub(super) protocol: Protocol,
-    pub(super) threads: usize,
+    pub(super) resources: Resources,
 }
 
 /// What a plan says.
@@ -91,10 +91,9 @@ pub fn plan_evaluation(
     let judged = Losses::bytes(&batches, request.against.is_some()) + alone;
     let read: Vec<&Variant> = variants.iter().collect();
     let memory = planned(&read, &batches, &engine, judged, resources)?;
-    let threads = resources.threads;
     let request = request.clone();
     let plan =
-        EvaluationPlan { request, variants, set, batches, engine, memory, protocol, threads };
+        EvaluationPlan { request, variants, set, batches, engine, memory, protocol, resources };
     plan.check_disk()?;
     Ok(plan)
 }

@@ -11,7 +11,7 @@ use llmopt_eval::{
     BlockError, Metric, Outcome, PairLoss, accuracy, compare, compare_choices, perplexity,
 };
 use llmopt_run::{Cancel, Error, Events, on_threads};
-use llmopt_sweep::Reading;
+use llmopt_sweep::{Reading, Run};
 
 /// Carries out a plan: one reading sweep.
 ///
@@ -77,14 +77,17 @@ fn swept(
     let reading = Reading {
         variants: &plan.variants,
         batches: &plan.batches,
-        engine: &plan.engine,
         memory: &plan.memory,
-        scratch: &plan.request.scratch,
-        events,
-        cancel,
+        run: Run {
+            engine: &plan.engine,
+            resources: plan.resources,
+            scratch: &plan.request.scratch,
+            events,
+            cancel,
+        },
     };
     events.stage_started("evaluate", reading.bytes());
-    on_threads(plan.threads, || reading.sweep(&mut losses))??;
+    on_threads(plan.resources.threads, || reading.sweep(&mut losses))??;
     events.stage_finished("evaluate");
     losses.finished()
 }

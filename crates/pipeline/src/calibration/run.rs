@@ -5,8 +5,9 @@ use crate::calibration::sweep::Sweep;
 use crate::plan::Plan;
 use crate::resume::{Entry, Records};
 use llmopt_checkpoint::OutFile;
-use llmopt_data::{CalibrationFacts, Drawing};
+use llmopt_data::CalibrationFacts;
 use llmopt_run::{Cancel, Error, Events, on_threads};
+use llmopt_sweep::Run;
 use std::sync::mpsc::Sender;
 
 /// What a model is observed on.
@@ -36,6 +37,12 @@ pub(crate) fn calibrated(
 }
 
 impl Calibration {
+    /// With what it is carried out.
+    pub(crate) fn run<'a>(&'a self, events: &'a dyn Events, cancel: &'a Cancel) -> Run<'a> {
+        let Self { engine, resources, scratch, .. } = self;
+        Run { engine, resources: *resources, scratch, events, cancel }
+    }
+
     /// Whether the whole model is read before the first block: to draw windows from it.
     pub(crate) fn needs_all(&self) -> bool {
         match &self.basis {
@@ -46,16 +53,8 @@ impl Calibration {
 
     /// The windows, after those are drawn that come from the model itself.
     pub(crate) fn data(&self, events: &dyn Events, cancel: &Cancel) -> Result<Data, Error> {
-        let with = Drawing {
-            variant: &self.variant,
-            engine: &self.engine,
-            resources: self.resources,
-            scratch: &self.scratch,
-            events,
-            cancel,
-        };
         let (windows, facts) = match &self.basis {
-            Basis::Data(set) => set.clone().taken(&with)?,
+            Basis::Data(set) => set.clone().taken(&self.variant, self.run(events, cancel))?,
             Basis::Saved(saved) => (Vec::new(), saved.facts()),
         };
         Ok(Data { windows, facts })

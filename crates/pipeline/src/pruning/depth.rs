@@ -7,12 +7,13 @@ use crate::pruning::shape::TOLERANCE;
 use llmopt_arch::axes::Shape;
 use llmopt_forward::Engine;
 use llmopt_measure::Divergences;
+use llmopt_measure::judged;
 use llmopt_model::Variant;
-use llmopt_run::{Cancel, Error, Events, Resources, on_threads};
-use llmopt_sweep::{Batches, Reading, ReadingMemory, judging, planned};
+use llmopt_run::{Error, Resources};
+use llmopt_sweep::Run;
+use llmopt_sweep::{ReadingMemory, judging, planned};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// A search that fits the budget.
 pub(super) struct PlannedSearch {
@@ -44,16 +45,6 @@ pub struct TriedLayers {
     pub without: Vec<usize>,
     /// Mean KL divergence from the original model, in nats, with nothing refitted.
     pub kld: f64,
-}
-
-/// With what a search is carried out.
-pub(super) struct Searching<'a> {
-    pub(super) variant: &'a Variant,
-    pub(super) engine: &'a Engine,
-    pub(super) resources: Resources,
-    pub(super) scratch: &'a Path,
-    pub(super) events: &'a dyn Events,
-    pub(super) cancel: &'a Cancel,
 }
 
 impl PlannedSearch {
@@ -96,12 +87,13 @@ impl PlannedSearch {
     pub(super) fn found(
         &self,
         windows: &[Vec<u32>],
-        with: &Searching<'_>,
+        variant: &Variant,
+        run: Run<'_>,
     ) -> Result<FoundLayers, Error> {
-        let original = with.variant.clone();
+        let original = variant.clone();
         let layers = original.program().blocks.len();
-        let batches = judging(&windows[..self.windows.min(windows.len())]);
-        let mut trials = Trials { search: self, original, batches, with, tried: Vec::new() };
+        let windows = &windows[..self.windows.min(windows.len())];
+        let mut trials = Trials { search: self, original, windows, run, tried: Vec::new() };
         trials.run((1..layers).map(|layer| vec![layer]).collect())?;
         if self.count > 1 {
             let alone = trials.alone();
@@ -125,8 +117,8 @@ impl PlannedSearch {
 struct Trials<'a> {
     search: &'a PlannedSearch,
     original: Variant,
-    batches: Batches,
-    with: &'a Searching<'a>,
+    windows: &'a [Vec<u32>],
+    run: Run<'a>,
     tried: Vec<TriedLayers>,
 }
 
@@ -140,15 +132,9 @@ impl Trials<'_> {
         let without = |set: &Vec<usize>| self.original.clone().without_layers(set);
         let all = std::iter::once(self.original.clone());
         let variants: Vec<Variant> = all.chain(sets.iter().map(without)).collect();
-        let mut losses = Divergences::new(&self.batches, sets.len());
-        let Searching { engine, scratch, events, cancel, .. } = *self.with;
-        let (batches, memory) = (&self.batches, &self.search.memory);
-        let variants = &variants;
-        let reading = Reading { variants, batches, engine, memory, scratch, events, cancel };
-        events.stage_started("find layers", reading.bytes());
-        on_threads(self.with.resources.threads, || reading.sweep(&mut losses))??;
-        events.stage_finished("find layers");
-        let found = sets.into_iter().zip(losses.finished());
+        let memory = &self.search.memory;
+        let klds = judged("find layers", &variants, self.windows, memory, self.run)?;
+        let found = sets.into_iter().zip(klds);
         self.tried.extend(found.map(|(without, kld)| TriedLayers { without, kld: kld.value }));
         Ok(())
     }

@@ -8,9 +8,11 @@ use llmopt_checkpoint::Output as Staged;
 use llmopt_data::{beside_held_out, judges};
 use llmopt_eval::Estimate;
 use llmopt_measure::Divergences;
+use llmopt_measure::judged;
+use llmopt_measure::least;
 use llmopt_model::Variant;
-use llmopt_run::{Cancel, Error, Events, Resources, check_room, known_bytes, on_threads};
-use llmopt_sweep::{self as sweep, Reading, ReadingMemory, judging};
+use llmopt_run::{Cancel, Error, Events, Resources, check_room, known_bytes};
+use llmopt_sweep::{self as sweep, ReadingMemory, judging};
 use serde::Serialize;
 
 /// Artifacts that compete with a plan's own, and how it is chosen among them.
@@ -206,18 +208,11 @@ impl PlannedChoice {
         for staged in staged {
             variants.push(Variant::open(staged.partial_path())?);
         }
-        let batches = judging(judges(windows));
-        let mut losses = Divergences::new(&batches, staged.len());
-        let (engine, scratch) = (&plan.engine, &*plan.scratch);
-        let (variants, batches, memory) = (&*variants, &batches, &self.memory);
-        let reading = Reading { variants, batches, engine, memory, scratch, events, cancel };
-        events.stage_started("decide", reading.bytes());
-        on_threads(plan.resources.threads, || reading.sweep(&mut losses))??;
-        events.stage_finished("decide");
-        let mixes = plan.all().map(Mix::of).zip(losses.finished());
+        let run = plan.run(events, cancel);
+        let klds = judged("decide", &variants, judges(windows), &self.memory, run)?;
+        let mixes = plan.all().map(Mix::of).zip(klds);
         let candidates: Vec<JudgedMix> = mixes.map(|(mix, kld)| JudgedMix { mix, kld }).collect();
-        let values = candidates.iter().map(|candidate| candidate.kld.value).enumerate();
-        let best = values.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(number, _)| number);
+        let best = least(candidates.iter().map(|candidate| &candidate.kld));
         let chosen = candidates[best].mix.axes.clone();
         Ok(PruneDecision { windows: self.windows, candidates, chosen, best })
     }

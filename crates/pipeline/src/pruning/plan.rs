@@ -15,7 +15,10 @@ use crate::unknown::UnknownTensors;
 use llmopt_arch::axes::Axis;
 use llmopt_data::{CalibrationFacts, CalibrationSet, CalibrationSource, in_batches};
 use llmopt_model::{Checkpoint, Variant, notes, quantization_method};
+use llmopt_run::Cancel;
+use llmopt_run::Events;
 use llmopt_run::{Disk, Error, Resources, check_room};
+use llmopt_sweep::Run;
 
 use llmopt_checkpoint::{Output as Staged, OutputOptions, Source, free_disk};
 use llmopt_forward::Engine;
@@ -236,6 +239,12 @@ pub(super) fn planned(
 }
 
 impl PrunePlan {
+    /// With what it is carried out.
+    pub(super) fn run<'a>(&'a self, events: &'a dyn Events, cancel: &'a Cancel) -> Run<'a> {
+        let Self { engine, resources, scratch, .. } = self;
+        Run { engine, resources: *resources, scratch, events, cancel }
+    }
+
     /// Where the artifact goes.
     pub fn output(&self) -> &Path {
         &self.output

@@ -3,7 +3,6 @@
 use crate::calibration::run::Data;
 use crate::handover::{Handover, Progress};
 use crate::pruning::cut::Cut;
-use crate::pruning::depth::Searching;
 use crate::pruning::journal::{Records, identity};
 use crate::pruning::layout::Layout;
 use crate::pruning::mix::rivals;
@@ -14,7 +13,7 @@ use crate::pruning::sweep::Sweep;
 use crate::pruning::write::Files;
 use crate::run::{chosen, discard_left};
 use llmopt_checkpoint::{Output as Staged, OutputOptions, sha256};
-use llmopt_data::{Drawing, in_batches};
+use llmopt_data::in_batches;
 use llmopt_model::{Variant, nonfinite};
 use llmopt_run::{Cancel, Error, Events, on_threads, pool};
 use llmopt_sweep::Meter;
@@ -148,15 +147,7 @@ fn swept(
 /// The windows, after those are drawn that come from the model itself.
 fn data(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<Option<Data>, Error> {
     let Some(set) = &plan.set else { return Ok(None) };
-    let with = Drawing {
-        variant: &plan.variant,
-        engine: &plan.engine,
-        resources: plan.resources,
-        scratch: &plan.scratch,
-        events,
-        cancel,
-    };
-    let (windows, facts) = set.clone().taken(&with)?;
+    let (windows, facts) = set.clone().taken(&plan.variant, plan.run(events, cancel))?;
     Ok(Some(Data { windows, facts }))
 }
 
@@ -171,15 +162,8 @@ fn cut(
     let mut shape = plan.reached.shape.clone();
     if let (Some(search), Some(windows)) = (&plan.search, windows) {
         if records.layers().is_none() {
-            let with = Searching {
-                variant: &plan.variant,
-                engine: &plan.engine,
-                resources: plan.resources,
-                scratch: &plan.scratch,
-                events,
-                cancel,
-            };
-            records.add_layers(search.found(windows, &with)?)?;
+            let run = plan.run(events, cancel);
+            records.add_layers(search.found(windows, &plan.variant, run)?)?;
         }
         let gone = records.layers().map(|found| &*found.gone).unwrap_or_default();
         let layers = 0..plan.variant.program().blocks.len();

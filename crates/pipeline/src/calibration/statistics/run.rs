@@ -5,8 +5,9 @@ use crate::calibration::statistics::identity::ModelIdentity;
 use crate::calibration::statistics::observe::Sweep;
 use crate::calibration::statistics::plan::StatisticsPlan;
 use crate::calibration::statistics::writer::StatisticsWriter;
-use llmopt_data::{Drawing, in_batches};
+use llmopt_data::in_batches;
 use llmopt_run::{Cancel, Error, Events, on_threads};
+use llmopt_sweep::Run;
 use llmopt_sweep::{Meter, Work};
 use serde::Serialize;
 
@@ -41,15 +42,9 @@ pub fn observe_statistics(
     cancel: &Cancel,
 ) -> Result<StatisticsReport, Error> {
     plan.notes().iter().for_each(|note| events.note(note));
-    let with = Drawing {
-        variant: &plan.variant,
-        engine: &plan.engine,
-        resources: plan.resources,
-        scratch: &plan.request.scratch,
-        events,
-        cancel,
-    };
-    let (windows, facts) = plan.set.clone().taken(&with)?;
+    let StatisticsPlan { engine, resources, request, .. } = plan;
+    let run = Run { engine, resources: *resources, scratch: &request.scratch, events, cancel };
+    let (windows, facts) = plan.set.clone().taken(&plan.variant, run)?;
     let described = plan.described(vec![plan.observed_run(facts)]);
     let (layout, runs) = (plan.layout(&described)?, described.runs.clone());
     let mut writer = StatisticsWriter::create(&plan.request.output, &layout, described)?;
