@@ -26,7 +26,8 @@ const HELP: &str = "\
 cargo xtask WORD [options]
 
   ci [--without-tests]      format, lints, tests, documentation, tidy, gen --check, a round of fuzz
-  tidy                      crate edges, module docs, paths and links in the docs, habits
+  tidy [--cycles]           crate edges and sizes, cycles of files, module docs, paths and links in
+                            the docs, habits; or all cycles, and what would break them
   gen [--check]             what is generated from the code: docs, tables, testdata/families
   fuzz --seconds N          mutated headers, indexes, configs against their parsers
        [--seed N] [--target NAME]
