@@ -1,6 +1,7 @@
 //! Pruning and quantizing in one call.
 
 use crate::handover::Handover;
+use crate::output_target::Target;
 use crate::pruning;
 use crate::pruning::plan::plan_prune;
 use crate::pruning::recipe::PruneRequest;
@@ -8,7 +9,7 @@ use crate::pruning::report::PruneReport;
 use crate::pruning::run::prune;
 use crate::recipe::Recipe;
 use crate::report::Report;
-use crate::run::{Target, plan, quantize};
+use crate::run::{plan, quantize};
 use llmopt_run::{Cancel, Error, Events, Resources};
 use std::path::Path;
 use std::sync::Arc;

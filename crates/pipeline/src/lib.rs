@@ -22,6 +22,7 @@ mod inspect;
 mod layout;
 mod method;
 mod output_loss;
+mod output_target;
 mod patterns;
 mod place;
 mod plan;
@@ -34,6 +35,7 @@ mod resume;
 mod run;
 mod select;
 mod stacked;
+mod staging;
 mod summary;
 mod sweep;
 mod too_small;
@@ -82,6 +84,7 @@ pub use llmopt_verify::{
 };
 pub use method::{Method, UnknownMethod};
 pub use output_loss::OutputLoss;
+pub use output_target::Target;
 pub use plan::Plan;
 pub use pruning::{
     ChoiceSummary, FoundLayers, JudgedMix, LeftOut, Mix, PruneDecision, PruneMemory, PruneMethod,
@@ -91,7 +94,7 @@ pub use pruning::{
 pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe};
 pub use record::{RecordFacts, RecordedCalibration, RecordedDecision, RecordedPruning};
 pub use report::{CalibrationReport, FileFacts, Loss, Report, TensorReport};
-pub use run::{Target, plan, quantize};
+pub use run::{plan, quantize};
 pub use select::Fallback;
 pub use stacked::StackedExperts;
 pub use summary::{ActionSummary, PlannedFile, PlannedTensor, Summary};

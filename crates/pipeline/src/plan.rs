@@ -5,9 +5,9 @@ use crate::config::{edited, quantization_config};
 use crate::decision::PlannedDecision;
 use crate::handover::{Handover, Progress};
 use crate::layout::{INDEX, index_bytes, lay_out};
+use crate::output_target::Target;
 use crate::place::{Action, Place};
 use crate::recipe::{DenseDtype, Format, Recipe};
-use crate::run::Target;
 use crate::select::{Fallback, Selection};
 use llmopt_arch::{Model, scaled_weight};
 use llmopt_checkpoint::{HeaderEntry, OutputOptions, Source};
@@ -170,6 +170,13 @@ impl Plan {
         self.fallbacks.extend(fallbacks);
         self.calibration = Some(calibration);
         Ok(self)
+    }
+
+    /// Where it is staged, and how.
+    pub(crate) fn staging(&self) -> (&std::path::Path, OutputOptions<'_>) {
+        let options =
+            OutputOptions { force: self.force, file: self.bare, source: self.source.path() };
+        (&self.output, options)
     }
 
     /// Where the artifact goes.

@@ -4,50 +4,23 @@ use crate::calibration::plan::Calibration;
 use crate::calibration::run::{Data, calibrated};
 use crate::calibration::statistics::saved::resolved;
 use crate::decision::PlannedDecision;
-use crate::default_output::DefaultOutput;
 use crate::expected::verify_written;
 use crate::handover::Progress;
 use crate::layout::{INDEX, write_index};
 use crate::method::Method;
+use crate::output_target::Target;
 use crate::plan::{Output, Plan, Requested};
 use crate::recipe::Recipe;
 use crate::report::Report;
 use crate::resume::{Entry, Records, identity, keep_journal};
+use crate::staging::{Candidates, Written, beside_name};
 use crate::{select, sweep, too_small};
-use llmopt_checkpoint::{OutFile, Output as Staged, OutputOptions, Source};
+use llmopt_checkpoint::{OutFile, Output as Staged, Source};
 use llmopt_model::{Checkpoint, nonfinite};
 use llmopt_run::{Cancel, Error, Events, Resources};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-
-/// Where the artifact goes.
-#[derive(Clone, Debug, Default)]
-pub struct Target {
-    /// The path; the input's name with the scheme appended, if there is none. One that ends in a
-    /// slash asks for a folder.
-    pub output: Option<PathBuf>,
-    /// The folder that an output without a path goes to; the input's own, if there is none.
-    pub folder: Option<PathBuf>,
-    /// Whether an existing output is replaced, once the new one is complete.
-    pub force: bool,
-    /// A folder for what does not fit in memory while calibrating; the one that the artifact goes to,
-    /// if there is none.
-    pub scratch: Option<PathBuf>,
-}
-
-impl Target {
-    /// The name of what is made of `input`, if it is given none.
-    pub(crate) fn default_output<'a>(
-        &'a self,
-        input: &'a Path,
-        recipe: &Recipe,
-        bare: bool,
-    ) -> DefaultOutput<'a> {
-        let suffix = format!("-{}", recipe.scheme.name());
-        DefaultOutput { input, folder: self.folder.as_deref(), suffix, bare }
-    }
-}
 
 /// Decides everything that can be decided without reading a weight.
 ///
@@ -147,29 +120,6 @@ fn planned(
     plan.calibrated(target.scratch.clone(), resources)
 }
 
-/// A name, which nobody would give, for what is written while `output` is made, and does not stay.
-pub(crate) fn beside_name(output: &Path, what: &str) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".rival-{what}"));
-    // A folder, as calibrated artifacts are.
-    output.with_file_name(name).join("")
-}
-
-/// Removes what an interrupted run with rivals of such names has left of them beside `output`, which this
-/// run has to itself. Those that are `staged` stay.
-pub(crate) fn discard_left(
-    output: &Path,
-    rivals: impl Iterator<Item = String>,
-    staged: &[Staged],
-) -> Result<(), Error> {
-    for target in rivals.map(|rival| beside_name(output, &rival)) {
-        if staged.iter().all(|staged| !staged.is_for(&target)) {
-            Staged::discard_left(&target)?;
-        }
-    }
-    Ok(())
-}
-
 /// Whether method and calibration go together.
 fn check_method(recipe: &Recipe) -> Result<(), Error> {
     let (method, calibrated) = (recipe.method, recipe.calibrate.is_some());
@@ -213,41 +163,13 @@ pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Rep
 
 /// Carries out a plan, unless matrices turn out to be too small.
 fn attempted(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
-    let staged = [plan].into_iter().chain(&plan.rivals).map(begun);
-    let staged = staged.collect::<Result<Vec<Staged>, Error>>()?;
-    let cleared = discard_left(&plan.output, Recipe::rival_names(), &staged);
-    match cleared.and_then(|()| carried_out(plan, &staged, events, cancel)) {
-        Ok((best, report)) => {
-            let chosen = chosen(staged, best)?;
-            let mut names: Vec<String> = plan.files().into_keys().map(str::to_owned).collect();
-            names.push(plan.report_name());
-            chosen.publish(&names)?;
-            Ok(report)
-        }
-        Err(Error::Interrupted) => Err(Error::Paused),
-        Err(error) if error.is_resumable() => Err(error),
-        Err(error) => {
-            staged.into_iter().try_for_each(Staged::discard)?;
-            Err(error)
-        }
-    }
-}
-
-/// The first of several outputs with the content of the best. The others are discarded.
-pub(crate) fn chosen(mut staged: Vec<Staged>, best: usize) -> Result<Staged, Error> {
-    let chosen = staged.swap_remove(best);
-    let chosen = match staged.first() {
-        // The first went last when another one was taken from its place.
-        Some(_) if best > 0 => staged.remove(0).with_content_of(chosen)?,
-        _ => chosen,
-    };
-    staged.into_iter().try_for_each(Staged::discard)?;
-    Ok(chosen)
-}
-
-fn begun(plan: &Plan) -> Result<Staged, Error> {
-    let options = OutputOptions { force: plan.force, file: plan.bare, source: plan.source.path() };
-    Ok(Staged::begin(&plan.output, options)?)
+    let outputs = [plan].into_iter().chain(&plan.rivals).map(Plan::staging);
+    let candidates = Candidates::begin(&plan.output, outputs, Recipe::rival_names())?;
+    candidates.published(|staged| {
+        let (best, report) = carried_out(plan, staged, events, cancel)?;
+        let files = plan.files().into_keys().map(str::to_owned);
+        Ok(Written { best, names: files.chain([plan.report_name()]).collect(), report })
+    })
 }
 
 /// Writes the artifact and its rivals, and chooses: the number of the chosen one, and its report.

@@ -2,7 +2,7 @@
 
 use crate::pruning::plan::{Opened, PrunePlan, planned};
 use crate::pruning::recipe::{PruneRecipe, PruneRequest};
-use crate::run::beside_name;
+use crate::staging::beside_name;
 use llmopt_arch::axes::Axis;
 use llmopt_checkpoint::Output as Staged;
 use llmopt_data::{beside_held_out, judges};

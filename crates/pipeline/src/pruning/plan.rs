@@ -239,6 +239,12 @@ pub(super) fn planned(
 }
 
 impl PrunePlan {
+    /// Where it is staged, and how.
+    pub(super) fn staging(&self) -> (&Path, OutputOptions<'_>) {
+        let source = self.variant.source().path();
+        (&self.output, OutputOptions { force: self.force, file: false, source })
+    }
+
     /// With what it is carried out.
     pub(super) fn run<'a>(&'a self, events: &'a dyn Events, cancel: &'a Cancel) -> Run<'a> {
         let Self { engine, resources, scratch, .. } = self;

@@ -11,8 +11,8 @@ use crate::pruning::read_back::read_back;
 use crate::pruning::report::{PruneReport, Pruned};
 use crate::pruning::sweep::Sweep;
 use crate::pruning::write::Files;
-use crate::run::{chosen, discard_left};
-use llmopt_checkpoint::{Output as Staged, OutputOptions, sha256};
+use crate::staging::{Candidates, Written};
+use llmopt_checkpoint::{Output as Staged, sha256};
 use llmopt_data::in_batches;
 use llmopt_model::{Variant, nonfinite};
 use llmopt_run::{Cancel, Error, Events, on_threads, pool};
@@ -37,29 +37,14 @@ pub(crate) fn led(
     cancel: &Cancel,
 ) -> Result<PruneReport, Error> {
     plan.notes().iter().for_each(|note| events.note(note));
-    let staged = plan.all().map(begun).collect::<Result<Vec<Staged>, Error>>()?;
-    let cleared = discard_left(&plan.output, rivals(), &staged);
-    match cleared.and_then(|()| carried_out(plan, &staged, handover, events, cancel)) {
-        Ok((best, report)) => {
-            // What follows reads the folder under its present name.
-            handover.inspect(|handover| handover.written(Progress::All));
-            let mut names: Vec<String> = report.outputs.keys().cloned().collect();
-            names.push(REPORT.to_owned());
-            chosen(staged, best)?.publish(&names)?;
-            Ok(report)
-        }
-        Err(Error::Interrupted) => Err(Error::Paused),
-        Err(error) if error.is_resumable() => Err(error),
-        Err(error) => {
-            staged.into_iter().try_for_each(Staged::discard)?;
-            Err(error)
-        }
-    }
-}
-
-fn begun(plan: &PrunePlan) -> Result<Staged, Error> {
-    let source = plan.variant.source().path();
-    Ok(Staged::begin(&plan.output, OutputOptions { force: plan.force, file: false, source })?)
+    let candidates = Candidates::begin(&plan.output, plan.all().map(PrunePlan::staging), rivals())?;
+    candidates.published(|staged| {
+        let (best, report) = carried_out(plan, staged, handover, events, cancel)?;
+        // What follows reads the folder under its present name.
+        handover.inspect(|handover| handover.written(Progress::All));
+        let names = report.outputs.keys().cloned().chain([REPORT.to_owned()]).collect();
+        Ok(Written { best, names, report })
+    })
 }
 
 /// Writes the artifacts of all mixes of axes, and chooses: the number of the chosen one, and its report.
