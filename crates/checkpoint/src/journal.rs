@@ -46,6 +46,16 @@ impl Journal {
         Ok(Some((lines, Self { path: path.to_owned(), file })))
     }
 
+    /// Whether the journal at `path`, if there is one, tells of anything done for another work than the
+    /// one that `identity` names.
+    pub(crate) fn is_of_other_work(path: &Path, identity: &str) -> Result<bool, Error> {
+        let mut bytes = Vec::new();
+        let Ok(mut file) = File::open(path) else { return Ok(false) };
+        file.read_to_end(&mut bytes).map_err(|error| Error::read(path, error))?;
+        let (lines, _) = decoded(&bytes);
+        Ok(lines.len() > 1 && lines.first() != Some(&heading(identity)))
+    }
+
     /// An empty journal about the work that `identity` names.
     pub(crate) fn start(path: &Path, identity: &str) -> Result<Self, Error> {
         let file = OpenOptions::new()

@@ -65,6 +65,14 @@ impl Output {
         Place::new(target).is_ok_and(|place| place.partial == self.place.partial)
     }
 
+    /// Whether an attempt at any other work, which `identity` tells apart, has left something here.
+    ///
+    /// # Errors
+    /// If its journal cannot be read.
+    pub fn holds_other_work(&self, identity: &str) -> Result<bool, Error> {
+        Journal::is_of_other_work(&self.place.partial.join(JOURNAL), identity)
+    }
+
     /// The journal of this work, with what it says already. An attempt at any other work, which
     /// `identity` tells apart, is emptied out first.
     pub fn journal(&self, identity: &str) -> Result<(Vec<String>, Journal), Error> {

@@ -13,7 +13,7 @@ use crate::plan::{Output, Plan, Requested};
 use crate::recipe::Recipe;
 use crate::report::Report;
 use crate::resume::{Entry, Records, identity, keep_journal};
-use crate::staging::{Candidates, Written, beside_name};
+use crate::staging::{BEGUN_ANEW, Candidates, Written, beside_name};
 use crate::{select, sweep, too_small};
 use llmopt_checkpoint::{OutFile, Output as Staged, Source};
 use llmopt_model::{Checkpoint, nonfinite};
@@ -237,7 +237,11 @@ fn swept(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Swept, Error> {
-    let (lines, journal) = staged.journal(&identity(plan)?)?;
+    let identity = identity(plan)?;
+    if plan.requested.is_some() && staged.holds_other_work(&identity)? {
+        events.note(BEGUN_ANEW);
+    }
+    let (lines, journal) = staged.journal(&identity)?;
     let files = files(plan, staged)?;
     let records = Records::resumed(plan, &lines);
     let before = records.bands_done();

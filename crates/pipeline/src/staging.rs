@@ -80,3 +80,7 @@ pub(crate) fn beside_name(output: &Path, what: &str) -> PathBuf {
     // A folder, as calibrated artifacts are.
     output.with_file_name(name).join("")
 }
+
+/// What an attempt with other options loses.
+pub(crate) const BEGUN_ANEW: &str = "an interrupted run with other options, another version, or on other files \
+                                     has left work here that cannot be used: it is begun anew";

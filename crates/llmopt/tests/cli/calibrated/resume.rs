@@ -191,3 +191,26 @@ fn what_a_choice_between_methods_left_goes_with_the_next_run_of_one() {
     dir.remove("out");
     assert_eq!(dir.names(), before);
 }
+
+#[test]
+fn work_of_a_run_with_other_options_is_begun_anew_and_that_is_said() {
+    let dir = with_text();
+    let args = format!("{TINY} --calibrate text.txt --window 64 --samples 16 --method gptq --json");
+    let mut child = dir.command(&args).spawn().unwrap();
+    let mut begun = false;
+    progress(&mut child, |event| {
+        begun |= event["stage"] == "calibrate";
+        begun && event["event"] == "advanced"
+    });
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let says_so = |samples: usize| {
+        let options = "--calibrate text.txt --window 64 --method gptq --force";
+        let args = format!("{TINY} {options} --samples {samples}");
+        let output = dir.command(&args).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).contains("begun anew")
+    };
+    assert!(says_so(15));
+    assert!(!says_so(15));
+}
