@@ -4,7 +4,8 @@
 //! config, the groups that runtimes merge, the forward pass. [`Model::bind`] holds a config and a list
 //! of tensors against it; checkpoints of unknown families are read by names and shapes.
 //! [`Model::program`] says how tokens become logits, [`Model::prunable`] along which axes a model can
-//! become smaller. This crate never sees a byte of a tensor, never
+//! become smaller, [`Program::smoothing`] what a block can be divided and multiplied by without any
+//! other outputs. This crate never sees a byte of a tensor, never
 //! opens a file, and knows no algorithm.
 
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ pub mod program;
 mod resolve;
 mod scales;
 mod sizes;
+pub mod smoothing;
 mod stacked;
 
 pub use error::BindError;

@@ -11,6 +11,10 @@ pub struct Needs {
     /// `sum (x_before - x) x^T`, against the stream of the stage before; also of what outputs are
     /// added to, where they are.
     pub cross: bool,
+    /// The greatest magnitude of each input feature.
+    pub maxima: bool,
+    /// The sum of fourth powers of each input feature.
+    pub fourths: bool,
 }
 
 /// The sizes of what a site shows.
@@ -41,12 +45,19 @@ pub struct Observation {
     pub(crate) gram: Option<Symmetric>,
     cross: Option<Cross>,
     residual: Option<Cross>,
+    maxima: Option<Vec<f32>>,
+    fourths: Option<Vec<f64>>,
 }
 
 impl Needs {
     /// Whether one of the two asks.
     pub fn union(self, other: Self) -> Self {
-        Self { gram: self.gram || other.gram, cross: self.cross || other.cross }
+        Self {
+            gram: self.gram || other.gram,
+            cross: self.cross || other.cross,
+            maxima: self.maxima || other.maxima,
+            fourths: self.fourths || other.fourths,
+        }
     }
 }
 
@@ -61,6 +72,8 @@ impl Observation {
             gram: needs.gram.then(|| Symmetric::zeros(columns)),
             cross: needs.cross.then(|| Cross::zeros(columns)),
             residual: width.map(|width| Cross::rectangle(width, columns)),
+            maxima: needs.maxima.then(|| vec![0.0; columns]),
+            fourths: needs.fourths.then(|| vec![0.0; columns]),
         }
     }
 
@@ -70,7 +83,9 @@ impl Observation {
         let gram = if needs.gram { Symmetric::bytes(columns) } else { 0 };
         let rows = columns + residual.unwrap_or(0);
         let cross = if needs.cross { Cross::bytes(rows, columns) } else { 0 };
-        (columns * size_of::<f64>()) as u64 + gram + cross
+        let maxima = if needs.maxima { columns * size_of::<f32>() } else { 0 };
+        let fourths = if needs.fourths { columns * size_of::<f64>() } else { 0 };
+        (columns * size_of::<f64>() + maxima + fourths) as u64 + gram + cross
     }
 
     /// The memory that adding so many tokens takes meanwhile.
@@ -92,6 +107,18 @@ impl Observation {
         }
         if let Some(gram) = &mut self.gram {
             gram.add_products(gemm, seen.values());
+        }
+        if let Some(maxima) = &mut self.maxima {
+            let rows = seen.values().chunks_exact(maxima.len().max(1));
+            rows.for_each(|row| raise(maxima, row));
+        }
+        if let Some(fourths) = &mut self.fourths {
+            for row in seen.values().chunks_exact(fourths.len().max(1)) {
+                for (sum, &x) in fourths.iter_mut().zip(row) {
+                    let square = f64::from(x) * f64::from(x);
+                    *sum += square * square;
+                }
+            }
         }
     }
 
@@ -119,6 +146,43 @@ impl Observation {
         if let (Some(residual), Some(other)) = (&mut self.residual, &other.residual) {
             residual.add(other);
         }
+        if let (Some(maxima), Some(other)) = (&mut self.maxima, &other.maxima) {
+            raise(maxima, other);
+        }
+        if let (Some(fourths), Some(other)) = (&mut self.fourths, &other.fourths) {
+            fourths.iter_mut().zip(other).for_each(|(sum, x)| *sum += x);
+        }
+    }
+
+    /// What the same tokens show once every input feature, of this stream and of the one before, is
+    /// divided by its scale, a positive number. What outputs are added to stays as it is. Where all
+    /// scales are powers of two that is what observing the divided inputs gives, to the last bit.
+    #[must_use]
+    pub fn divided_by(mut self, scales: &[f32]) -> Self {
+        assert_eq!(scales.len(), self.squares.len());
+        for (sum, &scale) in self.squares.iter_mut().zip(scales) {
+            *sum /= f64::from(scale) * f64::from(scale);
+        }
+        if let Some(gram) = &mut self.gram {
+            gram.divide_axes(scales);
+        }
+        if let Some(cross) = &mut self.cross {
+            cross.divide_rows(scales);
+            cross.divide_columns(scales);
+        }
+        if let Some(residual) = &mut self.residual {
+            residual.divide_columns(scales);
+        }
+        if let Some(maxima) = &mut self.maxima {
+            maxima.iter_mut().zip(scales).for_each(|(most, scale)| *most /= scale);
+        }
+        if let Some(fourths) = &mut self.fourths {
+            for (sum, &scale) in fourths.iter_mut().zip(scales) {
+                let square = f64::from(scale) * f64::from(scale);
+                *sum /= square * square;
+            }
+        }
+        self
     }
 
     /// How many tokens were seen.
@@ -146,8 +210,26 @@ impl Observation {
     pub fn residual(&self) -> Option<&Cross> {
         self.residual.as_ref()
     }
+
+    /// The greatest magnitude of each input feature, if it was asked for.
+    pub fn maxima(&self) -> Option<&[f32]> {
+        self.maxima.as_deref()
+    }
+
+    /// The sum of fourth powers of each input feature, if it was asked for.
+    pub fn fourths(&self) -> Option<&[f64]> {
+        self.fourths.as_deref()
+    }
+}
+
+/// Raises each maximum to the magnitude beside it.
+fn raise(maxima: &mut [f32], values: &[f32]) {
+    maxima.iter_mut().zip(values).for_each(|(most, value)| *most = most.max(value.abs()));
 }
 
 fn differences(before: &Matrix, now: &Matrix) -> Vec<f32> {
     before.values().iter().zip(now.values()).map(|(before, now)| before - now).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,7 @@ impl Observation {
         mut get: impl FnMut(Sum, &mut [u8]) -> Result<(), E>,
     ) -> Result<Self, E> {
         let extent = Extent { columns, residual: None };
-        let mut read = Self::new(extent, Needs { gram, cross: false });
+        let mut read = Self::new(extent, Needs { gram, ..Needs::default() });
         let mut tokens = [0; size_of::<u64>()];
         get(Sum::Tokens, &mut tokens)?;
         read.tokens = u64::from_le_bytes(tokens);
@@ -174,7 +174,7 @@ mod tests {
     fn observed(columns: usize, gram: bool, tokens: std::ops::Range<usize>) -> Observation {
         let gemm = Gemm::new(Precision::F32, KernelChoice::Portable).expect("a kernel");
         let extent = Extent { columns, residual: None };
-        let mut observation = Observation::new(extent, Needs { gram, cross: false });
+        let mut observation = Observation::new(extent, Needs { gram, ..Needs::default() });
         let value = |i: usize| ((i * 37 % 101) as f32 - 50.0) / 16.0;
         let values = (tokens.start * columns..tokens.end * columns).map(value).collect();
         let seen = Matrix::from_values(tokens.len(), columns, values).expect("a matrix");

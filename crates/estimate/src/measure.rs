@@ -209,7 +209,7 @@ fn tokens(columns: usize) -> Matrix {
 
 /// Their Gram matrix.
 fn observed(gemm: Gemm, tokens: &Matrix) -> Observation {
-    let needs = Needs { gram: true, cross: false };
+    let needs = Needs { gram: true, ..Needs::default() };
     let mut seen = Observation::new(Extent { columns: tokens.columns(), residual: None }, needs);
     seen.add(gemm, tokens);
     seen

@@ -98,6 +98,22 @@ impl Cross {
         self.values.par_iter_mut().with_min_len(PART).for_each(|value| *value *= factor);
     }
 
+    /// Divides row i by `divisors[i]`.
+    pub fn divide_rows(&mut self, divisors: &[f32]) {
+        assert_eq!(divisors.len(), self.rows);
+        let rows = self.values.par_chunks_mut(self.columns.max(1)).zip(divisors);
+        rows.for_each(|(row, divisor)| row.iter_mut().for_each(|value| *value /= divisor));
+    }
+
+    /// Divides column j by `divisors[j]`.
+    pub fn divide_columns(&mut self, divisors: &[f32]) {
+        assert_eq!(divisors.len(), self.columns);
+        let rows = self.values.par_chunks_mut(self.columns.max(1));
+        rows.for_each(|row| {
+            row.iter_mut().zip(divisors).for_each(|(value, divisor)| *value /= divisor);
+        });
+    }
+
     /// Pieces of equal size.
     fn add_pieces(&mut self, gemm: Gemm, left: &[f32], right: &[f32], size: usize) {
         let size = size.max(1);

@@ -123,6 +123,23 @@ impl<T: Real> Symmetric<T> {
 }
 
 impl Symmetric {
+    /// Divides element `[i, j]` by `divisors[i] * divisors[j]`: what rows whose products were summed
+    /// give once their columns are divided. Of two f32 the product is exact, so that an element is
+    /// rounded once.
+    pub fn divide_axes(&mut self, divisors: &[f32]) {
+        assert_eq!(divisors.len(), self.order());
+        let rows = self.tiles.rows_mut().into_par_iter().zip(divisors.par_chunks(TILE));
+        rows.for_each(|(tiles, rows)| {
+            for (tile, columns) in tiles.chunks_exact_mut(AREA).zip(divisors.chunks(TILE)) {
+                for (&row, values) in rows.iter().zip(tile.chunks_exact_mut(TILE)) {
+                    for (value, &column) in values.iter_mut().zip(columns) {
+                        *value /= f64::from(row) * f64::from(column);
+                    }
+                }
+            }
+        });
+    }
+
     /// All of the matrix, row-major. Elements beyond f32 become infinite.
     pub fn to_f32(&self) -> Vec<f32> {
         let order = self.order();

@@ -63,7 +63,7 @@ impl Method {
     pub(crate) fn needs(self) -> Needs {
         let settings = self.settings();
         let cross = settings.is_some_and(|settings| settings.needs_cross());
-        Needs { gram: settings.is_some(), cross }
+        Needs { gram: settings.is_some(), cross, ..Needs::default() }
     }
 
     /// What its solver does, if it has one.
@@ -153,7 +153,7 @@ mod tests {
     fn methods_ask_for_what_they_use() {
         let needs = |name: &str| name.parse::<Method>().expect("a name").needs();
         assert_eq!(needs("search"), Needs::default());
-        assert_eq!(needs("gptq+cd"), Needs { gram: true, cross: false });
-        assert_eq!(needs("qep"), Needs { gram: true, cross: true });
+        assert_eq!(needs("gptq+cd"), Needs { gram: true, ..Needs::default() });
+        assert_eq!(needs("qep"), Needs { gram: true, cross: true, ..Needs::default() });
     }
 }

@@ -1,4 +1,5 @@
-//! Weight quantizers on plain matrices: codes and scales chosen for the least error.
+//! Weight quantizers on plain matrices, codes and scales chosen for the least error; and smoothing,
+//! which makes inputs easier to quantize and leaves outputs as they are.
 //!
 //! A [`Quantizer`] takes a band of a matrix and a scheme and returns codes on a grid. A [`Solver`]
 //! does so for whole matrices, after what their inputs showed. This crate never knows the name of a
@@ -19,6 +20,7 @@ mod output_error;
 mod quantizer;
 mod search;
 mod settings;
+mod smooth;
 mod solver;
 mod stored;
 mod sums;
@@ -35,6 +37,10 @@ pub use output_error::{
 pub use quantizer::{QuantError, Quantizer};
 pub use search::Search;
 pub use settings::{Correction, Descent, Settings};
+pub use smooth::{
+    add_column_squares, divide_gains, divide_rows, least_noise_scales, multiply_columns,
+    raise_column_maxima, smoothing_scales,
+};
 pub use solver::{Solver, SolverError};
 pub use stored::least_scale;
 pub use weighted::WeightedSearch;

@@ -37,6 +37,22 @@ fn cross_products_agree_with_a_triple_loop() {
 }
 
 #[test]
+fn rows_and_columns_are_divided() {
+    let (rows, columns) = (131, 7);
+    let mut cross = Cross::rectangle(rows, columns);
+    let gemm = kernels().next().expect("a kernel");
+    cross.add_products(gemm, &random(20 * rows, 1), &random(20 * columns, 2));
+    let before = cross.clone();
+    let divisors = |count: usize| -> Vec<f32> { (0..count).map(|i| i as f32 + 1.5).collect() };
+    cross.divide_rows(&divisors(rows));
+    cross.divide_columns(&divisors(columns));
+    for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+        let expected = before.get(i, j) / (i as f32 + 1.5) / (j as f32 + 1.5);
+        assert_eq!(cross.get(i, j), expected, "[{i}, {j}]");
+    }
+}
+
+#[test]
 fn small_differences_stand_beside_large_values() {
     for gemm in kernels() {
         let scales = [1e-7, 1e4, 1e-3];

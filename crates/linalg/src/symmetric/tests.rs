@@ -55,6 +55,24 @@ fn products_of_rows_agree_with_a_triple_loop() {
     }
 }
 
+/// Numbers that do not repeat from tile to tile.
+fn divisors(count: usize) -> Vec<f32> {
+    (0..count).map(|i| 0.3 + (i * 37 % 101) as f32 / 7.0).collect()
+}
+
+#[test]
+fn axes_are_divided_element_by_element() {
+    for order in ORDERS {
+        let (before, divisors) = (mixed(order), divisors(order));
+        let mut after = before.clone();
+        after.divide_axes(&divisors);
+        for (i, j) in (0..order).flat_map(|i| (0..order).map(move |j| (i, j))) {
+            let expected = before.get(i, j) / (f64::from(divisors[i]) * f64::from(divisors[j]));
+            assert_eq!(after.get(i, j), expected, "{order}: [{i}, {j}]");
+        }
+    }
+}
+
 #[test]
 fn columns_of_any_magnitude_stand_side_by_side() {
     for gemm in kernels() {

@@ -31,7 +31,7 @@ impl Observed {
             sums: vec![0.0; target.rows],
         };
         Self {
-            inputs: Observation::new(extent(target), Needs { gram, cross: false }),
+            inputs: Observation::new(extent(target), Needs { gram, ..Needs::default() }),
             sums: vec![0.0; target.columns],
             lack: (follows && gram).then(lack),
         }
@@ -41,7 +41,9 @@ impl Observed {
     pub(super) fn bytes(target: &Target, gram: bool) -> u64 {
         let vectors = (target.columns + target.rows) * size_of::<f64>();
         let products = if gram { Cross::bytes(target.rows, target.columns) } else { 0 };
-        Observation::bytes(extent(target), Needs { gram, cross: false }) + products + vectors as u64
+        Observation::bytes(extent(target), Needs { gram, ..Needs::default() })
+            + products
+            + vectors as u64
     }
 
     /// The memory that adding so many tokens takes meanwhile.

@@ -3,6 +3,7 @@
 mod edges;
 mod inputs;
 mod quality;
+mod smooth;
 mod solver;
 mod solver_twin;
 mod traps;

@@ -90,7 +90,7 @@ impl Sweep<'_> {
     }
 
     fn needs(&self) -> Needs {
-        Needs { gram: self.plan.request.gram, cross: false }
+        Needs { gram: self.plan.request.gram, ..Needs::default() }
     }
 
     fn runner(&self) -> Runner<'_> {

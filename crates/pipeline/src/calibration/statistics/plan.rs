@@ -117,7 +117,7 @@ pub fn plan_statistics(
         batches: &batches,
         engine: &engine,
         methods: &[],
-        needs: Needs { gram: request.gram, cross: false },
+        needs: Needs { gram: request.gram, ..Needs::default() },
         judges: merged.len() > 0,
         sequential: false,
         threads: resources.threads,

@@ -100,7 +100,7 @@ impl Saved {
 
     /// What a site has seen in all files.
     pub(crate) fn observation(&self, site: &InputSite, needs: Needs) -> Result<Observation, Error> {
-        let mut sum = Observation::new(site.extent, Needs { gram: needs.gram, cross: false });
+        let mut sum = Observation::new(site.extent, Needs { gram: needs.gram, ..Needs::default() });
         self.add_to(&mut sum, site, needs.gram)?;
         Ok(sum)
     }
