@@ -16,7 +16,7 @@ use crate::units;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use llmopt_pipeline::{Date, Gate, GateError, Precision};
+use llmopt_pipeline::{Date, Gate, GateError, Precision, Smooth};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -104,6 +104,10 @@ pub(crate) struct Quantize {
     pub(crate) calibrate: Vec<String>,
     #[command(flatten)]
     pub(crate) data: DataFlags,
+    /// Move the range of inputs into weights (SmoothQuant), with the scales that leave the least noise or,
+    /// given a strength from 0 to 1, by the maxima of both
+    #[arg(long, value_name = "ALPHA", value_parser = smooth, num_args = 0..=1, default_missing_value = LEAST_NOISE, requires = "calibrate", help_heading = CALIBRATION)]
+    pub(crate) smooth: Option<Smooth>,
     /// Observe all sites of a block with the block as it was found, in place of true-sequential order, in which
     /// each one is observed behind what is rewritten already
     #[arg(long, requires = "calibrate", help_heading = CALIBRATION)]
@@ -418,6 +422,17 @@ fn tokens(text: &str) -> Result<usize, String> {
 fn temperature(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.0..=MOST_HEAT).contains(number));
     number.ok_or_else(|| format!("expected a number from 0 to {MOST_HEAT}"))
+}
+
+/// What `--smooth` alone stands for.
+const LEAST_NOISE: &str = "least-noise";
+
+fn smooth(text: &str) -> Result<Smooth, String> {
+    if text == LEAST_NOISE {
+        return Ok(Smooth::LeastNoise);
+    }
+    let strength = text.parse().ok().filter(|strength| (0.0..=1.0).contains(strength));
+    strength.map(Smooth::Strength).ok_or_else(|| "expected a strength from 0 to 1".to_owned())
 }
 
 fn positive(text: &str) -> Result<usize, String> {

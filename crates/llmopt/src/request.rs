@@ -41,6 +41,7 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
         },
         method: method(flags)?,
         calibrate: calibrate(flags)?,
+        smooth: flags.smooth,
         format: format(flags)?,
         runtimes: runtimes(&flags.runtime)?,
         tensor_parallel: flags.tp,

@@ -7,8 +7,9 @@ mod fetch;
 mod open;
 mod same;
 
-pub use fetch::{Overlay, ROW_STEP, band_bytes};
+pub use fetch::{Overlay, ROW_STEP, band_bytes, band_rows};
 
+use crate::smoothing::Smoothing;
 use crate::{nonfinite, report_file};
 use llmopt_arch::program::Phase;
 use llmopt_arch::{Model, Program};
@@ -32,6 +33,8 @@ pub struct Variant {
     matrices: Arc<BTreeMap<String, Stored>>,
     /// What happens to the inputs of linears that no group tells of.
     dense_activations: Activations,
+    /// Scales that its weights get as they are read.
+    smoothing: Option<Arc<Smoothing>>,
 }
 
 /// How a quantized matrix is stored.
@@ -66,6 +69,11 @@ impl Variant {
             .blocks
             .retain(|_| number.next().is_some_and(|n| !layers.contains(&n)));
         self
+    }
+
+    /// The same with channels scaled: it computes what it did before.
+    pub fn smoothed(self, smoothing: Arc<Smoothing>) -> Self {
+        Self { smoothing: Some(smoothing), ..self }
     }
 
     /// The name of its folder or file.

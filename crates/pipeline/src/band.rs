@@ -59,6 +59,12 @@ impl<'a> Band<'a> {
                 self.refuse_not_finite(bytes)?;
                 Ok(lossless(Vec::new()))
             }
+            Action::Smooth => {
+                self.refuse_not_finite(bytes)?;
+                self.decode(bytes, weights)?;
+                self.refuse_out_of_range(weights)?;
+                Ok(lossless(vec![self.stored(weights)]))
+            }
             Action::Dense(None) => {
                 self.refuse_not_finite(bytes)?;
                 self.decode(bytes, weights)?;
@@ -103,7 +109,7 @@ impl<'a> Band<'a> {
         Ok(prints)
     }
 
-    /// The band as f32, `[rows, columns]`; block scales are multiplied in.
+    /// The band as f32, `[rows, columns]`; block scales are multiplied in, and so are those of channels.
     fn decode(&self, bytes: &[u8], weights: &mut Vec<f32>) -> Result<(), Error> {
         let rows = Rows {
             source: &self.plan.source,
@@ -113,7 +119,11 @@ impl<'a> Band<'a> {
             columns: self.place.columns,
             rows: self.rows.clone(),
         };
-        rows.weights_into(bytes, weights)
+        rows.weights_into(bytes, weights)?;
+        if let Some(smoothing) = self.plan.smoothing.as_ref().and_then(|found| found.decided()) {
+            smoothing.apply(&self.entry.name, self.rows.clone(), self.place.columns, weights);
+        }
+        Ok(())
     }
 
     /// Quantizes with what the weights alone tell.
@@ -167,6 +177,21 @@ impl<'a> Band<'a> {
         }
         let begin = self.place.source_range(&self.rows, &self.entry.meta).start;
         first_in(self.entry, begin, bytes).map_or(Ok(()), |found| Err(self.not_finite(found)))
+    }
+
+    /// Scales must not drive what was finite out of the range of the type that stores it.
+    fn refuse_out_of_range(&self, weights: &[f32]) -> Result<(), Error> {
+        let is_lost = weights.iter().any(|weight| !weight.is_finite());
+        match is_lost && !self.plan.recipe.allow_nonfinite {
+            true => Err(Error::RefusedWithHint {
+                what: format!(
+                    "tensor `{}`: its scales drive it out of the range of {}",
+                    self.entry.name, self.place.dense_dtype
+                ),
+                hint: "leave `--smooth` out, or give it a strength nearer to 0".to_owned(),
+            }),
+            false => Ok(()),
+        }
     }
 
     fn not_finite(&self, found: NonFinite) -> Error {

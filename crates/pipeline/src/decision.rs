@@ -79,7 +79,9 @@ impl PlannedDecision {
         let plans: Vec<&Plan> = [plan].into_iter().chain(rivals).collect();
         let windows = calibration.placeholders();
         let batches = judging(judges(&windows));
-        let held = Divergences::bytes(&batches, plans.len()) + beside(&plans, &windows);
+        let held = Divergences::bytes(&batches, plans.len())
+            + beside(&plans, &windows)
+            + plan.smoothing_bytes();
         // An artifact runs the program of the original, which stands in for it until it is there.
         let variants = vec![&calibration.variant; 1 + plans.len()];
         let memory = planned(&variants, &batches, &calibration.engine, held, resources)?;

@@ -64,6 +64,11 @@ impl Plan {
                 stages.extend(drawn(program, Some(own), all, windows));
             }
         }
+        if let (Some(smoothing), Some(calibration), Some(windows)) =
+            (&self.smoothing, &self.calibration, &windows)
+        {
+            stages.push(("smooth", smoothing.work(calibration, windows)));
+        }
         for plan in [self].into_iter().chain(&self.rivals) {
             plan.add_written(&mut stages, windows.as_deref(), source)?;
         }
@@ -114,7 +119,7 @@ impl Plan {
                 };
                 Work::of(kind, values) + Work::of(Kind::Decoded, values)
             }
-            Action::Dense(None) => Work::of(Kind::Decoded, values),
+            Action::Dense(None) | Action::Smooth => Work::of(Kind::Decoded, values),
             _ => Work::default(),
         }
     }

@@ -35,7 +35,7 @@ fn expected<'a>((entry, place): (&'a HeaderEntry, &'a Place)) -> ExpectedTensor<
         becomes: match place.action {
             Action::Quantize(scheme) => Becomes::Quantized(scheme),
             Action::Omit { .. } => Becomes::Nothing,
-            Action::Keep | Action::Dense(_) => {
+            Action::Keep | Action::Smooth | Action::Dense(_) => {
                 let part = place.parts(entry).unwrap_or_default().into_iter().next();
                 part.map_or(Becomes::Nothing, |part| Becomes::Dense(part.meta))
             }

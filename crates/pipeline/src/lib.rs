@@ -43,8 +43,8 @@ mod unknown;
 
 pub use calibration::{
     Calibrated, CalibrationMemory, CalibrationSummary, HeldOut, ModelIdentity, ObservedRun,
-    StatisticsPlan, StatisticsReport, StatisticsRequest, StatisticsSummary, TriedMethod,
-    observe_statistics, plan_statistics,
+    Smooth, SmoothingReport, StatisticsPlan, StatisticsReport, StatisticsRequest,
+    StatisticsSummary, TriedMethod, UnsmoothedInputs, observe_statistics, plan_statistics,
 };
 pub use chain::{Quantization, prune_and_quantize};
 pub use current::{InFolder, model_in};
@@ -71,7 +71,7 @@ pub use llmopt_measure::{
     Generated, GenerationRequest, JudgedOn, ModelFacts, Protocol, Provenance, ProvenanceData,
     ProvenanceSource, TaskProtocol, TensorFacts, TextProtocol, evaluate, generate, plan_evaluation,
 };
-pub use llmopt_model::{kind_label, kind_pattern};
+pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
 pub use llmopt_run::{
     Blame, Cancel, Disk, Error, Events, Fault, Memory, NonFinite, Resources, Silent,
     available_memory,

@@ -17,6 +17,8 @@ pub(crate) enum Action {
     /// Stored as ordinary weights: dequantized from the source's blocks, and quantized and
     /// dequantized again if there is a scheme.
     Dense(Option<Scheme>),
+    /// Stored as before, but with channels divided by scales or multiplied.
+    Smooth,
     /// Not stored, because it went into another tensor.
     Omit {
         /// The tensor that absorbed it.
@@ -94,7 +96,7 @@ impl Place {
         let plain = |meta| vec![Part { suffix: "weight", meta, span: Span::Rows }];
         Ok(match &self.action {
             Action::Omit { .. } => Vec::new(),
-            Action::Keep => plain(entry.meta.clone()),
+            Action::Keep | Action::Smooth => plain(entry.meta.clone()),
             Action::Dense(_) => {
                 plain(TensorMeta::new(self.dense_dtype, [self.rows, self.columns])?)
             }
@@ -166,7 +168,7 @@ impl Place {
         let read = elements * source.bits() as u64 / 8;
         match &self.action {
             Action::Keep | Action::Omit { .. } => elements,
-            Action::Dense(None) => read + elements * 8,
+            Action::Dense(None) | Action::Smooth => read + elements * 8,
             Action::Quantize(scheme) | Action::Dense(Some(scheme)) => {
                 let weights = elements * 4;
                 let codes = elements;

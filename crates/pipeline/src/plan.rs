@@ -1,6 +1,7 @@
 //! Everything known before the first data byte.
 
 use crate::calibration::plan::Calibration;
+use crate::calibration::smoothing::PlannedSmoothing;
 use crate::config::{edited, quantization_config};
 use crate::decision::PlannedDecision;
 use crate::handover::{Handover, Progress};
@@ -13,7 +14,7 @@ use llmopt_arch::{Model, scaled_weight};
 use llmopt_checkpoint::{HeaderEntry, OutputOptions, Source};
 use llmopt_codec::{QuantizationConfig, for_scheme};
 use llmopt_model::nonfinite::Allowed;
-use llmopt_model::{Checkpoint, QUANTIZATION_CONFIG};
+use llmopt_model::{Checkpoint, QUANTIZATION_CONFIG, Variant};
 use llmopt_run::{Error, Memory, NonFinite, Resources};
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::collections::BTreeMap;
@@ -43,6 +44,8 @@ pub struct Plan {
     pub(crate) memory: Memory,
     /// What it was made from; none for a rival.
     pub(crate) requested: Option<Box<Requested>>,
+    /// Which channels are scaled, and with what.
+    pub(crate) smoothing: Option<PlannedSmoothing>,
     /// How the blocks' matrices are quantized with what their inputs show.
     pub(crate) calibration: Option<Calibration>,
     /// Plainer artifacts that are made, too; the best of all gets the name.
@@ -82,14 +85,15 @@ impl Plan {
     /// Plans the carrying out of `selection`.
     pub(crate) fn new(
         Checkpoint { source, model }: Checkpoint,
-        selection: &Selection,
+        (selection, smoothing): (&Selection, Option<PlannedSmoothing>),
         recipe: &Recipe,
         output: Output,
         resources: Resources,
     ) -> Result<Self, Error> {
         let quantization = quantization_config(&model, selection)
             .map_err(|error| Error::Refused(error.to_string()))?;
-        let context = Context { source: &source, model: &model, recipe, selection };
+        let smooths = smoothing.as_ref();
+        let context = Context { source: &source, model: &model, recipe, selection, smooths };
         let mut shards = Vec::with_capacity(source.shards().len());
         for number in 0..source.shards().len() {
             let metadata = context.metadata(number, output.bare, &quantization);
@@ -115,6 +119,7 @@ impl Plan {
             memory,
             model,
             source,
+            smoothing,
             calibration: None,
             rivals: Vec::new(),
             decision: None,
@@ -168,8 +173,35 @@ impl Plan {
             )));
         }
         self.fallbacks.extend(fallbacks);
+        if let Some(smoothing) = &mut self.smoothing {
+            smoothing.memory = Some(smoothing.sweep_memory(&calibration, resources)?);
+        }
         self.calibration = Some(calibration);
         Ok(self)
+    }
+
+    /// The model that `calibration` observes and rewrites: smoothed, if it is to be.
+    pub(crate) fn variant_of<'a>(&'a self, calibration: &'a Calibration) -> &'a Variant {
+        let smoothed = self.smoothing.as_ref().and_then(PlannedSmoothing::variant);
+        smoothed.unwrap_or(&calibration.variant)
+    }
+
+    /// Bytes that smoothing holds until the end of the run.
+    pub(crate) fn smoothing_bytes(&self) -> u64 {
+        self.smoothing.as_ref().map_or(0, PlannedSmoothing::held_bytes)
+    }
+
+    /// With so many bytes beside every part of the run.
+    pub(crate) fn holding(mut self, bytes: u64) -> Self {
+        let Memory { predicted_peak, smallest, budget, .. } = &mut self.memory;
+        [predicted_peak, smallest, budget].into_iter().for_each(|of| *of += bytes);
+        if let Some(calibration) = &mut self.calibration {
+            calibration.memory = calibration.memory.clone().holding(bytes);
+        }
+        if let Some(smoothing) = &mut self.smoothing {
+            smoothing.memory = smoothing.memory.take().map(|memory| memory.holding(bytes));
+        }
+        self
     }
 
     /// Where it is staged, and how.
@@ -264,6 +296,7 @@ struct Context<'a> {
     model: &'a Model,
     recipe: &'a Recipe,
     selection: &'a Selection,
+    smooths: Option<&'a PlannedSmoothing>,
 }
 
 impl Context<'_> {
@@ -292,11 +325,18 @@ impl Context<'_> {
             (None, Some(_)) => Action::Dense(None),
             (None, None) => match self.absorbed(name) {
                 Some(into) => Action::Omit { into },
+                None if self.smooths.is_some_and(|found| found.changes(name)) => Action::Smooth,
                 None => Action::Keep,
             },
         };
+        let is_smoothed = action == Action::Smooth;
         let matrix = matches!(action, Action::Quantize(_) | Action::Dense(_));
         let place = Place::new(action, &entry.meta);
+        match *entry.meta.shape() {
+            [rows] if is_smoothed => return Ok(place.cut_as_matrix(rows, 1, 1)),
+            [rows, columns] if is_smoothed => return Ok(place.cut_as_matrix(rows, columns, 1)),
+            _ => {}
+        }
         let (&[rows, columns], true) = (entry.meta.shape(), matrix) else { return Ok(place) };
         let step = scheme.map_or(1, |scheme| for_scheme(&scheme).row_step(&scheme));
         let scale_dtype = self.scale_dtype(&entry.meta);

@@ -1,5 +1,6 @@
 //! What was asked for, as resolved: the part of the report that lets anyone repeat the run.
 
+use crate::calibration::Smooth;
 use crate::method::Method;
 use llmopt_codec::Runtime;
 use llmopt_data::{CalibrationRequest, CalibrationSource};
@@ -19,6 +20,10 @@ pub struct Recipe {
     /// What the model is observed on; none, if weights alone decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibrate: Option<Calibrate>,
+    /// How the scales of channels are chosen that move the range of inputs into weights; none, if
+    /// channels stay as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smooth: Option<Smooth>,
     /// What is written.
     pub format: Format,
     /// Whose rules the artifact must follow.
@@ -113,6 +118,7 @@ impl Recipe {
             group_size: GroupSize::Auto,
             method: Method::Search,
             calibrate: None,
+            smooth: None,
             format: Format::CompressedTensors,
             runtimes: vec![Runtime::Transformers, Runtime::Vllm],
             tensor_parallel: 1,

@@ -3,6 +3,7 @@
 //! It holds no clock, no host name and no absolute path: the same run gives the same report.
 
 use crate::calibration::facts::Calibrated;
+use crate::calibration::smoothing::{PlannedSmoothing, SmoothingReport};
 use crate::decision::Decision;
 use crate::output_loss::OutputLoss;
 use crate::place::{Action, Place};
@@ -51,6 +52,9 @@ pub struct Report {
     /// What the model was observed on; none, if weights alone decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationReport>,
+    /// Which channels were smoothed, with which scales; none, if none was to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smoothing: Option<SmoothingReport>,
     /// Which of several artifacts this is, and why; none, if there was but one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
@@ -99,7 +103,7 @@ pub struct Loss {
 pub struct TensorReport {
     /// Its name in the source.
     pub name: String,
-    /// `kept`, `dequantized`, a scheme, or where it went.
+    /// `kept`, `smoothed`, `dequantized`, a scheme, or where it went.
     pub what: String,
     /// Its type and shape in the source.
     pub source: String,
@@ -175,6 +179,7 @@ impl Report {
             calibration: data.zip(plan.calibration.as_ref()).map(|(data, calibration)| {
                 CalibrationReport { kernel: calibration.kernel(), data }
             }),
+            smoothing: plan.smoothing.as_ref().and_then(PlannedSmoothing::report),
             decision: None,
             output_error: OutputLoss::of(
                 tensors
@@ -231,6 +236,7 @@ impl std::fmt::Display for Action {
             Self::Quantize(scheme) => scheme.fmt(f),
             Self::Dense(Some(scheme)) => write!(f, "{scheme}, dequantized"),
             Self::Dense(None) => f.write_str("dequantized"),
+            Self::Smooth => f.write_str("smoothed"),
             Self::Omit { into } => write!(f, "merged into {into}"),
         }
     }

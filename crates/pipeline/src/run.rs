@@ -2,6 +2,7 @@
 
 use crate::calibration::plan::Calibration;
 use crate::calibration::run::{Data, calibrated};
+use crate::calibration::smoothing::{self, PlannedSmoothing};
 use crate::calibration::statistics::saved::resolved;
 use crate::decision::PlannedDecision;
 use crate::expected::verify_written;
@@ -9,6 +10,7 @@ use crate::handover::Progress;
 use crate::layout::{INDEX, write_index};
 use crate::method::Method;
 use crate::output_target::Target;
+use crate::place::Action;
 use crate::plan::{Output, Plan, Requested};
 use crate::recipe::Recipe;
 use crate::report::Report;
@@ -16,10 +18,12 @@ use crate::resume::{Entry, Records, identity, keep_journal};
 use crate::staging::{BEGUN_ANEW, Candidates, Written, beside_name};
 use crate::{select, sweep, too_small};
 use llmopt_checkpoint::{OutFile, Output as Staged, Source};
-use llmopt_model::{Checkpoint, nonfinite};
+use llmopt_model::{Checkpoint, Smoothing, nonfinite};
 use llmopt_run::{Cancel, Error, Events, Resources};
+use llmopt_tensor::Dtype;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 /// Decides everything that can be decided without reading a weight.
@@ -33,6 +37,7 @@ pub fn plan(
     resources: Resources,
 ) -> Result<Plan, Error> {
     check_method(recipe)?;
+    recipe.check_smoothing()?;
     let recipe = &resolved(recipe)?;
     let checkpoint = Checkpoint::open(model)?;
     let Checkpoint { source, model } = &checkpoint;
@@ -115,9 +120,18 @@ fn planned(
     let selection = select::selected(model, recipe, &kept)?;
     let output = output(source, target, recipe)?;
     Staged::check(&output.path, output.options(source))?;
-    let plan = Plan::new(checkpoint.clone(), &selection, recipe, output, resources)?;
-    let plan = Plan { nonfinite: nonfinite.found.clone(), ..plan };
-    plan.calibrated(target.scratch.clone(), resources)
+    let smoothing = recipe.smooth.map(|smooth| {
+        PlannedSmoothing::new(checkpoint, &selection, smooth)
+    });
+    let smoothing = smoothing.transpose()?;
+    let held = smoothing.as_ref().map_or(0, PlannedSmoothing::held_bytes);
+    let plan = smoothing::beside(held, resources, |resources| {
+        let selected = (&selection, smoothing);
+        let plan = Plan::new(checkpoint.clone(), selected, recipe, output, resources)?;
+        let plan = Plan { nonfinite: nonfinite.found.clone(), ..plan };
+        plan.calibrated(target.scratch.clone(), resources)
+    });
+    Ok(plan?.holding(held))
 }
 
 /// Whether method and calibration go together.
@@ -179,13 +193,16 @@ fn carried_out(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<(usize, Report), Error> {
-    if plan.calibration.as_ref().is_some_and(Calibration::needs_all) {
+    if plan.smoothing.is_some() || plan.calibration.as_ref().is_some_and(Calibration::needs_all) {
         plan.wait_for(Progress::All)?;
     }
     refuse_nonfinite(plan, events, cancel)?;
     let data = plan.calibration.as_ref().map(|calibration| calibration.data(events, cancel));
     let data = data.transpose()?;
     let plans: Vec<&Plan> = [plan].into_iter().chain(&plan.rivals).collect();
+    if let Some(data) = &data {
+        smoothed(&plans, data, (events, cancel))?;
+    }
     let mut written = Vec::new();
     for (plan, staged) in plans.iter().zip(staged) {
         written.push(swept(plan, staged, data.as_ref(), events, cancel)?);
@@ -204,6 +221,30 @@ fn carried_out(
     staged[best].write_with(&plan.report_name(), |out| report.write(out))?;
     verify_written(plans[best], staged[best].partial_path(), cancel)?;
     Ok((best, report))
+}
+
+/// Decides the scales of channels for the artifact and its rivals alike.
+fn smoothed(
+    plans: &[&Plan],
+    data: &Data,
+    shown: (&dyn Events, &Cancel),
+) -> Result<(), Error> {
+    let Some((plan, calibration)) = plans.first().and_then(|plan| Some((plan, plan.calibration.as_ref()?)))
+    else {
+        return Ok(());
+    };
+    let Some(smoothing) = &plan.smoothing else { return Ok(()) };
+    let pairs = smoothing.scaled(calibration, &data.windows, shown)?;
+    let dense = plan.places().filter(|(_, place)| place.action == Action::Smooth);
+    let dense: BTreeMap<&str, Dtype> =
+        dense.map(|(entry, place)| (&*entry.name, place.dense_dtype)).collect();
+    let stored_as = |tensor: &str| dense.get(tensor).copied();
+    let smoothing = Arc::new(Smoothing::new(&plan.source, pairs, stored_as)?);
+    for plan in plans {
+        let variant = plan.calibration.as_ref().map(|calibration| &calibration.variant);
+        plan.smoothing.iter().for_each(|planned| planned.decide(&smoothing, variant));
+    }
+    Ok(())
 }
 
 /// What the sweeps would find after hours of observing is found before. What is being written meanwhile

@@ -162,8 +162,10 @@ impl Plan {
         let rewriting = plans().map(|plan| (plan.memory.predicted_peak, plan.memory.smallest));
         let calibrations = plans().filter_map(|plan| plan.calibration.as_ref());
         let observing = calibrations.map(|c| (c.memory.predicted_peak, c.memory.smallest));
+        let smoothing = self.smoothing.as_ref().and_then(|smoothing| smoothing.memory.as_ref());
+        let smoothing = smoothing.map(|m| (m.predicted_peak, m.smallest));
         let deciding = self.decision.iter().map(|d| (d.memory.predicted_peak, d.memory.smallest));
-        let parts = rewriting.chain(observing).chain(deciding);
+        let parts = rewriting.chain(observing).chain(smoothing).chain(deciding);
         let (predicted_peak, smallest) =
             parts.fold((0, 0), |most, part| (most.0.max(part.0), most.1.max(part.1)));
         Memory { predicted_peak, smallest, ..self.memory }

@@ -25,6 +25,7 @@ mod notes;
 mod prune;
 mod quantize;
 mod resume;
+mod smooth;
 mod statistics;
 mod synthetic;
 mod too_small;

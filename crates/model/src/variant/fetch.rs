@@ -127,9 +127,13 @@ impl Variant {
         buffers: &mut Buffers,
     ) -> Result<(), Error> {
         match self.matrices.get(weight) {
-            Some(stored) => self.read_quantized(weight, stored, rows, buffers),
-            None => self.read_dense(weight, rows, columns, buffers),
+            Some(stored) => self.read_quantized(weight, stored, rows.clone(), buffers)?,
+            None => self.read_dense(weight, rows.clone(), columns, buffers)?,
         }
+        if let Some(smoothing) = &self.smoothing {
+            smoothing.apply(weight, rows, columns, &mut buffers.weights);
+        }
+        Ok(())
     }
 
     fn read_quantized(
@@ -211,6 +215,9 @@ impl Variant {
             let (tensor, value) = (tensor.to_owned(), f32::NAN.to_string());
             return Err(not_finite(shard, NonFinite { tensor, position, value }));
         }
+        if let Some(smoothing) = &self.smoothing {
+            smoothing.apply(tensor, 0..values.len(), 1, &mut values);
+        }
         Ok(values)
     }
 }
@@ -274,7 +281,7 @@ struct Buffers {
 /// kernel's panels.
 pub const ROW_STEP: usize = 128;
 /// Rows of a band of so many columns: about a megabyte as f32.
-fn band_rows(columns: usize) -> usize {
+pub fn band_rows(columns: usize) -> usize {
     (BAND_ELEMENTS / columns.max(1)).max(1).next_multiple_of(ROW_STEP)
 }
 

@@ -5,6 +5,7 @@ use llmopt_arch::program::{Operation, Phase};
 use llmopt_checkpoint::{HeaderEntry, Shard};
 use llmopt_codec::{for_format, for_scheme};
 use llmopt_run::Error;
+use std::sync::Arc;
 
 impl Variant {
     /// Whether `phase` of this model and `theirs` of the other compute the same: the same operations on
@@ -45,7 +46,7 @@ impl Variant {
     }
 
     fn stores_as(&self, tensor: &str, other: &Self) -> Result<bool, Error> {
-        if self.scheme_of(tensor) != other.scheme_of(tensor) {
+        if self.scheme_of(tensor) != other.scheme_of(tensor) || !self.scales_as(tensor, other) {
             return Ok(false);
         }
         for name in self.parts_of(tensor) {
@@ -58,6 +59,15 @@ impl Variant {
             }
         }
         Ok(true)
+    }
+
+    /// Whether smoothing does the same to a tensor in both.
+    fn scales_as(&self, tensor: &str, other: &Self) -> bool {
+        let of = |variant: &Self| variant.smoothing.clone().filter(|found| found.changes(tensor));
+        match (of(self), of(other)) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(&ours, &theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        }
     }
 
     /// The tensors that hold `tensor`.

@@ -8,6 +8,7 @@ pub(crate) mod observe;
 pub(crate) mod plan;
 pub(crate) mod rewrite;
 pub(crate) mod run;
+pub(crate) mod smoothing;
 pub(crate) mod statistics;
 pub(crate) mod streams;
 pub(crate) mod sweep;
@@ -16,6 +17,7 @@ pub(crate) mod written;
 pub use budget::CalibrationMemory;
 pub use facts::{Calibrated, HeldOut, TriedMethod};
 pub use plan::CalibrationSummary;
+pub use smoothing::{Smooth, SmoothingReport, UnsmoothedInputs};
 pub use statistics::{
     ModelIdentity, ObservedRun, StatisticsPlan, StatisticsReport, StatisticsRequest,
     StatisticsSummary, observe_statistics, plan_statistics,

@@ -167,8 +167,9 @@ impl<'a> Sweep<'a> {
         self.records.knows(tensor) && bands.into_iter().all(|band| self.records.is_done(band))
     }
 
+    /// The model that is observed and rewritten.
     pub(super) fn variant(&self) -> &'a Variant {
-        &self.calibration.variant
+        self.plan.variant_of(self.calibration)
     }
 
     pub(super) fn batches(&self) -> &'a Batches {

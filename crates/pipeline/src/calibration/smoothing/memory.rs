@@ -1,0 +1,90 @@
+//! What finding scales takes, and what they take until the end of the run.
+
+use crate::calibration::budget::{CalibrationMemory, Demand};
+use crate::calibration::plan::Calibration;
+use crate::calibration::smoothing::plan::PlannedSmoothing;
+use llmopt_arch::smoothing::SmoothingPair;
+use llmopt_calib::{InputSite, Observation};
+use llmopt_run::{Error, Resources};
+use std::collections::BTreeMap;
+
+impl PlannedSmoothing {
+    /// Bytes that scales, gains and the names of their tensors take from the decision on.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let of = |pair: &SmoothingPair| {
+            let names: usize = pair.readers.iter().map(|name| 2 * (name.len() + NAME_BYTES)).sum();
+            pair.channels * BYTES_PER_CHANNEL + 2 * names
+        };
+        self.blocks.iter().flatten().map(of).sum::<usize>() as u64
+    }
+
+    /// What the sweep takes that finds scales.
+    ///
+    /// # Errors
+    /// [`Error::Budget`] if the sums of a block do not fit beside what runs it.
+    pub(crate) fn sweep_memory(
+        &self,
+        calibration: &Calibration,
+        resources: Resources,
+    ) -> Result<CalibrationMemory, Error> {
+        let program = calibration.variant.program();
+        let blocks = program.blocks.iter().enumerate();
+        let sites: Vec<Vec<InputSite>> =
+            blocks.map(|(number, block)| self.sites(number, block)).collect();
+        let batches = calibration.fitted_batches(calibration.placeholders());
+        let demand = Demand {
+            variant: &calibration.variant,
+            batches: &batches,
+            engine: &calibration.engine,
+            methods: &[],
+            needs: self.smooth.needs(),
+            judges: false,
+            sequential: false,
+            threads: resources.threads,
+            schemes: &BTreeMap::new(),
+        };
+        // Maxima or sums of the columns of a reader, for each thread.
+        let widest = self.blocks.iter().flatten().map(|pair| pair.channels).max().unwrap_or(0);
+        let columns = ((resources.threads + 1) * widest * size_of::<f64>()) as u64;
+        // All channels of a block are watched together; the plan leaves room for the widest.
+        let sums = |sites: &Vec<InputSite>| -> u64 {
+            sites.iter().map(|site| Observation::bytes(site.extent, self.smooth.needs())).sum()
+        };
+        let held = columns + sites.iter().map(sums).max().unwrap_or(0);
+        beside(held, resources, |resources| demand.planned(&sites, resources))
+            .map(|memory| memory.holding(held))
+    }
+}
+
+impl CalibrationMemory {
+    /// With so many bytes beside it.
+    pub(crate) fn holding(self, bytes: u64) -> Self {
+        Self {
+            predicted_peak: self.predicted_peak + bytes,
+            smallest: self.smallest + bytes,
+            budget: self.budget + bytes,
+            ..self
+        }
+    }
+}
+
+/// Plans something beside which so many bytes are held.
+///
+/// # Errors
+/// Those of `plan`; [`Error::Budget`] counts what is held.
+pub(crate) fn beside<T>(
+    held: u64,
+    resources: Resources,
+    plan: impl FnOnce(Resources) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let Resources { memory, threads } = resources;
+    plan(Resources { memory: memory.saturating_sub(held), threads }).map_err(|error| match error {
+        Error::Budget { smallest, .. } => Error::Budget { given: memory, smallest: smallest + held },
+        error => error,
+    })
+}
+
+/// A scale as found, one as taken, and a gain.
+const BYTES_PER_CHANNEL: usize = 12;
+/// A name's string, and its place in a map.
+const NAME_BYTES: usize = 128;
