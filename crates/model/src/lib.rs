@@ -1,7 +1,7 @@
 //! Models as their loaders would open them: any folder or file, dense or quantized.
 //!
 //! What is wrong with names, shapes and config is said here, and weights are read by name, decoded by the
-//! codec that stored them. It never knows plans, journals or algorithms.
+//! codec that stored them; a smoothed model's through scales that it is given. It never knows plans, journals or algorithms.
 
 #![forbid(unsafe_code)]
 

@@ -35,7 +35,7 @@ pub struct ScaledPair {
 }
 
 /// What becomes of a model's tensors when channels are scaled.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Smoothing {
     pairs: Vec<ScaledPair>,
     changes: BTreeMap<String, Change>,
@@ -164,9 +164,7 @@ impl ScaledPair {
         if !fits || self.bias.as_ref().is_some_and(|bias| shape(bias) != of_bias) {
             return Err(wrong(&self.maker, "it does not make the channels that have scales"));
         }
-        let reads = |reader: &&String| {
-            matches!(shape(reader).as_deref(), Some(&[_, columns]) if columns == channels)
-        };
+        let reads = |reader: &&String| matches!(shape(reader).as_deref(), Some(&[_, columns]) if columns == channels);
         if let Some(reader) = self.readers.iter().find(|reader| !reads(reader)) {
             return Err(wrong(reader, "it does not read the channels that have scales"));
         }

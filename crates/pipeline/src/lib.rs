@@ -42,8 +42,8 @@ mod too_small;
 mod unknown;
 
 pub use calibration::{
-    Calibrated, CalibrationMemory, CalibrationSummary, HeldOut, ModelIdentity, ObservedRun,
-    Smooth, SmoothingReport, StatisticsPlan, StatisticsReport, StatisticsRequest,
+    Calibrated, CalibrationMemory, CalibrationSummary, HeldOut, ModelIdentity, ObservedRun, Smooth,
+    SmoothingReport, SmoothingSummary, StatisticsPlan, StatisticsReport, StatisticsRequest,
     StatisticsSummary, TriedMethod, UnsmoothedInputs, observe_statistics, plan_statistics,
 };
 pub use chain::{Quantization, prune_and_quantize};

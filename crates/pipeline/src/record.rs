@@ -43,6 +43,9 @@ pub struct RecordFacts {
     /// The scheme asked for, if it was quantized.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
+    /// How the scales of channels were chosen, if it was smoothed: `least-noise`, or a strength.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smoothed: Option<Value>,
     /// The oldest compressed-tensors that unpacks it as it is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compressed_tensors: Option<String>,
@@ -114,6 +117,7 @@ pub(crate) struct Record {
 struct RecordedRecipe {
     method: String,
     scheme: Option<Scheme>,
+    smooth: Option<Value>,
     #[serde(default)]
     refit: bool,
 }
@@ -200,6 +204,7 @@ impl Record {
             method: self.recipe.method.clone(),
             decision: self.decision.as_ref().map(DecisionFile::told),
             scheme: self.recipe.scheme.map(|scheme| scheme.name()),
+            smoothed: self.recipe.smooth.clone(),
             compressed_tensors: self.compressed_tensors.clone(),
             pruned,
             calibration: self.calibration.clone(),

@@ -120,9 +120,8 @@ fn planned(
     let selection = select::selected(model, recipe, &kept)?;
     let output = output(source, target, recipe)?;
     Staged::check(&output.path, output.options(source))?;
-    let smoothing = recipe.smooth.map(|smooth| {
-        PlannedSmoothing::new(checkpoint, &selection, smooth)
-    });
+    let smoothing =
+        recipe.smooth.map(|smooth| PlannedSmoothing::new(checkpoint, &selection, smooth));
     let smoothing = smoothing.transpose()?;
     let held = smoothing.as_ref().map_or(0, PlannedSmoothing::held_bytes);
     let plan = smoothing::beside(held, resources, |resources| {
@@ -224,12 +223,9 @@ fn carried_out(
 }
 
 /// Decides the scales of channels for the artifact and its rivals alike.
-fn smoothed(
-    plans: &[&Plan],
-    data: &Data,
-    shown: (&dyn Events, &Cancel),
-) -> Result<(), Error> {
-    let Some((plan, calibration)) = plans.first().and_then(|plan| Some((plan, plan.calibration.as_ref()?)))
+fn smoothed(plans: &[&Plan], data: &Data, shown: (&dyn Events, &Cancel)) -> Result<(), Error> {
+    let Some((plan, calibration)) =
+        plans.first().and_then(|plan| Some((plan, plan.calibration.as_ref()?)))
     else {
         return Ok(());
     };

@@ -1,6 +1,7 @@
 //! A plan in figures, for people and for programs.
 
 use crate::calibration::plan::CalibrationSummary;
+use crate::calibration::smoothing::{PlannedSmoothing, SmoothingSummary};
 use crate::decision::PlannedDecision;
 use crate::place::Action;
 use crate::plan::Plan;
@@ -62,6 +63,9 @@ pub struct Summary {
     /// What is observed first; none, if weights alone decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationSummary>,
+    /// Which channels are scaled; none, if none is to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smoothing: Option<SmoothingSummary>,
     /// How one of several artifacts gets the name; none, if there is but one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<PlannedDecision>,
@@ -149,6 +153,7 @@ impl Plan {
                 .as_ref()
                 .zip(self.recipe.calibrate.as_ref())
                 .map(|(calibration, asked)| calibration.summary(asked)),
+            smoothing: self.smoothing.as_ref().map(PlannedSmoothing::summary),
             decision: self.decision.clone(),
             memory: self.whole_memory(),
             disk: self.room(all_bytes),

@@ -5,8 +5,8 @@
 use llmopt_pipeline::{
     Axis, Calibrate, CalibrationRequest, CalibrationSource, Cancel, Error, Events, GroupSize,
     KernelChoice, Method, Precision, PruneMethod, PruneRecipe, PruneRequest, Quantization, Recipe,
-    Resources, Runtime, Scheme, Silent, Target, plan, plan_prune, prune, prune_and_quantize,
-    quantize,
+    Resources, Runtime, Scheme, Silent, Smooth, Target, plan, plan_prune, prune,
+    prune_and_quantize, quantize,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -161,6 +161,20 @@ fn what_needs_the_pruned_model_whole_waits_for_it() {
     assert!(!overlaps(&[Axis::Ffn], [text(), own()], gptq()));
     assert!(!overlaps(&[Axis::Ffn], [text(), text()], Method::Rtn));
     assert!(!overlaps(&[], [text(), text()], gptq()));
+}
+
+#[test]
+fn scales_are_found_on_the_pruned_model() {
+    let [chained, apart] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let then = quantized(gptq(), text());
+    let recipe = Recipe { smooth: Some(Smooth::LeastNoise), ..then.recipe.clone() };
+    let then = Quantization { recipe, ..then };
+    let asked = |folder: &Path| pruned(folder, &[Axis::Ffn], text());
+    one_after_the_other(&asked(apart.path()), &then).expect("two runs");
+    let silent: [&dyn Events; 2] = [&Silent, &Silent];
+    prune_and_quantize(&asked(chained.path()), &then, RESOURCES, silent, &Cancel::new())
+        .expect("a chained run");
+    assert!(relative(chained.path()) == relative(apart.path()));
 }
 
 /// Cancels at an event of the second stage.

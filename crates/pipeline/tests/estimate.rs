@@ -3,8 +3,8 @@
 use llmopt_pipeline::{
     Axis, Calibrate, CalibrationRequest, CalibrationSource, Cancel, EvaluationRequest, Events,
     KernelChoice, Method, Precision, PruneMethod, PruneRecipe, PruneRequest, Recipe, Resources,
-    Runtime, Scheme, Target, TimeEstimate, Windows, evaluate, plan, plan_evaluation, plan_prune,
-    prune, quantize,
+    Runtime, Scheme, Smooth, Target, TimeEstimate, Windows, evaluate, plan, plan_evaluation,
+    plan_prune, prune, quantize,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -91,9 +91,13 @@ fn check(estimate: &TimeEstimate, shares: Shares, tolerance: f64) {
 }
 
 fn quantized(method: &str, data: Option<Calibrate>) {
+    quantized_as(recipe(method, data));
+}
+
+fn quantized_as(recipe: Recipe) {
     let folder = tempfile::tempdir().expect("a folder");
     let target = Target { output: Some(folder.path().join("out")), ..Target::default() };
-    let plan = plan(&model(), &target, &recipe(method, data), RESOURCES).expect("a plan");
+    let plan = plan(&model(), &target, &recipe, RESOURCES).expect("a plan");
     let estimate = plan.estimate(&plan.speed().expect("a speed"), None).expect("an estimate");
     let shares = Shares::default();
     quantize(&plan, &shares, &Cancel::new()).expect("a run");
@@ -105,6 +109,10 @@ fn quantizing_does_what_was_counted() {
     quantized("search", None);
     quantized("gptq", Some(calibrate(false, 9)));
     quantized("auto", Some(calibrate(true, 9)));
+    for smooth in [Smooth::LeastNoise, Smooth::Strength(0.5)] {
+        let recipe = recipe("auto", Some(calibrate(false, 9)));
+        quantized_as(Recipe { smooth: Some(smooth), ..recipe });
+    }
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use crate::examine::Request;
 use crate::record::Record;
+use crate::smoothed;
 use llmopt_arch::axes::{Axis, Kept};
 use llmopt_arch::{Model, Role};
 use llmopt_checkpoint::{HeaderEntry, Shard, Source, are_equal};
-use llmopt_model::{Artifact, Findings, Matrices, Matrix, Rows, bound, part_of, sliced};
+use llmopt_model::{Artifact, Findings, Matrices, Matrix, Rows, Smoothing, bound, part_of, sliced};
 use llmopt_run::{Error, pool};
 use llmopt_scheme::{Numeric, Scheme, SquaredError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,11 @@ pub(crate) fn check(
 ) -> Result<(), Error> {
     let source = Source::open(path)?;
     let model = bound(&source)?;
-    let comparison = Comparison { artifact, matrices, record, source: &source, model: &model };
+    let Some(smoothing) = smoothed::recorded(&source, artifact, record, findings)? else {
+        return Ok(());
+    };
+    let comparison =
+        Comparison { artifact, matrices, record, source: &source, model: &model, smoothing };
     request.events.stage_started("compare", source.shards().iter().map(|shard| shard.bytes).sum());
     let faults = Mutex::new(BTreeMap::new());
     let tensors = source
@@ -56,6 +61,8 @@ struct Comparison<'a> {
     record: Option<&'a Record>,
     source: &'a Source,
     model: &'a Model,
+    /// What was scaled before it was quantized.
+    smoothing: Smoothing,
 }
 
 type Tensor<'a> = (&'a Shard, &'a HeaderEntry);
@@ -76,6 +83,9 @@ impl<'a> Comparison<'a> {
         match self.artifact.entry(name) {
             Some(found) if self.is_rewritten(tensor, found) => {
                 self.dequantized(tensor, found, request)
+            }
+            Some(found) if self.record.is_some_and(|record| record.is_smoothed(name)) => {
+                self.smoothed(tensor, found, request)
             }
             Some(found) if self.record.is_some_and(|record| record.is_pruned(name)) => {
                 self.pruned(tensor, found, request)
@@ -138,6 +148,42 @@ impl<'a> Comparison<'a> {
         found.0.read_tensor(found.1, 0..found.1.meta.bytes(), &mut bytes)?;
         let message = "its bytes are not those of the units that stay".to_owned();
         Ok((sliced(self.source, name, &slice)? != bytes).then_some(("changed", message)))
+    }
+
+    /// What is wrong with a dense tensor that was scaled: its bytes must be those that the report's scales
+    /// make of the model's.
+    fn smoothed(
+        &self,
+        tensor: Tensor<'a>,
+        found: Tensor<'a>,
+        request: &Request<'_>,
+    ) -> Result<Option<Found>, Error> {
+        let (name, before) = (tensor.1.name.as_str(), &tensor.1.meta);
+        if *before != found.1.meta {
+            let message = format!("it is {}, but {before} in the model", found.1.meta);
+            return Ok(Some(("changed", message)));
+        }
+        let (true, Some(&rows)) = (self.smoothing.changes(name), before.shape().first()) else {
+            let message =
+                "it is recorded as smoothed, but no scales of the report are its".to_owned();
+            return Ok(Some(("changed", message)));
+        };
+        let columns = before.shape().get(1).copied().unwrap_or(1);
+        if request.quick || columns == 0 {
+            return Ok(None);
+        }
+        let row_bytes = (columns * before.dtype().bits() / 8) as u64;
+        let step = (BAND_ELEMENTS / columns).max(1);
+        for first in (0..rows).step_by(step) {
+            let band = first..(first + step).min(rows);
+            let range = band.start as u64 * row_bytes..band.end as u64 * row_bytes;
+            let weights = self.weights(tensor, columns, rows, band)?;
+            if !smoothed::holds(found, range, &weights)? {
+                let message = "its bytes are not what the report's scales make of the model's";
+                return Ok(Some(("changed", message.to_owned())));
+            }
+        }
+        Ok(None)
     }
 
     /// What a tensor of the model is called in the artifact; none, if the report says that it is gone.
@@ -239,6 +285,7 @@ impl<'a> Comparison<'a> {
         self.record?.relative_error(tensor)
     }
 
+    /// Rows of the model's matrix, scaled if it was smoothed.
     fn weights(
         &self,
         tensor: Tensor<'a>,
@@ -247,7 +294,10 @@ impl<'a> Comparison<'a> {
         rows: Range<usize>,
     ) -> Result<Vec<f32>, Error> {
         let block_scale = self.model.block_scale_of(&tensor.1.name);
-        weights(self.source, tensor, block_scale, columns, rows_in_all, rows)
+        let band = rows.clone();
+        let mut weights = weights(self.source, tensor, block_scale, columns, rows_in_all, rows)?;
+        self.smoothing.apply(&tensor.1.name, band, columns, &mut weights);
+        Ok(weights)
     }
 
     /// Tensors of the artifact that nothing in the model became.

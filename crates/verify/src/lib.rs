@@ -18,6 +18,7 @@ mod record;
 mod recorded_files;
 mod rules;
 mod runs;
+mod smoothed;
 mod stacked;
 mod tied;
 mod unknown;

@@ -5,7 +5,7 @@
 use crate::pruned::PrunedUnits;
 use llmopt_arch::axes::Axis;
 use llmopt_checkpoint::read_bytes;
-use llmopt_model::{Artifact, Findings, WEIGHT, part_of, report_file};
+use llmopt_model::{Artifact, Findings, ScaledPair, WEIGHT, part_of, report_file};
 use llmopt_run::Error;
 use llmopt_tensor::TensorMeta;
 use serde::Deserialize;
@@ -21,6 +21,7 @@ pub(crate) struct Record {
     removed: BTreeSet<String>,
     pruned: Vec<PrunedUnits>,
     nonfinite: AllowedNonFinite,
+    smoothing: Option<RecordedSmoothing>,
 }
 
 /// Which tensors a run was allowed to keep although they are not finite.
@@ -45,6 +46,13 @@ struct RecordFile {
     pruned: Vec<PrunedUnits>,
     recipe: Option<RecordedRecipe>,
     nonfinite: Option<Vec<RecordedNonFinite>>,
+    smoothing: Option<RecordedSmoothing>,
+}
+
+/// Channels and their scales, if some were smoothed.
+#[derive(Debug, Deserialize)]
+struct RecordedSmoothing {
+    pairs: Vec<ScaledPair>,
 }
 
 /// Size and hash of a file.
@@ -137,6 +145,16 @@ impl Record {
     pub(crate) fn is_dequantized(&self, tensor: &str) -> bool {
         let recorded = self.tensors.get(tensor);
         recorded.is_some_and(|recorded| matches!(recorded.done(), Done::Dequantized))
+    }
+
+    /// The channels that were smoothed, and their scales.
+    pub(crate) fn smoothed(&self) -> Option<&[ScaledPair]> {
+        Some(&self.smoothing.as_ref()?.pairs)
+    }
+
+    /// Whether a tensor of the artifact is dense, and scaled.
+    pub(crate) fn is_smoothed(&self, tensor: &str) -> bool {
+        self.tensors.get(tensor).is_some_and(|recorded| recorded.what == "smoothed")
     }
 
     /// Whether a tensor of the artifact is what pruning left of one, or made.
@@ -232,6 +250,7 @@ impl From<RecordFile> for Record {
             removed: file.removed.into_iter().map(|tensor| tensor.name).collect(),
             pruned: file.pruned,
             outputs: file.outputs,
+            smoothing: file.smoothing,
             tensors: tensors.collect(),
             nonfinite: match (file.recipe.is_some_and(|r| r.allow_nonfinite), file.nonfinite) {
                 (false, _) => AllowedNonFinite::None,
@@ -247,7 +266,8 @@ impl From<RecordFile> for Record {
 impl RecordedTensor {
     fn done(&self) -> Done<'_> {
         match self.what.as_str() {
-            "kept" => Done::Kept,
+            // Scaled, but of the type and shape that it had.
+            "kept" | "smoothed" => Done::Kept,
             what if what.ends_with("dequantized") => Done::Dequantized,
             what if what.starts_with("merged into ") => Done::MergedInto,
             "sliced" | "refitted" | "added" => Done::Pruned,

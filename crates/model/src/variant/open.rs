@@ -79,7 +79,14 @@ impl Variant {
             let (rows, columns, scale_dtype) = (matrix.rows, matrix.columns, matrix.scale_dtype);
             stored.insert(format!("{module}.weight"), Stored { group, rows, columns, scale_dtype });
         }
-        Ok(Self { source, model, program, matrices: Arc::new(stored), dense_activations, smoothing: None })
+        Ok(Self {
+            source,
+            model,
+            program,
+            matrices: Arc::new(stored),
+            dense_activations,
+            smoothing: None,
+        })
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) mod written;
 pub use budget::CalibrationMemory;
 pub use facts::{Calibrated, HeldOut, TriedMethod};
 pub use plan::CalibrationSummary;
-pub use smoothing::{Smooth, SmoothingReport, UnsmoothedInputs};
+pub use smoothing::{Smooth, SmoothingReport, SmoothingSummary, UnsmoothedInputs};
 pub use statistics::{
     ModelIdentity, ObservedRun, StatisticsPlan, StatisticsReport, StatisticsRequest,
     StatisticsSummary, observe_statistics, plan_statistics,

@@ -123,6 +123,11 @@ fn made(record: &RecordFacts) -> Vec<Fact> {
     }));
     facts.extend(record.pruned.as_ref().map(|pruned| ("removed", removed(pruned))));
     facts.push(("method", method(record)));
+    facts.extend(record.smoothed.as_ref().map(|smoothed| {
+        // A name, or a strength.
+        let scales = smoothed.as_str().map_or_else(|| smoothed.to_string(), str::to_owned);
+        ("smoothed", format!("inputs, by scales of `--smooth {scales}`"))
+    }));
     facts.push(match &record.calibration {
         Some(calibration) => ("calibration", observed(calibration)),
         None => ("calibration", "none: weights alone decided".to_owned()),

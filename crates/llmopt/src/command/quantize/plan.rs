@@ -3,7 +3,7 @@
 use crate::print::{self, Table};
 use crate::timing::Timing;
 use crate::{passed, units};
-use llmopt_pipeline::{CalibrationSummary, Method, PlannedDecision, Summary};
+use llmopt_pipeline::{CalibrationSummary, Method, PlannedDecision, SmoothingSummary, Summary};
 use std::fmt::Write;
 
 /// The whole plan; every tensor of it when `verbose`.
@@ -136,10 +136,19 @@ fn facts(summary: &Summary, timing: &Timing) -> String {
         ),
         ("time", timing.told()),
     ];
+    facts.extend(summary.smoothing.as_ref().map(|smoothing| ("smooth", smoothed(smoothing))));
     facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
     facts.extend(passed::stacked(summary.stacked_experts.as_ref(), summary.parameters));
     facts.extend(passed::unknown(summary.unknown_tensors.as_ref()));
     print::facts(&facts)
+}
+
+/// How many inputs are smoothed, and why others are not.
+fn smoothed(smoothing: &SmoothingSummary) -> String {
+    let SmoothingSummary { strength, smoothed, refused, .. } = smoothing;
+    let all = smoothed + refused.len();
+    let why = refused.first().map(|inputs| format!("; not the others: {}", inputs.why));
+    format!("{smoothed} of {all} inputs, {strength}{}", why.unwrap_or_default())
 }
 
 /// What lies on the disk beside the artifact.

@@ -3,8 +3,8 @@
 use crate::calibration::plan::Calibration;
 use crate::calibration::smoothing::plan::PlannedSmoothing;
 use llmopt_arch::smoothing::SmoothingPair;
-use llmopt_data::{held_out, in_batches};
 use llmopt_calib::{InputSite, Watch, watches, whole};
+use llmopt_data::{held_out, in_batches};
 use llmopt_sweep::count::{phase, share_of_expert, weights};
 use llmopt_sweep::{Batches, Kind, Work};
 
@@ -23,9 +23,8 @@ impl PlannedSmoothing {
                 work += weights(&of);
                 for batch in 0..batches.len() {
                     work += phase(program, &of, &batches.shape_of(batch));
-                    let adding = |&site: &usize| {
-                        adding(calibration, &sites[site], batches.rows_of(batch))
-                    };
+                    let adding =
+                        |&site: &usize| adding(calibration, &sites[site], batches.rows_of(batch));
                     work += shown.iter().map(adding).sum();
                 }
             }

@@ -79,7 +79,9 @@ pub(crate) fn beside<T>(
 ) -> Result<T, Error> {
     let Resources { memory, threads } = resources;
     plan(Resources { memory: memory.saturating_sub(held), threads }).map_err(|error| match error {
-        Error::Budget { smallest, .. } => Error::Budget { given: memory, smallest: smallest + held },
+        Error::Budget { smallest, .. } => {
+            Error::Budget { given: memory, smallest: smallest + held }
+        }
         error => error,
     })
 }

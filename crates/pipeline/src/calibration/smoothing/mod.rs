@@ -14,4 +14,4 @@ pub(crate) use memory::beside;
 pub(crate) use plan::PlannedSmoothing;
 pub use plan::UnsmoothedInputs;
 pub use recipe::Smooth;
-pub use report::SmoothingReport;
+pub use report::{SmoothingReport, SmoothingSummary};

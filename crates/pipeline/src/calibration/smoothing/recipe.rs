@@ -3,11 +3,10 @@
 use crate::recipe::Recipe;
 use llmopt_calib::{Needs, Observation};
 use llmopt_data::CalibrationSource;
-use llmopt_quant::{
-    add_column_squares, least_noise_scales, raise_column_maxima, smoothing_scales,
-};
+use llmopt_quant::{add_column_squares, least_noise_scales, raise_column_maxima, smoothing_scales};
 use llmopt_run::Error;
 use serde::{Serialize, Serializer};
+use std::fmt;
 
 /// How the scales of channels are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,9 +100,10 @@ impl Recipe {
         };
         match calibrate.data.sources.iter().any(CalibrationSource::is_statistics) {
             true => Err(Error::RefusedWithHint {
-                what: "`--smooth` cannot be had from statistics files: they hold neither the maxima \
+                what:
+                    "`--smooth` cannot be had from statistics files: they hold neither the maxima \
                        nor the fourth powers of inputs"
-                    .to_owned(),
+                        .to_owned(),
                 hint: "give the data themselves to `--calibrate`".to_owned(),
             }),
             false => Ok(()),
@@ -112,10 +112,20 @@ impl Recipe {
 }
 
 /// `least-noise`, or the strength.
+impl fmt::Display for Smooth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeastNoise => f.write_str("least-noise"),
+            Self::Strength(strength) => strength.fmt(f),
+        }
+    }
+}
+
+/// As it is shown; a strength is a number.
 impl Serialize for Smooth {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::LeastNoise => serializer.serialize_str("least-noise"),
+            Self::LeastNoise => serializer.collect_str(self),
             Self::Strength(strength) => serializer.serialize_f64(*strength),
         }
     }
