@@ -5,7 +5,7 @@ use crate::calibration::plan::Calibration;
 use crate::calibration::smoothing::plan::PlannedSmoothing;
 use llmopt_arch::smoothing::SmoothingPair;
 use llmopt_calib::{InputSite, Observation};
-use llmopt_run::{Error, Resources};
+use llmopt_run::{Error, Resources, check_room};
 use std::collections::BTreeMap;
 
 impl PlannedSmoothing {
@@ -21,7 +21,8 @@ impl PlannedSmoothing {
     /// What the sweep takes that finds scales.
     ///
     /// # Errors
-    /// [`Error::Budget`] if the sums of a block do not fit beside what runs it.
+    /// [`Error::Budget`] if the sums of a block do not fit beside what runs it, and a refusal if hidden
+    /// states do not fit on the disk.
     pub(crate) fn sweep_memory(
         &self,
         calibration: &Calibration,
@@ -51,8 +52,11 @@ impl PlannedSmoothing {
             sites.iter().map(|site| Observation::bytes(site.extent, self.smooth.needs())).sum()
         };
         let held = columns + sites.iter().map(sums).max().unwrap_or(0);
-        beside(held, resources, |resources| demand.planned(&sites, resources))
-            .map(|memory| memory.holding(held))
+        let planned = beside(held, resources, |resources| demand.planned(&sites, resources));
+        let memory = planned?.holding(held);
+        let room = calibration.room_for(memory.spills, memory.hidden_bytes);
+        check_room(&room, &calibration.scratch)?;
+        Ok(memory)
     }
 }
 
