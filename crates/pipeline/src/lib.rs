@@ -42,9 +42,9 @@ mod too_small;
 mod unknown;
 
 pub use calibration::{
-    Calibrated, CalibrationMemory, CalibrationSummary, HeldOut, ModelIdentity, ObservedRun,
-    StatisticsPlan, StatisticsReport, StatisticsRequest, StatisticsSummary, TriedMethod,
-    observe_statistics, plan_statistics,
+    BlockRuns, Calibrated, CalibrationMemory, CalibrationSummary, HeldOut, ModelIdentity,
+    ObservedRun, StatisticsPlan, StatisticsReport, StatisticsRequest, StatisticsSummary,
+    TriedMethod, observe_statistics, plan_statistics,
 };
 pub use chain::{Quantization, prune_and_quantize};
 pub use current::{InFolder, model_in};

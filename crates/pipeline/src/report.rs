@@ -2,6 +2,7 @@
 //!
 //! It holds no clock, no host name and no absolute path: the same run gives the same report.
 
+use crate::calibration::block_runs::BlockRuns;
 use crate::calibration::facts::Calibrated;
 use crate::decision::Decision;
 use crate::output_loss::OutputLoss;
@@ -51,6 +52,10 @@ pub struct Report {
     /// What the model was observed on; none, if weights alone decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationReport>,
+    /// How often this attempt ran the blocks; none, if it did not. The file beside the artifact does not
+    /// tell: it is the same however often a run was interrupted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_runs: Option<BlockRuns>,
     /// Which of several artifacts this is, and why; none, if there was but one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
@@ -175,6 +180,7 @@ impl Report {
             calibration: data.zip(plan.calibration.as_ref()).map(|(data, calibration)| {
                 CalibrationReport { kernel: calibration.kernel(), data }
             }),
+            block_runs: None,
             decision: None,
             output_error: OutputLoss::of(
                 tensors

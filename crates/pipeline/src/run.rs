@@ -1,5 +1,6 @@
 //! A run from start to end: read this first.
 
+use crate::calibration::block_runs::BlockRuns;
 use crate::calibration::plan::Calibration;
 use crate::calibration::run::{Data, calibrated};
 use crate::calibration::statistics::saved::resolved;
@@ -197,13 +198,13 @@ fn carried_out(
         _ => None,
     };
     let best = decision.as_ref().map_or(0, |decision| decision.best);
-    let Swept { records, read, written, beside } = written.swap_remove(best);
+    let Swept { records, block_runs, read, written, beside } = written.swap_remove(best);
     let facts = data.map(|data| data.facts).filter(|_| plans[best].calibration.is_some());
     let report = Report::new(plans[best], &records, facts, &read, &written, beside);
     let report = Report { decision, ..report };
     staged[best].write_with(&plan.report_name(), |out| report.write(out))?;
     verify_written(plans[best], staged[best].partial_path(), cancel)?;
-    Ok((best, report))
+    Ok((best, Report { block_runs, ..report }))
 }
 
 /// What the sweeps would find after hours of observing is found before. What is being written meanwhile
@@ -222,6 +223,7 @@ fn refuse_nonfinite(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result
 /// An artifact of which only the report is missing.
 struct Swept {
     records: Records,
+    block_runs: Option<BlockRuns>,
     /// The hash of each file that was read.
     read: Vec<String>,
     /// The hash of each file that was written.
@@ -246,12 +248,12 @@ fn swept(
     let records = Records::resumed(plan, &lines);
     let before = records.bands_done();
     let (finished, inbox) = std::sync::mpsc::channel();
-    let read = std::thread::scope(|scope| {
+    let (block_runs, read) = std::thread::scope(|scope| {
         let keeper = scope.spawn(|| keep_journal(inbox, &files, journal));
-        let read = rewritten(plan, data, (&files, &records, before), finished, (events, cancel));
+        let done = rewritten(plan, data, (&files, &records, before), finished, (events, cancel));
         let kept = keeper.join().unwrap_or(Err(Error::Interrupted));
         // Without a journal the workers stop as if interrupted; why there is none is the better reason.
-        kept.and(read)
+        kept.and(done)
     })?;
     events.stage_finished("rewrite");
     too_small::refused(plan, &records)?;
@@ -259,25 +261,30 @@ fn swept(
     let written = sweep::read_back(plan, &files, &records, events, cancel)?;
     events.stage_finished("read back");
     let beside = beside(plan, staged)?;
-    Ok(Swept { records, read, written, beside })
+    Ok(Swept { records, block_runs, read, written, beside })
 }
 
-/// What needs calibration first, then everything else. Returns the hash of each source shard.
+/// What needs calibration first, then everything else. Returns how often blocks were run, and the hash of
+/// each source shard.
 fn rewritten(
     plan: &Plan,
     data: Option<&Data>,
     (files, records, before): (&[OutFile], &Records, usize),
     finished: Sender<Entry>,
     (events, cancel): (&dyn Events, &Cancel),
-) -> Result<Vec<String>, Error> {
-    if let (Some(calibration), Some(data)) = (&plan.calibration, data) {
-        let finished = finished.clone();
-        calibrated(plan, calibration, data, files, records, finished, (events, cancel))?;
-    }
+) -> Result<(Option<BlockRuns>, Vec<String>), Error> {
+    let block_runs = match (&plan.calibration, data) {
+        (Some(calibration), Some(data)) => {
+            let finished = finished.clone();
+            calibrated(plan, calibration, data, files, records, finished, (events, cancel))?
+        }
+        _ => None,
+    };
     plan.wait_for(Progress::All)?;
     events.stage_started("rewrite", plan.source.shards().iter().map(|s| s.bytes).sum());
     sweep::pass_over(plan, records, before > 0 && plan.calibration.is_none(), events);
-    sweep::rewrite(plan, files, records, finished, events, cancel)
+    let read = sweep::rewrite(plan, files, records, finished, events, cancel)?;
+    Ok((block_runs, read))
 }
 
 /// The weight files, at their full length, each with its header.

@@ -105,6 +105,7 @@ fn quantizing_does_what_was_counted() {
     quantized("search", None);
     quantized("gptq", Some(calibrate(false, 9)));
     quantized("auto", Some(calibrate(true, 9)));
+    quantized("qep", Some(Calibrate { sequential: false, ..calibrate(false, 9) }));
 }
 
 #[test]

@@ -57,11 +57,14 @@ fn threads_and_budgets_do_not_show_in_weights_or_report() {
         let ample = memory(&dir, &format!("{args} --threads 1 --memory 1GiB"));
         assert_eq!(ample["spills"], false, "{ample}");
         for threads in [1, 2, 4] {
-            let tight = memory(&dir, &format!("{args} --threads {threads}"))["smallest"].clone();
-            let resources = format!("--threads {threads} --memory {tight}");
+            let ample = plan(&dir, &format!("{args} --threads {threads}"));
+            let smallest = &ample["memory"]["smallest"];
+            let resources = format!("--threads {threads} --memory {smallest}");
             let tight = memory(&dir, &format!("{args} {resources}"));
-            assert_eq!(tight["spills"], true, "{family} {recipe}: {tight}");
-            assert!(tight["passes"].as_u64() > Some(1), "{family} {recipe}: {tight}");
+            // A choice between artifacts may take more than what leads to it.
+            let leaves_room = *smallest != ample["calibration"]["memory"]["smallest"];
+            assert!(leaves_room || tight["spills"] == true, "{family} {recipe}: {tight}");
+            assert!(!leaves_room || threads < 4, "{family} {recipe}: {tight}");
             let all = [resources, format!("--threads {threads} --memory 1GiB")];
             for resources in all.iter().filter(|_| threads != 2) {
                 let found = made(resources);
@@ -77,6 +80,31 @@ fn threads_and_budgets_do_not_show_in_weights_or_report() {
     check("llama", "--method auto");
     check("qwen3_moe", "--method gptq+cd");
     check("qwen3_moe", "--method qep+cd");
+}
+
+/// Every weight is multiplied once in each stream: the one that is rewritten and, where methods compare
+/// with it, the original's.
+#[test]
+fn a_block_is_run_once_per_stream() {
+    let check = |family: &str, recipe: &str, original: Option<f64>, rewritten: f64| {
+        let dir = Dir::with_family(family);
+        let args = format!("{SMALL} --window 128 --samples 40 {recipe} --json -o out");
+        let told: Value = serde_json::from_str(&dir.done(&args).stdout).unwrap();
+        let runs = &told["block_runs"];
+        assert_eq!(runs.get("original").and_then(Value::as_f64), original, "{family} {recipe}");
+        assert_eq!(runs["rewritten"], rewritten, "{family} {recipe}");
+        // What an attempt did is nothing that the artifact depends on.
+        assert_eq!(dir.json("out/llmopt.json").get("block_runs"), None);
+    };
+    for family in ["llama", "gemma3_text", "mixtral", "qwen3_moe"] {
+        check(family, "--method gptq", None, 1.0);
+        check(family, "--method qep+cd", Some(1.0), 1.0);
+    }
+    // As it was found and as it was written, but for the last block, which nothing comes behind.
+    let linears = (64.0 + 2.0 * 8.0 + 64.0) * 64.0 + 3.0 * 96.0 * 64.0;
+    let last = linears - 96.0 * 64.0;
+    let twice = (2.0 * linears + last) / (linears + last);
+    check("llama", "--method qep --whole-block", Some(1.0), twice);
 }
 
 /// Each family, and how many matrices of its blocks are quantized.

@@ -66,7 +66,6 @@ fn a_file_depends_on_neither_threads_nor_budget() {
             let tight = format!("--threads {threads} --memory {smallest}");
             let plan = memory(&tight);
             assert_eq!(plan["spills"], true, "{family}: {plan}");
-            assert!(plan["passes"].as_u64() > Some(1), "{family}: {plan}");
             assert!(made(&tight) == expected, "{family}, {tight}");
         }
     };

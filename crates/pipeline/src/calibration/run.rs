@@ -1,5 +1,6 @@
 //! A calibrated sweep carried out: windows first, then block after block.
 
+use crate::calibration::block_runs::BlockRuns;
 use crate::calibration::plan::{Basis, Calibration};
 use crate::calibration::sweep::Sweep;
 use crate::plan::Plan;
@@ -17,7 +18,7 @@ pub(crate) struct Data {
     pub(crate) facts: CalibrationFacts,
 }
 
-/// Rewrites what `calibration` reaches.
+/// Rewrites what `calibration` reaches. Tells how often the blocks were run, if they were.
 pub(crate) fn calibrated(
     plan: &Plan,
     calibration: &Calibration,
@@ -26,14 +27,14 @@ pub(crate) fn calibrated(
     records: &Records,
     finished: Sender<Entry>,
     (events, cancel): (&dyn Events, &Cancel),
-) -> Result<(), Error> {
+) -> Result<Option<BlockRuns>, Error> {
     let batches = calibration.batches(data.windows.clone());
     let shown = (events, cancel);
     let sweep = Sweep::new(plan, calibration, &batches, files, records, finished, shown)?;
     events.stage_started("calibrate", sweep.bytes());
-    on_threads(calibration.resources.threads, || sweep.run())??;
+    let runs = on_threads(calibration.resources.threads, || sweep.run())??;
     events.stage_finished("calibrate");
-    Ok(())
+    Ok(runs)
 }
 
 impl Calibration {

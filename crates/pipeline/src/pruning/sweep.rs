@@ -64,7 +64,7 @@ impl Sweep<'_> {
             return Ok(());
         }
         self.pass_over(batches, records);
-        let own = embedded(&self.plan.variant, batches, self.folder())?;
+        let own = embedded(&self.plan.variant, batches, self.store(batches)?)?;
         let original = own.copied(|| self.store(batches))?;
         let mut streams = Streams { own, original };
         let (source, written) = (&self.plan.variant, self.written);
