@@ -3,9 +3,10 @@
 use crate::calibration::run::Data;
 use crate::handover::{Handover, Progress};
 use crate::pruning::cut::Cut;
-use crate::pruning::journal::{Records, identity};
+use crate::pruning::identity::identity;
+use crate::pruning::journal::Records;
 use crate::pruning::layout::Layout;
-use crate::pruning::mix::rivals;
+use crate::pruning::mixes::{alternatives, decided};
 use crate::pruning::plan::PrunePlan;
 use crate::pruning::read_back::read_back;
 use crate::pruning::report::{PruneReport, Pruned};
@@ -38,7 +39,7 @@ pub(crate) fn led(
 ) -> Result<PruneReport, Error> {
     plan.notes().iter().for_each(|note| events.note(note));
     let staged = plan.all().map(begun).collect::<Result<Vec<Staged>, Error>>()?;
-    let cleared = discard_left(&plan.output, rivals(), &staged);
+    let cleared = discard_left(&plan.output, alternatives(), &staged);
     match cleared.and_then(|()| carried_out(plan, &staged, handover, events, cancel)) {
         Ok((best, report)) => {
             // What follows reads the folder under its present name.
@@ -82,7 +83,7 @@ fn carried_out(
     }
     let decision = match (&plan.choice, &data) {
         (Some(choice), Some(data)) => {
-            Some(choice.decided(plan, staged, &data.windows, (events, cancel))?)
+            Some(decided(plan, choice, staged, &data.windows, plan.run(events, cancel))?)
         }
         _ => None,
     };
@@ -131,7 +132,7 @@ fn swept(
     let (written, files) = (&written, &files);
     let sweep = Sweep { plan, cut: &cut, written, files, handover, events, cancel, meter };
     let model = plan.variant.model();
-    events.stage_started("prune", cut.targets.iter().map(|target| target.bytes(model)).sum());
+    events.stage_started("prune", cut.groups.iter().map(|group| group.bytes(model)).sum());
     on_threads(plan.resources.threads, || match &batches {
         Some(batches) => sweep.observed(batches, &mut records),
         None => sweep.unobserved(&mut records),
@@ -192,7 +193,7 @@ fn copied(
     }
     for shard in 0..cut.layout.shards.len() {
         if !records.is_copied(shard) {
-            let prints = files.copy(shard, plan, events, cancel)?;
+            let prints = files.copy(shard, &plan.variant, plan.run(events, cancel))?;
             records.add_copied(shard, prints)?;
         }
     }
