@@ -9,8 +9,9 @@ use llmopt_estimate::{
     Speed, Stages, TimeEstimate, Windows, choosing, copied, looked_at, read_back, refitting,
 };
 use llmopt_run::Error;
-use llmopt_sweep::count::{passed, read};
+use llmopt_sweep::count::{computed, passed, read};
 use llmopt_sweep::{Batches, Kind, Work, judging};
+use std::ops::Range;
 
 impl PrunePlan {
     /// How long carrying it out will take; with other windows than its own, if some are given.
@@ -101,27 +102,34 @@ impl PrunePlan {
         places + batches.map(|batches| self.observing(batches)).unwrap_or_default()
     }
 
-    /// All that a place takes beside the runs that any phase takes.
+    /// All that a group takes beside the runs that any phase takes.
     pub(super) fn group_work(&self, group: &PruneGroup, batches: &Batches) -> Work {
-        let phases = self.variant.program().blocks.iter().flat_map(|block| &block.phases);
-        let phase = phases.filter(|phase| group.units_in(phase).is_some());
-        let tried: Work = phase.map(|phase| passed(self.variant.program(), phase, batches)).sum();
-        tried + self.seen(group, batches.tokens()) + self.rewriting(group)
+        self.tried(group, batches) + self.seen(group, batches.tokens()) + self.rewriting(group)
     }
 
-    /// Running the original and the artifact, and every place once more, phase after phase.
+    /// Running the original and the artifact phase after phase, and every group once more.
     pub(super) fn observing(&self, batches: &Batches) -> Work {
         let program = self.variant.program();
         let phases = program.blocks.iter().flat_map(|block| &block.phases);
         let left = 1.0 - self.reached.sparsity;
-        let run = |phase| {
-            let whole = passed(program, phase, batches);
-            let tried = self.cut.groups.iter().any(|group| group.units_in(phase).is_some());
-            whole * (1.0 + left + if tried { 1.0 } else { 0.0 })
+        let run = |phase| passed(program, phase, batches) * (1.0 + left);
+        let group = |group| self.tried(group, batches) + self.seen(group, batches.tokens());
+        phases.map(run).sum::<Work>() + self.cut.groups.iter().map(group).sum()
+    }
+
+    /// Running the phase of a group on what reaches it in the artifact. The original was run on the same
+    /// weights right before, but where layers that go were run in between.
+    fn tried(&self, group: &PruneGroup, batches: &Batches) -> Work {
+        let (program, layer) = (self.variant.program(), group.coupling.layer);
+        let phases = &program.blocks[layer].phases;
+        let Some(number) = phases.iter().position(|phase| group.units_in(phase).is_some()) else {
+            return Work::default();
         };
-        let tokens = batches.tokens();
-        let places = self.cut.groups.iter().map(|group| self.seen(group, tokens));
-        phases.map(run).sum::<Work>() + places.sum()
+        let ends = |layers: Range<usize>| layers.start == layer && layers.len() > 1;
+        match number + 1 == phases.len() && self.cut.runs().any(ends) {
+            true => passed(program, &phases[number], batches),
+            false => computed(program, &phases[number], batches),
+        }
     }
 
     /// What sums over tokens take at a place, and moving what makes its units.

@@ -14,7 +14,7 @@ use crate::pruning::plan::PrunePlan;
 use crate::pruning::write::Files;
 use llmopt_arch::program::Phase;
 use llmopt_data::in_batches;
-use llmopt_forward::Taps;
+use llmopt_forward::{Taps, Weights};
 use llmopt_linalg::give_back_freed;
 use llmopt_model::{Variant, sliced};
 use llmopt_prune::{Side, magnitude};
@@ -64,16 +64,18 @@ impl Sweep<'_> {
         for (layers, (block, after)) in self.cut.runs().zip(blocks) {
             let phases = &source.program().blocks[layers.start].phases;
             for (number, (phase, after)) in phases.iter().zip(&after.phases).enumerate() {
-                self.run(source, phase, batches, &mut streams.original)?;
-                if number + 1 == phases.len() {
-                    self.pass(layers.start + 1..layers.end, batches, &mut streams.original)?;
-                }
-                if let Some(number) = self.group_of(phase).filter(|&t| !records.is_pruned(t)) {
-                    let seen = self.observe(phase, number, batches, &streams)?;
-                    self.prune(number, Some(seen), records)?;
-                    let group = &self.cut.groups[number];
-                    self.meter.did(self.plan.seen(group, batches.tokens()));
-                    open -= 1;
+                let is_last = number + 1 == phases.len();
+                let behind = if is_last { layers.start + 1..layers.end } else { 0..0 };
+                let weights = self.run_original(phase, behind, batches, &mut streams.original)?;
+                match self.group_of(phase).filter(|&t| !records.is_pruned(t)) {
+                    Some(number) => {
+                        let seen = self.observe(phase, weights, number, batches, &streams)?;
+                        self.prune(number, Some(seen), records)?;
+                        let group = &self.cut.groups[number];
+                        self.meter.did(self.plan.seen(group, batches.tokens()));
+                        open -= 1;
+                    }
+                    None => drop(weights),
                 }
                 if open == 0 {
                     return Ok(());
@@ -115,6 +117,26 @@ impl Sweep<'_> {
         self.cut.groups.iter().position(|group| group.units_in(phase).is_some())
     }
 
+    /// Takes the original's stream through a phase, and through the layers behind it that go. Returns the
+    /// weights of the phase, unless those of the layers needed their room.
+    fn run_original(
+        &self,
+        phase: &Phase,
+        behind: Range<usize>,
+        batches: &Batches,
+        original: &mut Store,
+    ) -> Result<Option<Weights>, Error> {
+        let source = &self.plan.variant;
+        let weights = self.weights(source, phase)?;
+        self.runner(source, batches).run(phase, &weights, original)?;
+        if behind.is_empty() {
+            return Ok(Some(weights));
+        }
+        drop(weights);
+        self.pass(behind, batches, original)?;
+        Ok(None)
+    }
+
     /// Takes a stream through layers that go.
     fn pass(
         &self,
@@ -134,15 +156,22 @@ impl Sweep<'_> {
         batches: &Batches,
         store: &mut Store,
     ) -> Result<(), Error> {
-        let weights = variant.weights(phase, self.plan.engine.gemm())?;
-        self.meter.did(count::weights(phase));
+        let weights = self.weights(variant, phase)?;
         self.runner(variant, batches).run(phase, &weights, store)
     }
 
-    /// Runs the phase as it was found on a copy of the artifact's stream, and sums up what it shows.
+    fn weights(&self, variant: &Variant, phase: &Phase) -> Result<Weights, Error> {
+        let weights = variant.weights(phase, self.plan.engine.gemm())?;
+        self.meter.did(count::weights(phase));
+        Ok(weights)
+    }
+
+    /// Runs the phase as it was found on a copy of the artifact's stream, and sums up what it shows. Its
+    /// weights are read unless they are at hand.
     fn observe<'s>(
         &self,
         phase: &Phase,
+        weights: Option<Weights>,
         number: usize,
         batches: &Batches,
         streams: &'s Streams,
@@ -152,8 +181,10 @@ impl Sweep<'_> {
         let watched = group.watched_in(phase);
         let follows = group.adds_to_hidden(phase);
         let mut observed = Observed::new(group, plan.recipe.needs_gram(), follows);
-        let weights = plan.variant.weights(phase, gemm)?;
-        self.meter.did(count::weights(phase));
+        let weights = match weights {
+            Some(weights) => weights,
+            None => self.weights(&plan.variant, phase)?,
+        };
         let mut tried = streams.own.copied(|| self.store(batches))?;
         let runner = self.runner(&plan.variant, batches);
         for batch in 0..batches.len() {
