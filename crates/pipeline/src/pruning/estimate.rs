@@ -54,8 +54,8 @@ impl PrunePlan {
         let source: u64 = self.variant.source().shards().iter().map(|shard| shard.bytes).sum();
         let program = self.variant.program();
         let windows = self.windows(other);
+        stages.push(("look", looked_at(source) + Work::of(Kind::Hashed, source as f64)));
         if let (Some(set), Some(windows)) = (&self.set, &windows) {
-            stages.push(("look", looked_at(source)));
             stages.extend(drawn(program, set.own(), set.windows(), windows));
         }
         for plan in self.all() {
@@ -65,8 +65,6 @@ impl PrunePlan {
             let models = (1 + self.all().count()) as f64;
             stages.push(("decide", read(program, &judging(judges(windows))) * models));
         }
-        let hashed = Work::of(Kind::Read, source as f64) + Work::of(Kind::Hashed, source as f64);
-        stages.push(("hash", hashed));
         stages
     }
 

@@ -15,11 +15,10 @@ use crate::pruning::write::Files;
 use crate::run::{chosen, discard_left};
 use llmopt_checkpoint::{Output as Staged, OutputOptions, sha256};
 use llmopt_data::in_batches;
-use llmopt_model::{Variant, nonfinite};
-use llmopt_run::{Cancel, Error, Events, on_threads, pool};
+use llmopt_model::{Variant, hash_finite};
+use llmopt_run::{Cancel, Error, Events, on_threads};
 use llmopt_sweep::Meter;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 /// Carries out a plan. The artifact gets its name last, after it was read back and verified.
 ///
@@ -71,11 +70,9 @@ fn carried_out(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<(usize, PruneReport), Error> {
-    if plan.recipe.observes() {
-        // Found before the model is run on a token, and not where its layer is reached.
-        let (source, model) = (plan.variant.source(), plan.variant.model());
-        nonfinite::refused(source, model, false, plan.resources.threads, (events, cancel))?;
-    }
+    // What is not finite is found before the model is run on a token, and not where its layer is reached.
+    let (source, model) = (plan.variant.source(), plan.variant.model());
+    let read = hash_finite(source, model, plan.resources.threads, (events, cancel))?;
     let data = data(plan, events, cancel)?;
     let mut pruned = Vec::new();
     for (plan, staged) in plan.all().zip(staged) {
@@ -90,7 +87,6 @@ fn carried_out(
     let best = decision.as_ref().map_or(0, |decision| decision.best);
     let left_out = plan.left_out.clone();
     let (plan, staged) = plan.all().zip(staged).nth(best).expect("an artifact of each plan");
-    let read = hashed(plan, events, cancel)?;
     let facts = data.map(|data| data.facts);
     let report = PruneReport::new(plan, pruned.swap_remove(best), facts, &read, decision);
     let report = PruneReport { left_out, ..report };
@@ -216,21 +212,6 @@ fn beside(plan: &PrunePlan, cut: &Cut, staged: &Staged) -> Result<BTreeMap<Strin
         hashes.insert(side.name.clone(), hash);
     }
     Ok(hashes)
-}
-
-/// The hash of each file of the source's weights.
-fn hashed(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<Vec<String>, Error> {
-    let shards = plan.variant.source().shards();
-    let hashes = Mutex::new(vec![String::new(); shards.len()]);
-    events.stage_started("hash", shards.iter().map(|shard| shard.bytes).sum());
-    pool::for_each(plan.resources.threads, shards.iter().enumerate(), cancel, |(n, shard), _| {
-        let hash = shard.sha256()?;
-        hashes.lock().unwrap_or_else(PoisonError::into_inner)[n] = hash;
-        events.advanced(shard.bytes, &shard.name);
-        Ok(())
-    })?;
-    events.stage_finished("hash");
-    Ok(hashes.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 const REPORT: &str = "llmopt.json";
