@@ -17,7 +17,6 @@ mod estimate;
 mod expected;
 mod fingerprint;
 mod handover;
-mod in_order;
 mod inspect;
 mod layout;
 mod method;

@@ -2,11 +2,11 @@
 
 use crate::band::Band;
 use crate::fingerprint::fingerprint;
-use crate::in_order::InOrder;
 use crate::place::PlacedPart;
 use crate::plan::Plan;
 use crate::resume::{Entry, Record, Records};
-use llmopt_checkpoint::{OutFile, Source};
+use llmopt_checkpoint::OutFile;
+use llmopt_model::InOrder;
 use llmopt_run::pool::for_each_with;
 use llmopt_run::{Cancel, Error, Events, Fault};
 use std::sync::mpsc::Sender;
@@ -21,7 +21,8 @@ pub(crate) fn rewrite(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Vec<String>, Error> {
-    let hashes = heads(&plan.source)?;
+    let shards = plan.source.shards().iter();
+    let hashes = shards.map(InOrder::after_header).collect::<Result<Vec<_>, Error>>()?;
     let whole: u64 = plan.places().map(|(entry, _)| entry.meta.bytes()).sum();
     let whole = whole as f64;
     for_each_with(plan.memory.workers, tasks(plan), cancel, |room: &mut Room, task, stop| {
@@ -173,14 +174,4 @@ fn reads(plan: &Plan) -> impl Iterator<Item = Read<'_>> + Send {
             turn: turn as u64,
         })
     })
-}
-
-/// A hash per source shard that has seen the header.
-fn heads(source: &Source) -> Result<Vec<InOrder>, Error> {
-    let head = |shard: &llmopt_checkpoint::Shard| {
-        let mut head = vec![0; shard.header_bytes as usize];
-        shard.read_at(0, &mut head)?;
-        Ok(InOrder::new(&head))
-    };
-    source.shards().iter().map(head).collect()
 }

@@ -3,7 +3,8 @@
 use crate::fingerprint::fingerprint;
 use crate::pruning::journal::Records;
 use crate::pruning::layout::Layout;
-use crate::pruning::write::{Files, pieces};
+use crate::pruning::pieces::pieces;
+use crate::pruning::write::Files;
 use llmopt_checkpoint::Sha256;
 use llmopt_run::{Cancel, Error, Events, Fault, pool};
 use std::sync::{Mutex, PoisonError};

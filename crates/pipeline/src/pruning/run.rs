@@ -3,22 +3,22 @@
 use crate::calibration::run::Data;
 use crate::handover::{Handover, Progress};
 use crate::pruning::cut::Cut;
-use crate::pruning::journal::{Records, identity};
+use crate::pruning::identity::identity;
+use crate::pruning::journal::Records;
 use crate::pruning::layout::Layout;
-use crate::pruning::mix::rivals;
+use crate::pruning::mixes::{alternatives, decided};
 use crate::pruning::plan::PrunePlan;
 use crate::pruning::read_back::read_back;
 use crate::pruning::report::{PruneReport, Pruned};
 use crate::pruning::sweep::Sweep;
 use crate::pruning::write::Files;
-use crate::staging::{Candidates, Written};
+use crate::staging::{BEGUN_ANEW, Candidates, Written};
 use llmopt_checkpoint::{Output as Staged, sha256};
 use llmopt_data::in_batches;
-use llmopt_model::{Variant, nonfinite};
-use llmopt_run::{Cancel, Error, Events, on_threads, pool};
+use llmopt_model::{Variant, hash_finite};
+use llmopt_run::{Cancel, Error, Events, on_threads};
 use llmopt_sweep::Meter;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 /// Carries out a plan. The artifact gets its name last, after it was read back and verified.
 ///
@@ -37,7 +37,8 @@ pub(crate) fn led(
     cancel: &Cancel,
 ) -> Result<PruneReport, Error> {
     plan.notes().iter().for_each(|note| events.note(note));
-    let candidates = Candidates::begin(&plan.output, plan.all().map(PrunePlan::staging), rivals())?;
+    let candidates =
+        Candidates::begin(&plan.output, plan.all().map(PrunePlan::staging), alternatives())?;
     candidates.published(|staged| {
         let (best, report) = carried_out(plan, staged, handover, events, cancel)?;
         // What follows reads the folder under its present name.
@@ -55,10 +56,13 @@ fn carried_out(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<(usize, PruneReport), Error> {
-    if plan.recipe.observes() {
-        // Found before the model is run on a token, and not where its layer is reached.
-        let (source, model) = (plan.variant.source(), plan.variant.model());
-        nonfinite::refused(source, model, false, plan.resources.threads, (events, cancel))?;
+    // What is not finite is found before the model is run on a token, and not where its layer is reached.
+    let (source, model) = (plan.variant.source(), plan.variant.model());
+    let read = hash_finite(source, model, plan.resources.threads, (events, cancel))?;
+    if let Some(first) = staged.first()
+        && first.holds_other_work(&identity(plan)?)?
+    {
+        events.note(BEGUN_ANEW);
     }
     let data = data(plan, events, cancel)?;
     let mut pruned = Vec::new();
@@ -67,14 +71,13 @@ fn carried_out(
     }
     let decision = match (&plan.choice, &data) {
         (Some(choice), Some(data)) => {
-            Some(choice.decided(plan, staged, &data.windows, (events, cancel))?)
+            Some(decided(plan, choice, staged, &data.windows, plan.run(events, cancel))?)
         }
         _ => None,
     };
     let best = decision.as_ref().map_or(0, |decision| decision.best);
     let left_out = plan.left_out.clone();
     let (plan, staged) = plan.all().zip(staged).nth(best).expect("an artifact of each plan");
-    let read = hashed(plan, events, cancel)?;
     let facts = data.map(|data| data.facts);
     let report = PruneReport::new(plan, pruned.swap_remove(best), facts, &read, decision);
     let report = PruneReport { left_out, ..report };
@@ -116,7 +119,7 @@ fn swept(
     let (written, files) = (&written, &files);
     let sweep = Sweep { plan, cut: &cut, written, files, handover, events, cancel, meter };
     let model = plan.variant.model();
-    events.stage_started("prune", cut.targets.iter().map(|target| target.bytes(model)).sum());
+    events.stage_started("prune", cut.groups.iter().map(|group| group.bytes(model)).sum());
     on_threads(plan.resources.threads, || match &batches {
         Some(batches) => sweep.observed(batches, &mut records),
         None => sweep.unobserved(&mut records),
@@ -177,7 +180,7 @@ fn copied(
     }
     for shard in 0..cut.layout.shards.len() {
         if !records.is_copied(shard) {
-            let prints = files.copy(shard, plan, events, cancel)?;
+            let prints = files.copy(shard, &plan.variant, plan.run(events, cancel))?;
             records.add_copied(shard, prints)?;
         }
     }
@@ -200,21 +203,6 @@ fn beside(plan: &PrunePlan, cut: &Cut, staged: &Staged) -> Result<BTreeMap<Strin
         hashes.insert(side.name.clone(), hash);
     }
     Ok(hashes)
-}
-
-/// The hash of each file of the source's weights.
-fn hashed(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<Vec<String>, Error> {
-    let shards = plan.variant.source().shards();
-    let hashes = Mutex::new(vec![String::new(); shards.len()]);
-    events.stage_started("hash", shards.iter().map(|shard| shard.bytes).sum());
-    pool::for_each(plan.resources.threads, shards.iter().enumerate(), cancel, |(n, shard), _| {
-        let hash = shard.sha256()?;
-        hashes.lock().unwrap_or_else(PoisonError::into_inner)[n] = hash;
-        events.advanced(shard.bytes, &shard.name);
-        Ok(())
-    })?;
-    events.stage_finished("hash");
-    Ok(hashes.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 const REPORT: &str = "llmopt.json";
