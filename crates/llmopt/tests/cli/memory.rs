@@ -52,7 +52,7 @@ fn a_calibrated_run_keeps_to_its_prediction_in_memory_and_spilled() {
     let check = |method: &str, memory: Option<u64>| {
         let args = format!(
             "quantize tiny-llama --bits 4 --threads 2 --force -o out --calibrate text.txt --window \
-             512 --samples 64 --method {method}"
+             512 --samples 32 --method {method}"
         );
         let bound = |args: &str| -> Value {
             let plan = dir.done(&format!("{args} --dry-run --json")).stdout;
