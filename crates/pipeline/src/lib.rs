@@ -46,6 +46,8 @@ mod select;
 mod stacked;
 mod summary;
 mod sweep;
+#[cfg(test)]
+mod testing;
 mod texts;
 mod tied;
 mod tokenizer;

@@ -355,3 +355,6 @@ impl<'a> Groups<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "llmopt-checkpoint",
             "llmopt-codec",
             "llmopt-eval",
+            "llmopt-expect",
             "llmopt-forward",
             "llmopt-linalg",
             "llmopt-prune",
@@ -42,6 +43,8 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("llmopt", &["llmopt-pipeline"]),
+    // Of tests alone.
+    ("llmopt-expect", &[]),
     (
         "xtask",
         &[

@@ -23,6 +23,8 @@ mod shape;
 mod site;
 mod sweep;
 mod target;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use budget::PruneMemory;
