@@ -16,6 +16,7 @@ mod interop;
 mod options;
 mod random;
 mod repository;
+mod slowest;
 mod tidy;
 
 use anyhow::{Result, bail};
@@ -26,6 +27,7 @@ const HELP: &str = "\
 cargo xtask WORD [options]
 
   ci [--without-tests]      format, lints, tests, documentation, tidy, gen --check, a round of fuzz
+  slowest                   the output of `cargo test`, passed through a pipe, and the ten slowest tests
   tidy                      crate edges, module docs, paths and links in the docs, habits
   gen [--check]             what is generated from the code: docs, tables, testdata/families
   fuzz --seconds N          mutated headers, indexes, configs against their parsers
@@ -58,6 +60,7 @@ fn run() -> Result<()> {
         "fuzz" => fuzz::run(options),
         "bench" => bench::run(options),
         "interop" => interop::run(options),
+        "slowest" => slowest::run(options),
         "" | "help" | "-h" | "--help" => {
             print!("{HELP}");
             Ok(())
