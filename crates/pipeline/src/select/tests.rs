@@ -46,11 +46,14 @@ fn patterns(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }
 
+/// A name, a model, what is asked for, and what stays as it is, with the reason.
+type Case<'a> = (&'a str, &'a Sketch, Recipe, &'a [(&'a str, &'a str)]);
+
 #[test]
 fn schemes_fallbacks_and_what_stays_dense() {
     let (usual, odd) = (dense(1, 512), dense(1, 528));
     let up = "model.layers.0.mlp.up_proj.weight";
-    let cases: &[(&str, &Sketch, Recipe, &[(&str, &str)])] = &[
+    let cases: &[Case<'_>] = &[
         ("eight bits", &usual, recipe("w8a16"), &[]),
         ("four bits", &usual, recipe("w4a16"), &[]),
         (
