@@ -37,6 +37,8 @@ mod stacked;
 mod staging;
 mod summary;
 mod sweep;
+#[cfg(test)]
+mod testing;
 mod too_small;
 mod unknown;
 

@@ -384,3 +384,6 @@ fn config(
     })?;
     Ok((Some(config.to_bytes()), changes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ fn the_resident_peak_stays_below_the_prediction_and_the_budget() {
 fn the_choice_between_artifacts_keeps_to_a_budget_that_just_suffices() {
     let dir = Dir::with_tiny_llama();
     let args = "quantize tiny-llama --bits 4 --runtime transformers --threads 2 -o out --calibrate self \
-                --window 1024 --samples 64 --include model.layers.0.self_attn.q_proj.weight";
+                --window 1024 --samples 16 --include model.layers.0.self_attn.q_proj.weight";
     let plan = dir.done(&format!("{args} --dry-run --json")).stdout;
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
     let smallest = plan["memory"]["smallest"].as_u64().unwrap();

@@ -236,6 +236,11 @@ fn what_statistics_cannot_do_is_refused() {
         );
     }
     check(
+        "grams.safetensors --whole-block",
+        "`--whole-block` does nothing with statistics, which were taken so",
+        "leave it out",
+    );
+    check(
         "grams.safetensors --scratch .",
         "`--scratch` would do nothing here: with statistics the model is not run, and has no hidden \
          states",

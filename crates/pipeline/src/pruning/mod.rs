@@ -26,6 +26,8 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod shape;
 pub(crate) mod sweep;
+#[cfg(test)]
+mod tests;
 pub(crate) mod write;
 
 pub use budget::PruneMemory;
