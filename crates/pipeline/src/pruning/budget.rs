@@ -47,7 +47,7 @@ impl Demand<'_> {
     /// what the sweeps before take.
     ///
     /// # Errors
-    /// [`Error::Budget`] if one place does not fit.
+    /// [`Error::Budget`] if one group does not fit.
     pub(super) fn planned<'m>(
         &self,
         batches: Option<&Batches>,
@@ -122,7 +122,7 @@ impl Demand<'_> {
         Ok(sums + running + seen + input + 3 * hidden + adding)
     }
 
-    /// Moving what makes the units of a place.
+    /// Moving what makes the units of a group.
     fn moving(&self, batches: &Batches) -> u64 {
         let (gemm, threads) = (self.engine.gemm(), self.resources.threads);
         let tokens = batches.rows_of(batches.largest());
@@ -130,7 +130,7 @@ impl Demand<'_> {
         self.groups.iter().map(of).max().unwrap_or(0)
     }
 
-    /// The sums of a place, its matrices, and what choosing and refitting take.
+    /// The sums of a group, its matrices, and what choosing and refitting take.
     fn rewriting(&self, group: &PruneGroup) -> u64 {
         let (rows, columns) = (group.rows, group.columns);
         let tensors = group.coupling.parts.iter().map(|part| {

@@ -1,4 +1,4 @@
-//! Which units of a place stay, and what the matrix that reads them becomes.
+//! Which units of a group stay, and what the matrix that reads them becomes.
 
 use crate::pruning::group::PruneGroup;
 use crate::pruning::observe::Observed;
@@ -11,7 +11,7 @@ use llmopt_run::Error;
 use llmopt_verify::{PrunedUnits, StepFacts};
 use std::collections::BTreeMap;
 
-/// What was decided for a place.
+/// What was decided for a group.
 pub(super) struct Chosen {
     pub(super) facts: PrunedUnits,
     /// The reader's new weights, `[rows, kept columns]`; the old ones stay, if there are none.

@@ -16,7 +16,7 @@ use std::ops::Range;
 /// A model cut to a shape, before anything is chosen but which layers go.
 pub(super) struct Cut {
     pub(super) shape: Shape,
-    /// Every place that changes, in the order of axes, layers and experts.
+    /// Every group that changes, in the order of axes, layers and experts.
     pub(super) groups: Vec<PruneGroup>,
     pub(super) layout: Layout,
     /// The new `config.json`.
@@ -60,7 +60,7 @@ impl Cut {
         self.shape.layers.iter().zip(ends).map(|(&layer, end)| layer..end)
     }
 
-    /// The places that could change, whichever layers go.
+    /// The groups that could change, whichever layers go.
     pub(super) fn worst(&self, variant: &Variant, recipe: &PruneRecipe) -> Vec<PruneGroup> {
         let mut groups = self.groups.clone();
         if recipe.refit && recipe.axes.contains(&Axis::Layers) {
@@ -123,7 +123,7 @@ fn stand_in(groups: &mut Vec<PruneGroup>, variant: &Variant, recipe: &PruneRecip
     }
 }
 
-/// Finds what makes the units of each place.
+/// Finds what makes the units of each group.
 fn find_gated(groups: &mut [PruneGroup], variant: &Variant) {
     let program = variant.program();
     for group in groups {
@@ -133,7 +133,7 @@ fn find_gated(groups: &mut [PruneGroup], variant: &Variant) {
     }
 }
 
-/// Every place that loses units for `shape`.
+/// Every group that loses units for `shape`.
 fn groups(model: &Model, recipe: &PruneRecipe, shape: &Shape) -> Result<Vec<PruneGroup>, Error> {
     let mut groups = Vec::new();
     let stays = |coupling: &Coupling| shape.layers.contains(&coupling.layer);

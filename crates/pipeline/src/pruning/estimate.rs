@@ -96,8 +96,8 @@ impl PrunePlan {
 
     /// Choosing and refitting everywhere, on so many batches, if on any.
     pub(super) fn pruning(&self, batches: Option<&Batches>) -> Work {
-        let places: Work = self.cut.groups.iter().map(|group| self.rewriting(group)).sum();
-        places + batches.map(|batches| self.observing(batches)).unwrap_or_default()
+        let groups: Work = self.cut.groups.iter().map(|group| self.rewriting(group)).sum();
+        groups + batches.map(|batches| self.observing(batches)).unwrap_or_default()
     }
 
     /// All that a group takes beside the runs that any phase takes.
@@ -130,7 +130,7 @@ impl PrunePlan {
         }
     }
 
-    /// What sums over tokens take at a place, and moving what makes its units.
+    /// What sums over tokens take at a group, and moving what makes its units.
     pub(super) fn seen(&self, group: &PruneGroup, tokens: usize) -> Work {
         let (tokens, rows, columns) = (tokens as f64, group.rows as f64, group.columns as f64);
         if !self.recipe.needs_gram() {
@@ -149,7 +149,7 @@ impl PrunePlan {
         sums + Work::of(Kind::Products, products) + Work::of(Kind::Sums, summed)
     }
 
-    /// Choosing the units of a place, and refitting what reads them.
+    /// Choosing the units of a group, and refitting what reads them.
     pub(super) fn rewriting(&self, group: &PruneGroup) -> Work {
         let (rows, columns, kept) = (group.rows, group.columns, group.kept_columns());
         let recipe = &self.recipe;

@@ -1,11 +1,11 @@
-//! A place that loses units, and what became of it.
+//! A group of units of which some go, with the matrix that reads them.
 
 use crate::pruning::gated::GatedUnits;
 use llmopt_arch::Model;
 use llmopt_arch::axes::{Axis, Coupling, Kept, Part};
 use llmopt_arch::program::{Phase, Tap};
 
-/// Units of one place, of which some go.
+/// Units of one place that are cut alike, of which some go.
 #[derive(Clone, Debug)]
 pub(crate) struct PruneGroup {
     pub(super) axis: Axis,
@@ -26,7 +26,7 @@ pub(crate) struct PruneGroup {
 }
 
 impl PruneGroup {
-    /// A place that keeps all of its units; none where no matrix reads them.
+    /// A group that keeps all of its units; none where no matrix reads them.
     pub(super) fn whole(model: &Model, axis: Axis, coupling: Coupling) -> Option<Self> {
         let reader = coupling.reader()?.tensor.clone();
         let &[rows, columns] = model.get(&reader)?.meta.shape() else { return None };
@@ -57,7 +57,7 @@ impl PruneGroup {
         self.gated.iter().flat_map(GatedUnits::tensors)
     }
 
-    /// The place as it is once the units that go are gone.
+    /// The group as it is once the units that go are gone.
     pub(super) fn narrowed(&self) -> Self {
         let coupling = Coupling { units: self.keep, ..self.coupling.clone() };
         Self { columns: self.kept_columns(), coupling, ..self.clone() }

@@ -14,7 +14,7 @@ enum Line {
     Layers(FoundLayers),
     /// Tensors of a file that are copied, by name, with their fingerprints.
     Copied { shard: usize, prints: BTreeMap<String, u64> },
-    /// A place that is pruned.
+    /// A group that is pruned.
     Pruned { group: usize, facts: Box<PrunedUnits>, prints: BTreeMap<String, u64> },
 }
 
@@ -80,7 +80,7 @@ impl Records {
         self.add(Line::Pruned { group, facts: Box::new(facts), prints })
     }
 
-    /// What became of every place, in their order.
+    /// What became of every group, in their order.
     pub(super) fn units(&self) -> impl Iterator<Item = &PrunedUnits> {
         self.pruned.values().map(|(facts, _)| &**facts)
     }

@@ -21,7 +21,7 @@ pub(super) struct Streams {
     pub(super) original: Store,
 }
 
-/// The tokens of a place.
+/// The tokens of a group.
 pub(super) struct Tokens<'a> {
     /// What gate and up projection read.
     pub(super) inputs: Store,

@@ -1,11 +1,11 @@
-//! What the units of a place show, and what the outputs of their reader should have been.
+//! What the units of a group show, and what the outputs of their reader should have been.
 
 use crate::pruning::group::PruneGroup;
 use llmopt_calib::{Extent, Needs, Observation};
 use llmopt_forward::Matrix;
 use llmopt_linalg::{Cross, Gemm};
 
-/// Sums over the tokens of the pruned model's stream, as the place was found.
+/// Sums over the tokens of the pruned model's stream, as the group was found.
 pub(super) struct Observed {
     pub(super) inputs: Observation,
     /// Sum of inputs, by column.

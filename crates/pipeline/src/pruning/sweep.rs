@@ -38,7 +38,7 @@ pub(super) struct Sweep<'a> {
     pub(super) meter: Meter<'a>,
 }
 
-/// What a place shows, as it was found.
+/// What a group shows, as it was found.
 struct Seen<'a> {
     sums: Observed,
     /// Where what makes its units is moved.
@@ -46,7 +46,7 @@ struct Seen<'a> {
 }
 
 impl Sweep<'_> {
-    /// Prunes every place. What `records` already knows is passed through as it was written.
+    /// Prunes every group. What `records` already knows is passed through as it was written.
     ///
     /// # Errors
     /// If the model cannot be read, computes NaN or infinity, or a fallback is forbidden.
@@ -87,7 +87,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Prunes every place by its weights alone.
+    /// Prunes every group by its weights alone.
     pub(super) fn unobserved(&self, records: &mut Records) -> Result<(), Error> {
         self.pass_over(&in_batches(Vec::new(), false), records);
         for number in 0..self.cut.groups.len() {
@@ -112,7 +112,7 @@ impl Sweep<'_> {
         }
     }
 
-    /// The place whose units `phase` multiplies.
+    /// The group whose units `phase` multiplies.
     fn group_of(&self, phase: &Phase) -> Option<usize> {
         self.cut.groups.iter().position(|group| group.units_in(phase).is_some())
     }
@@ -202,7 +202,7 @@ impl Sweep<'_> {
         Ok(Seen { sums: observed, tokens: group.gated.is_some().then_some(tokens) })
     }
 
-    /// Chooses what stays of a place, and writes it.
+    /// Chooses what stays of a group, and writes it.
     fn prune(
         &self,
         number: usize,
@@ -231,7 +231,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Writes every tensor that ranges over the units of a place. Returns their fingerprints.
+    /// Writes every tensor that ranges over the units of a group. Returns their fingerprints.
     fn write(&self, group: &PruneGroup, made: &Chosen) -> Result<BTreeMap<String, u64>, Error> {
         let (model, source) = (self.plan.variant.model(), self.plan.variant.source());
         let mut prints = BTreeMap::new();
