@@ -26,6 +26,7 @@ mod patterns;
 mod place;
 mod plan;
 mod plan_notes;
+mod planned_shard;
 mod pruning;
 mod recipe;
 mod record;

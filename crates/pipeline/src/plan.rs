@@ -7,6 +7,7 @@ use crate::handover::{Handover, Progress};
 use crate::layout::{INDEX, index_bytes, lay_out};
 use crate::output_target::Target;
 use crate::place::{Action, Place};
+use crate::planned_shard::PlannedShard;
 use crate::recipe::{DenseDtype, Format, Recipe};
 use crate::select::{Fallback, Selection};
 use llmopt_arch::{Model, scaled_weight};
@@ -64,18 +65,6 @@ pub(crate) struct Requested {
     pub(crate) resources: Resources,
     /// Matrices that an attempt found too small to be quantized, each with what is the matter.
     pub(crate) small: BTreeMap<String, String>,
-}
-
-/// A file of weights to be written: the counterpart of the source's shard with the same number.
-#[derive(Debug)]
-pub(crate) struct PlannedShard {
-    pub(crate) name: String,
-    /// What the header says besides its tensors.
-    pub(crate) metadata: BTreeMap<String, String>,
-    /// Size of the whole file.
-    pub(crate) bytes: u64,
-    /// One per tensor of the source's shard, in the order of its bytes.
-    pub(crate) places: Vec<Place>,
 }
 
 impl Plan {

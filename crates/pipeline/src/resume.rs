@@ -205,7 +205,7 @@ pub(crate) fn identity(plan: &Plan) -> Result<String, Error> {
         text += calibration.kernel();
     }
     for (number, source) in plan.source.shards().iter().enumerate() {
-        let head = sha256(&plan.header(number)?);
+        let head = sha256(&plan.shards[number].header(source)?);
         // A source that is being written has no time of change; what it will hold is known by its plan.
         let state = match &plan.before {
             Some(before) => before.opening()?.identity,

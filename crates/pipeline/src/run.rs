@@ -1,8 +1,9 @@
 //! A run from start to end: read this first.
 
 use crate::calibration::block_runs::BlockRuns;
+use crate::calibration::observed_data::ObservedData;
 use crate::calibration::plan::Calibration;
-use crate::calibration::run::{Data, calibrated};
+use crate::calibration::run::calibrated;
 use crate::calibration::statistics::saved::resolved;
 use crate::decision::PlannedDecision;
 use crate::expected::verify_written;
@@ -235,7 +236,7 @@ struct Swept {
 fn swept(
     plan: &Plan,
     staged: &Staged,
-    data: Option<&Data>,
+    data: Option<&ObservedData>,
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Swept, Error> {
@@ -268,7 +269,7 @@ fn swept(
 /// each source shard.
 fn rewritten(
     plan: &Plan,
-    data: Option<&Data>,
+    data: Option<&ObservedData>,
     (files, records, before): (&[OutFile], &Records, usize),
     finished: Sender<Entry>,
     (events, cancel): (&dyn Events, &Cancel),
@@ -292,7 +293,7 @@ fn files(plan: &Plan, staged: &Staged) -> Result<Vec<OutFile>, Error> {
     let mut files = Vec::with_capacity(plan.shards.len());
     for (number, shard) in plan.shards.iter().enumerate() {
         let file = staged.create(&shard.name, shard.bytes)?;
-        file.write_at(0, &plan.header(number)?)?;
+        file.write_at(0, &shard.header(&plan.source.shards()[number])?)?;
         files.push(file);
     }
     Ok(files)

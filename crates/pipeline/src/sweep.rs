@@ -71,8 +71,9 @@ pub(crate) fn read_back(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Vec<String>, Error> {
-    let head = |shard| Ok(InOrder::new(&plan.header(shard)?));
-    let hashes: Vec<InOrder> = (0..plan.shards.len()).map(head).collect::<Result<_, Error>>()?;
+    let shards = plan.source.shards().iter().zip(&plan.shards);
+    let heads = shards.map(|(source, shard)| Ok(InOrder::new(&shard.header(source)?)));
+    let hashes = heads.collect::<Result<Vec<InOrder>, Error>>()?;
     let found = Records::new(plan);
     for_each_with(plan.memory.workers, reads(plan), cancel, |bytes: &mut Vec<u8>, read, stop| {
         bytes.resize((read.range.end - read.range.start) as usize, 0);

@@ -1,7 +1,7 @@
 //! What a calibrated sweep holds in memory, and what it puts aside.
 
 use crate::calibration::cut::CutBlock;
-use crate::calibration::observe::needs_of;
+use crate::calibration::needs::needs_of;
 use crate::method::Method;
 use llmopt_arch::program::Block;
 use llmopt_calib::{InputSite, Needs, Observation, Segment};

@@ -4,7 +4,7 @@ use crate::calibration::cut::CutBlock;
 use crate::calibration::streams::Streams;
 use crate::calibration::sweep::Sweep;
 use llmopt_arch::program::Phase;
-use llmopt_calib::{Before, InputSite, Needs, Observation, Segment};
+use llmopt_calib::{Before, InputSite, Observation, Segment};
 use llmopt_forward::{Matrix, Taps, Weights};
 use llmopt_run::Error;
 use llmopt_sweep::count;
@@ -130,9 +130,4 @@ impl Weighed {
     fn original(&self) -> &Weights {
         self.original.as_ref().unwrap_or(&self.rewritten)
     }
-}
-
-/// What is kept of a site when its method asks for `needs`.
-pub(super) fn needs_of(site: &InputSite, needs: Needs) -> Needs {
-    Needs { cross: needs.cross && site.expert.is_none(), ..needs }
 }

@@ -1,7 +1,7 @@
 //! What calibration adds to a plan.
 
 use crate::calibration::budget::{CalibrationMemory, Demand};
-use crate::calibration::observe;
+use crate::calibration::needs::needs_of;
 use crate::calibration::statistics::saved::Saved;
 use crate::method::Method;
 use crate::plan::Plan;
@@ -239,7 +239,7 @@ impl Calibration {
 
     /// Those of a site.
     pub(super) fn needs_of(&self, site: &InputSite) -> Needs {
-        observe::needs_of(site, self.needs())
+        needs_of(site, self.needs())
     }
 }
 

@@ -29,7 +29,7 @@ fn planned(model: &Path, recipe: &Recipe) -> String {
         text += &format!("{:>8}  {}\n", file.bytes, file.name);
     }
     for (number, shard) in plan.shards.iter().enumerate() {
-        let header = plan.header(number).expect("a header");
+        let header = plan.shards[number].header(&plan.source.shards()[number]).expect("a header");
         text += &format!("\n{}", weights(&shard.name, &header, |_| String::new()));
     }
     if let Some(config) = &plan.config {

@@ -1,6 +1,6 @@
 //! A pruned model from start to end.
 
-use crate::calibration::run::Data;
+use crate::calibration::observed_data::ObservedData;
 use crate::handover::{Handover, Progress};
 use crate::pruning::cut::Cut;
 use crate::pruning::identity::identity;
@@ -95,7 +95,7 @@ fn carried_out(
 fn swept(
     plan: &PrunePlan,
     staged: &Staged,
-    data: Option<&Data>,
+    data: Option<&ObservedData>,
     handover: Option<&Handover>,
     events: &dyn Events,
     cancel: &Cancel,
@@ -133,10 +133,14 @@ fn swept(
 }
 
 /// The windows, after those are drawn that come from the model itself.
-fn data(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<Option<Data>, Error> {
+fn data(
+    plan: &PrunePlan,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<Option<ObservedData>, Error> {
     let Some(set) = &plan.set else { return Ok(None) };
     let (windows, facts) = set.clone().taken(&plan.variant, plan.run(events, cancel))?;
-    Ok(Some(Data { windows, facts }))
+    Ok(Some(ObservedData { windows, facts }))
 }
 
 /// The plan's own cut, or where layers go, that of the layers that were found.
