@@ -15,6 +15,8 @@ mod decision;
 mod default_output;
 mod estimate;
 mod expected;
+mod file_facts;
+mod files_beside;
 mod fingerprint;
 mod handover;
 mod inspect;
@@ -52,6 +54,7 @@ pub use chain::{Quantization, prune_and_quantize};
 pub use current::{InFolder, model_in};
 pub use decision::{Candidate, Decision, PlannedDecision};
 pub use default_output::cached_repository;
+pub use file_facts::FileFacts;
 pub use inspect::{
     Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
 };
@@ -95,7 +98,7 @@ pub use pruning::{
 };
 pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe};
 pub use record::{RecordFacts, RecordedCalibration, RecordedDecision, RecordedPruning};
-pub use report::{CalibrationReport, FileFacts, Loss, Report, TensorReport};
+pub use report::{CalibrationReport, Loss, Report, TensorReport};
 pub use run::{plan, quantize};
 pub use select::Fallback;
 pub use stacked::StackedExperts;

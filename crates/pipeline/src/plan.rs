@@ -194,6 +194,11 @@ impl Plan {
         shards.chain(config).chain(index).chain(side).collect()
     }
 
+    /// The names of the weight files.
+    pub(crate) fn weight_files(&self) -> impl Iterator<Item = &str> {
+        self.shards.iter().map(|shard| shard.name.as_str())
+    }
+
     /// The files that come along; none with a bare file.
     pub(crate) fn side_files(&self) -> &[llmopt_checkpoint::SideFile] {
         if self.bare { &[] } else { self.source.side_files() }

@@ -7,8 +7,9 @@ use crate::calibration::run::calibrated;
 use crate::calibration::statistics::saved::resolved;
 use crate::decision::PlannedDecision;
 use crate::expected::verify_written;
+use crate::files_beside::FilesBeside;
 use crate::handover::Progress;
-use crate::layout::{INDEX, write_index};
+use crate::layout::write_index;
 use crate::method::Method;
 use crate::output_target::Target;
 use crate::plan::{Output, Plan, Requested};
@@ -21,6 +22,7 @@ use llmopt_checkpoint::{OutFile, Output as Staged, Source};
 use llmopt_model::{Checkpoint, nonfinite};
 use llmopt_run::{Cancel, Error, Events, Resources};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 
@@ -301,20 +303,14 @@ fn files(plan: &Plan, staged: &Staged) -> Result<Vec<OutFile>, Error> {
 
 /// Writes the files beside the weights and returns their hashes.
 fn beside(plan: &Plan, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
-    let mut hashes = BTreeMap::new();
-    if let Some(config) = &plan.config {
-        staged.write("config.json", config)?;
-        hashes.insert("config.json".to_owned(), llmopt_checkpoint::sha256(config));
-    }
-    if plan.index_bytes.is_some() {
-        let write = |out: &mut dyn std::io::Write| write_index(&plan.source, &plan.shards, out);
-        hashes.insert(INDEX.to_owned(), staged.write_with(INDEX, write)?);
-    }
-    for side in plan.side_files() {
-        let hash = staged.copy(&plan.source.path_of(&side.name), &side.name)?;
-        hashes.insert(side.name.clone(), hash);
-    }
-    Ok(hashes)
+    let index = |out: &mut dyn Write| write_index(&plan.source, &plan.shards, out);
+    let files = FilesBeside {
+        source: &plan.source,
+        config: plan.config.as_deref(),
+        index: plan.index_bytes.is_some().then_some(&index),
+        side_files: plan.side_files(),
+    };
+    files.write(staged)
 }
 
 /// Where the artifact goes: a bare file when a bare file came in.

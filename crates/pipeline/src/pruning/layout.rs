@@ -125,6 +125,11 @@ impl Layout {
         Ok(Self { shards })
     }
 
+    /// The names of the weight files.
+    pub(super) fn weight_files(&self) -> impl Iterator<Item = &str> {
+        self.shards.iter().map(|shard| shard.name.as_str())
+    }
+
     /// Every tensor with the number of its file.
     pub(super) fn tensors(&self) -> impl Iterator<Item = (usize, &OutTensor)> {
         let shards = self.shards.iter().enumerate();

@@ -231,6 +231,11 @@ pub(super) fn planned(
 }
 
 impl PrunePlan {
+    /// The files that it reads.
+    pub(super) fn source(&self) -> &Source {
+        self.variant.source()
+    }
+
     /// Where it is staged, and how.
     pub(super) fn staging(&self) -> (&Path, OutputOptions<'_>) {
         let source = self.variant.source().path();

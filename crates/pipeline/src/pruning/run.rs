@@ -1,11 +1,11 @@
 //! A pruned model from start to end.
 
 use crate::calibration::observed_data::ObservedData;
+use crate::files_beside::FilesBeside;
 use crate::handover::{Handover, Progress};
 use crate::pruning::cut::Cut;
 use crate::pruning::identity::identity;
 use crate::pruning::journal::Records;
-use crate::pruning::layout::Layout;
 use crate::pruning::mixes::{alternatives, decided};
 use crate::pruning::plan::PrunePlan;
 use crate::pruning::read_back::read_back;
@@ -13,12 +13,13 @@ use crate::pruning::report::{PruneReport, Pruned};
 use crate::pruning::sweep::Sweep;
 use crate::pruning::write::Files;
 use crate::staging::{BEGUN_ANEW, Candidates, Written};
-use llmopt_checkpoint::{Output as Staged, sha256};
+use llmopt_checkpoint::Output as Staged;
 use llmopt_data::in_batches;
 use llmopt_model::{Variant, hash_finite};
 use llmopt_run::{Cancel, Error, Events, on_threads};
 use llmopt_sweep::Meter;
 use std::collections::BTreeMap;
+use std::io::Write;
 
 /// Carries out a plan. The artifact gets its name last, after it was read back and verified.
 ///
@@ -194,19 +195,15 @@ fn copied(
 
 /// Writes the files beside the weights and returns their hashes.
 fn beside(plan: &PrunePlan, cut: &Cut, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
-    let mut hashes = BTreeMap::new();
-    staged.write("config.json", &cut.config)?;
-    hashes.insert("config.json".to_owned(), sha256(&cut.config));
-    if let Some(index) = cut.layout.index(plan.variant.source()) {
-        staged.write(Layout::INDEX, &index)?;
-        hashes.insert(Layout::INDEX.to_owned(), sha256(&index));
-    }
-    let source = plan.variant.source();
-    for side in source.side_files() {
-        let hash = staged.copy(&source.path_of(&side.name), &side.name)?;
-        hashes.insert(side.name.clone(), hash);
-    }
-    Ok(hashes)
+    let index = cut.layout.index(plan.source());
+    let write = |out: &mut dyn Write| out.write_all(index.as_deref().unwrap_or_default());
+    let files = FilesBeside {
+        source: plan.source(),
+        config: Some(&cut.config),
+        index: index.is_some().then_some(&write),
+        side_files: plan.source().side_files(),
+    };
+    files.write(staged)
 }
 
 const REPORT: &str = "llmopt.json";
