@@ -30,6 +30,7 @@ mod plan;
 mod plan_notes;
 mod planned_shard;
 mod pruning;
+mod read_back;
 mod recipe;
 mod record;
 mod report;

@@ -128,7 +128,7 @@ fn swept(
     events.stage_finished("prune");
     let threads = plan.resources.threads;
     events.stage_started("read back", cut.layout.shards.iter().map(|shard| shard.bytes).sum());
-    let written = read_back(&cut.layout, files, &records, threads, events, cancel)?;
+    let written = read_back(&cut.layout, files, &records, threads, (events, cancel))?;
     events.stage_finished("read back");
     Ok(Pruned { cut, records, written, beside })
 }

@@ -110,8 +110,8 @@ impl<'a> Files<'a> {
         shards.into_iter().try_for_each(|shard| Ok(self.files[shard].sync()?))
     }
 
-    /// Fills `bytes` with a piece of a file.
-    pub(super) fn read(&self, shard: usize, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
-        Ok(self.files[shard].read_at(offset, bytes)?)
+    /// The files, in the order of the layout.
+    pub(super) fn files(&self) -> &[OutFile] {
+        &self.files
     }
 }
