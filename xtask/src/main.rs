@@ -16,6 +16,7 @@ mod interop;
 mod options;
 mod random;
 mod repository;
+mod slowest;
 mod tidy;
 
 use anyhow::{Result, bail};
@@ -28,6 +29,7 @@ cargo xtask WORD [options]
   ci [--without-tests]      format, lints, tests, documentation, tidy, gen --check, a round of fuzz
   tidy [--cycles]           crate edges and sizes, cycles of files, module docs, paths and links in
                             the docs, habits; or all cycles, and what would break them
+  slowest                   the output of `cargo test`, passed through a pipe, and the ten slowest tests
   gen [--check]             what is generated from the code: docs, tables, testdata/families
   fuzz --seconds N          mutated headers, indexes, configs against their parsers
        [--seed N] [--target NAME]
@@ -59,6 +61,7 @@ fn run() -> Result<()> {
         "fuzz" => fuzz::run(options),
         "bench" => bench::run(options),
         "interop" => interop::run(options),
+        "slowest" => slowest::run(options),
         "" | "help" | "-h" | "--help" => {
             print!("{HELP}");
             Ok(())

@@ -5,6 +5,7 @@
 //! which rows and columns go, and little had to be added to them. Nothing here knows which units are
 //! worth keeping, or has seen a weight.
 
+mod axis;
 mod bias;
 mod coupling;
 mod data;
@@ -17,6 +18,7 @@ mod shape;
 mod slice;
 mod span;
 
+pub use axis::Axis;
 pub use bias::{Bias, BiasSwitch};
 pub use coupling::{Coupling, Part};
 pub(crate) use data::Axes;
@@ -25,36 +27,3 @@ pub use error::AxisError;
 pub use facts::{AxisFacts, Units};
 pub use shape::Shape;
 pub use slice::{Kept, Slice};
-
-use std::fmt;
-
-/// What a model can lose without becoming another kind of model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Axis {
-    /// Intermediate channels of MLPs: rows of gate and up, columns of down; in experts, too.
-    Ffn,
-    /// Key-value heads, each with the query heads that read it.
-    Heads,
-    /// Layers.
-    Layers,
-}
-
-impl Axis {
-    /// Every axis.
-    pub const ALL: [Self; 3] = [Self::Ffn, Self::Heads, Self::Layers];
-
-    /// One word, as requests and messages give it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ffn => "ffn",
-            Self::Heads => "heads",
-            Self::Layers => "layers",
-        }
-    }
-}
-
-impl fmt::Display for Axis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}

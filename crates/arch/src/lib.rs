@@ -17,6 +17,7 @@ mod config;
 mod error;
 mod expression;
 mod family;
+mod liveness;
 mod model;
 mod names;
 pub mod program;
@@ -28,6 +29,7 @@ mod stacked;
 
 pub use error::BindError;
 pub use family::Family;
+pub use liveness::fill_carried;
 pub use model::{BoundTensor, Model, Site};
 pub use names::Role;
 pub use program::Program;

@@ -1,6 +1,5 @@
 //! From a family's script, a config and the tensors that are there to a [`Program`].
 
-mod liveness;
 mod rope;
 pub(crate) mod script;
 pub(crate) mod sliding;
@@ -11,12 +10,12 @@ pub(crate) use script::Script;
 
 use crate::config::ConfigView;
 use crate::family::{Naming, SparseLayers};
+use crate::liveness::fill_carried;
 use crate::program::{
     Activation, Block, Embedding, Head, Operation, Phase, Program, Rope, Tap, TapFacts,
 };
 use crate::sizes::Sizes;
 use crate::{BindError, Family, Model, Stack};
-use liveness::fill_carried;
 use rope::Source;
 use script::{Last, Lookup, Stage};
 use std::collections::BTreeMap;

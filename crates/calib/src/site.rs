@@ -99,7 +99,7 @@ fn overwritten(tensor: &str, phase: &Phase) -> Overwritten {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::tests::{block, linear, norm, phase};
+    use crate::segment::tests::{block, linear, norm, phase};
 
     #[test]
     fn matrices_that_read_the_same_tap_are_one_site() {

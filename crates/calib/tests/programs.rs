@@ -1,4 +1,4 @@
-//! Sites and watches of the families' own programs.
+//! Sites and segments of the families' own programs.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -11,7 +11,7 @@ mod support {
 }
 
 use llmopt_arch::program::{Operation, Phase, Program, Tap};
-use llmopt_calib::{InputSite, Watch, input_sites, watches};
+use llmopt_calib::{InputSite, input_sites, segments};
 use llmopt_forward::{Batch, Engine, Matrix, Taps};
 use llmopt_linalg::{Gemm, KernelChoice, Precision};
 use std::collections::BTreeSet;
@@ -32,66 +32,65 @@ fn hidden(program: &Program) -> Matrix {
     Matrix::from_values(tokens, program.hidden, values).unwrap()
 }
 
-/// The inputs of all `sites` as the phases of `watched` show them.
+/// Runs these phases one after the other; `visit` sees what is carried behind each.
+fn run<'p>(
+    runner: &Runner<'_>,
+    phases: impl Iterator<Item = &'p Phase>,
+    hidden: &Matrix,
+    mut visit: impl FnMut(usize, &Taps),
+) -> Matrix {
+    let (batch, mut taps) = (Batch::of_lengths(LENGTHS), Taps::new(hidden.clone()));
+    for (number, phase) in phases.enumerate() {
+        let weights = runner.weights(phase);
+        runner.engine.run(runner.program, phase, &weights, &batch, &mut taps, None).unwrap();
+        visit(number, &taps);
+    }
+    taps.into_hidden().unwrap()
+}
+
+/// The inputs of all `sites` as whole phases show them.
 fn seen(
     runner: &Runner<'_>,
-    watched: &[Watch],
-    sites: usize,
+    phases: &[Phase],
+    sites: &[InputSite],
     hidden: &Matrix,
-) -> Vec<Option<Matrix>> {
-    let batch = Batch::of_lengths(LENGTHS);
-    let (mut taps, mut found) = (Taps::new(hidden.clone()), vec![None; sites]);
-    for Watch { phase, sites, taps: watched } in watched {
-        let weights = runner.weights(phase);
-        let engine = &runner.engine;
-        let seen = engine.observe(runner.program, phase, &weights, &batch, &mut taps, watched);
-        sites.iter().zip(seen.unwrap()).for_each(|(&site, seen)| found[site] = Some(seen));
+) -> Vec<Matrix> {
+    let (batch, mut taps) = (Batch::of_lengths(LENGTHS), Taps::new(hidden.clone()));
+    let mut found = Vec::new();
+    for (number, phase) in phases.iter().enumerate() {
+        let here = sites.iter().filter(|site| site.phase == number);
+        let watched: Vec<Tap> = here.map(|site| site.tap).collect();
+        let (weights, engine) = (runner.weights(phase), &runner.engine);
+        let seen = engine.observe(runner.program, phase, &weights, &batch, &mut taps, &watched);
+        found.extend(seen.unwrap());
     }
     found
 }
 
-/// The phases as they are, each with its sites.
-fn whole(phases: &[Phase], sites: &[InputSite]) -> Vec<Watch> {
-    let watch = |(number, phase): (usize, &Phase)| {
-        let here: Vec<usize> =
-            (0..sites.len()).filter(|&site| sites[site].phase == number).collect();
-        let taps = here.iter().map(|&site| sites[site].tap).collect();
-        Watch { phase: phase.clone(), sites: here, taps }
-    };
-    phases.iter().enumerate().map(watch).collect()
-}
-
 #[test]
-fn what_is_cut_down_sees_the_same_bits_as_the_whole() {
+fn segments_compute_the_bits_of_the_block_and_stop_at_its_sites() {
     for folder in FOLDERS {
         let checkpoint = checkpoint(folder);
         let runner = Runner::new(engine(), &checkpoint);
         let mut hidden = hidden(runner.program);
         for block in &runner.program.blocks {
             let sites = input_sites(block, |_| true).unwrap();
-            let expected = seen(&runner, &whole(&block.phases, &sites), sites.len(), &hidden);
-            assert!(expected.iter().all(Option::is_some), "{folder}: a site without inputs");
-            let all = seen(&runner, &watches(block, &sites), sites.len(), &hidden);
-            assert_eq!(all, expected, "{folder}");
-            // Each site alone, as in a run that has memory for one.
-            for (number, site) in sites.iter().enumerate() {
-                let watched = watches(block, std::slice::from_ref(site));
-                let found = seen(&runner, &watched, 1, &hidden);
-                assert_eq!(found[0], expected[number], "{folder}: {:?}", site.tensors);
-                let steps = |phases: &mut dyn Iterator<Item = &Phase>| -> usize {
-                    phases.map(|phase| phase.operations.len()).sum()
-                };
-                let cut = steps(&mut watched.iter().map(|watch| &watch.phase));
-                assert!(cut < steps(&mut block.phases.iter()), "{folder}: nothing was left out");
+            let expected = seen(&runner, &block.phases, &sites, &hidden);
+            let behind = run(&runner, block.phases.iter(), &hidden, |_, _| ());
+            // All sites, and each alone, as in a run that has done the others.
+            let alone = (0..sites.len()).map(|site| site..site + 1);
+            for chosen in std::iter::once(0..sites.len()).chain(alone) {
+                let cut = segments(block, &sites[chosen.clone()]);
+                let mut found = Vec::new();
+                let phases = cut.iter().map(|segment| &segment.phase);
+                let last = run(&runner, phases, &hidden, |number, taps| {
+                    let site = cut[number].site.map(|site| &sites[chosen.start + site]);
+                    found.extend(site.map(|site| taps.get(site.tap).unwrap().clone()));
+                });
+                assert_eq!(found, expected[chosen], "{folder}");
+                assert_eq!(last, behind, "{folder}");
             }
-            let batch = Batch::of_lengths(LENGTHS);
-            let mut taps = Taps::new(hidden);
-            for phase in &block.phases {
-                let weights = runner.weights(phase);
-                let engine = &runner.engine;
-                engine.run(runner.program, phase, &weights, &batch, &mut taps, None).unwrap();
-            }
-            hidden = taps.into_hidden().unwrap();
+            hidden = behind;
         }
     }
 }

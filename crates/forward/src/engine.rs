@@ -147,7 +147,8 @@ impl<'a> Run<'a> {
         }
         let fits = |tap: Tap, matrix: &Matrix| {
             tap.0 < self.program.taps.len()
-                && (matrix.rows(), matrix.columns()) == (self.rows, self.program.width(tap))
+                && matrix.columns() == self.program.width(tap)
+                && self.fits(matrix.rows())
         };
         let strange = self.taps.iter().find(|(tap, matrix)| !fits(*tap, matrix));
         match strange.map(|(tap, matrix)| (tap, matrix.rows(), matrix.columns())) {
@@ -161,14 +162,19 @@ impl<'a> Run<'a> {
             Work::Rows(segment) => self.rows(segment),
             Work::Attend(attention) => self.attend(attention),
             &Work::Gather { input, routes, expert, output } => {
-                let rows = gather(self.buffers, self.whole(input)?, self.whole(routes)?, expert);
+                let (input, routes) = (self.of_batch(input)?, self.of_batch(routes)?);
+                let rows = gather(self.buffers, input, routes, expert);
                 self.taps.insert(output, rows);
                 Ok(())
             }
             &Work::Scatter { input, routes, expert, output } => {
+                if self.taps.get(output).is_some() {
+                    self.of_batch(output)?;
+                }
                 let zeros = || Matrix::zeros(self.rows, self.program.width(output));
                 let mut sums = self.taps.take(output).unwrap_or_else(zeros);
-                let fits = scatter(self.whole(input)?, self.whole(routes)?, expert, &mut sums);
+                let routes = self.of_batch(routes)?;
+                let fits = scatter(self.whole(input)?, routes, expert, &mut sums);
                 self.taps.insert(output, sums);
                 let what = || format!("scatter: rows of another expert than {expert}");
                 if fits { Ok(()) } else { Err(ForwardError::program(self.phase, what())) }
@@ -186,7 +192,15 @@ impl<'a> Run<'a> {
         let read: Result<Vec<&Matrix>, _> =
             segment.reads.iter().map(|&tap| self.whole(tap)).collect();
         let read = read?;
-        let rows = read.first().copied().or(written.first()).map_or(self.rows, Matrix::rows);
+        let rows = match segment.rotates() {
+            true => self.rows,
+            false => read.first().copied().or(written.first()).map_or(self.rows, Matrix::rows),
+        };
+        let taken = segment.reads.iter().zip(read.iter().copied());
+        let mut taken = taken.chain(segment.changes.iter().zip(&written));
+        if let Some((&tap, matrix)) = taken.find(|(_, matrix)| matrix.rows() != rows) {
+            return Err(self.unfit(tap, format!("{} rows beside {rows}", matrix.rows())));
+        }
         let made = segment.makes.iter().map(|&tap| self.buffers.matrix(rows, program.width(tap)));
         written.extend(made);
         chunk::run(self.gemm, self.buffers, &bound, &self.ropes, rows, &read, &mut written);
@@ -204,14 +218,14 @@ impl<'a> Run<'a> {
             None => self.batch.begins_later().map(Err),
         };
         let kept = kept.transpose().map_err(wrong)?;
-        let (key, value) = (self.whole(attention.key)?, self.whole(attention.value)?);
+        let (key, value) = (self.of_batch(attention.key)?, self.of_batch(attention.value)?);
         let kept = kept.map(|kept| {
             for (kept, (_, rows)) in kept.iter_mut().zip(self.batch.rows()) {
                 kept.extend(key.rows_of(rows.clone()), value.rows_of(rows));
             }
             &*kept
         });
-        let query = self.whole(attention.query)?;
+        let query = self.of_batch(attention.query)?;
         let output = attend(self.buffers, attention, self.batch, [query, key, value], kept);
         self.taps.insert(attention.output, output);
         self.state = state;
@@ -254,6 +268,19 @@ impl<'a> Run<'a> {
 
     fn whole(&self, tap: Tap) -> Result<&Matrix, ForwardError> {
         self.taps.get(tap).ok_or_else(|| self.unfit(tap, "missing"))
+    }
+
+    /// A tap that has all rows of the batch.
+    fn of_batch(&self, tap: Tap) -> Result<&Matrix, ForwardError> {
+        let matrix = self.whole(tap)?;
+        let all = matrix.rows() == self.rows;
+        all.then_some(matrix).ok_or_else(|| self.unfit(tap, format!("{} rows", matrix.rows())))
+    }
+
+    /// Whether a tap may begin a phase with so many rows: those of the batch or, in a part of an
+    /// expert's phase, those that go to the expert.
+    fn fits(&self, rows: usize) -> bool {
+        rows == self.rows || (self.phase.expert.is_some() && rows < self.rows)
     }
 
     fn unfit(&self, tap: Tap, found: impl Into<String>) -> ForwardError {

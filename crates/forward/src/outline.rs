@@ -97,6 +97,11 @@ impl<'p> Stage<'p> {
 }
 
 impl<'p> Segment<'p> {
+    /// Whether a row's place in its sequence matters.
+    pub(crate) fn rotates(&self) -> bool {
+        self.operations.iter().any(|operation| matches!(operation, Operation::Rotate { .. }))
+    }
+
     fn new(operations: &'p [Operation], alive: &BTreeSet<Tap>, wanted: &BTreeSet<Tap>) -> Self {
         let made: BTreeSet<Tap> = operations.iter().flat_map(Operation::writes).collect();
         let taken: BTreeSet<Tap> = operations.iter().flat_map(Operation::reads).collect();
@@ -153,7 +158,8 @@ impl Rows {
             of_tap.extend(operation.writes().iter().map(|&tap| (tap, makes)));
         }
         let strange = |tap: &&Tap| of_tap.get(tap).is_some_and(|&rows| rows != Self::BATCH);
-        match phase.carried.iter().find(strange) {
+        // The rows of an expert go from one part of its own phase to the next.
+        match phase.carried.iter().find(strange).filter(|_| phase.expert.is_none()) {
             Some(tap) => Err(format!("tap {} has rows of an expert and cannot be carried", tap.0)),
             None => Ok(rows),
         }

@@ -36,55 +36,56 @@ pub(crate) struct Refusal {
     pub(crate) hint: String,
 }
 
-/// Help and versions go to standard output, what this version does not have is refused by name, and
-/// anything else is said as `clap` says it.
-pub(crate) fn of_flags(error: clap::Error) -> Result<(), Failure> {
-    let asked = match error.kind() {
-        ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
-        ErrorKind::UnknownArgument => error.get(ContextKind::InvalidArg),
-        _ => None,
-    };
-    let refusal = match asked {
-        Some(ContextValue::String(name)) => absent::refusal(name),
-        _ => None,
-    };
-    let failure = match refusal {
-        Some(refusal) => Failure::Refused(refusal),
-        None => Failure::Flags(error),
-    };
-    failure.report(Voice::default());
-    Err(failure)
-}
-
 impl Failure {
-    /// Says it on standard error; as a line of JSON where those are wanted.
+    /// What `clap` made of the flags: what this version does not have is refused by name, and anything else
+    /// is said as `clap` says it.
+    pub(crate) fn of_flags(error: clap::Error) -> Self {
+        let asked = match error.kind() {
+            ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
+            ErrorKind::UnknownArgument => error.get(ContextKind::InvalidArg),
+            _ => None,
+        };
+        let refusal = match asked {
+            Some(ContextValue::String(name)) => absent::refusal(name),
+            _ => None,
+        };
+        refusal.map_or(Self::Flags(error), Self::Refused)
+    }
+
+    /// Says it on standard error; as a line of JSON where those are wanted. Help and versions go to standard
+    /// output.
     pub(crate) fn report(&self, voice: Voice) {
-        let message = match self {
-            Self::Flags(error) => {
-                // Help goes to standard output; if nobody reads it, there is nobody to tell.
-                let _ = error.print();
-                return;
-            }
-            Self::Gates(missed) => {
-                missed.iter().for_each(|line| say_missed(line, voice));
-                return;
-            }
+        match self {
+            // If nobody reads help, there is nobody to tell.
+            Self::Flags(error) => drop(error.print()),
+            Self::Gates(missed) => missed.iter().for_each(|line| say_missed(line, voice)),
+            _ if voice.json => print::event(
+                &json!({ "event": "error", "message": self.message(), "hint": self.hint() }),
+            ),
+            _ => print::error(&self.message(), self.hint().as_deref(), voice.color),
+        }
+    }
+
+    /// What is the matter.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Flags(error) => error.to_string(),
+            Self::Gates(missed) => missed.join("\n"),
             Self::Refused(refusal) => refusal.message.clone(),
             Self::Run(error) => error.to_string(),
             Self::Faults { artifact, faults } => {
                 format!("`{artifact}` has {}", crate::units::counted(*faults, "fault"))
             }
             Self::Standard(error) => format!("cannot write to standard output: {error}"),
-        };
-        let hint = match self {
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
             Self::Refused(refusal) => Some(refusal.hint.clone()),
             Self::Run(error) => error.hint(),
             _ => None,
-        };
-        if voice.json {
-            print::event(&json!({ "event": "error", "message": message, "hint": hint }));
-        } else {
-            print::error(&message, hint.as_deref(), voice.color);
         }
     }
 }

@@ -21,10 +21,15 @@ mod timing;
 mod units;
 mod vain;
 
+#[cfg(test)]
+mod tests;
+
 pub use reference::reference;
 
 use clap::{CommandFactory, FromArgMatches};
+use failure::Failure;
 use flags::Flags;
+use print::Voice;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -35,15 +40,18 @@ pub fn command() -> clap::Command {
 
 /// Runs `llmopt` with `args`, the first of which is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = command().try_get_matches_from(args);
-    let flags = match matches.and_then(|matches| Flags::from_arg_matches(&matches)) {
-        Ok(flags) => flags,
-        Err(error) => return exit::code(&failure::of_flags(error)),
+    let (voice, result) = match parsed(args) {
+        Ok(flags) => (flags.command.voice(), command::run(flags.command)),
+        Err(failure) => (Voice::default(), Err(failure)),
     };
-    let voice = flags.command.voice();
-    let result = command::run(flags.command);
     if let Err(failure) = &result {
         failure.report(voice);
     }
     exit::code(&result)
+}
+
+/// The flags that `args` are.
+fn parsed(args: impl IntoIterator<Item = OsString>) -> Result<Flags, Failure> {
+    let matches = command().try_get_matches_from(args);
+    matches.and_then(|matches| Flags::from_arg_matches(&matches)).map_err(Failure::of_flags)
 }

@@ -3,7 +3,7 @@
 use crate::handover::Handover;
 use crate::output_target::Target;
 use crate::pruning;
-use crate::pruning::plan::plan_prune;
+use crate::pruning::mixes::plan_prune;
 use crate::pruning::recipe::PruneRequest;
 use crate::pruning::report::PruneReport;
 use crate::pruning::run::prune;

@@ -1,7 +1,7 @@
 //! Which of several artifacts of a model is the best as a whole: one reading sweep decides.
 
+use crate::calibration::observed_data::ObservedData;
 use crate::calibration::plan::Calibration;
-use crate::calibration::run::Data;
 use crate::method::Method;
 use crate::plan::Plan;
 use llmopt_checkpoint::Output as Staged;
@@ -102,7 +102,7 @@ impl PlannedDecision {
         calibration: &Calibration,
         _plans: &[&Plan],
         staged: &[Staged],
-        data: &Data,
+        data: &ObservedData,
         (events, cancel): (&dyn Events, &Cancel),
     ) -> Result<Decision, Error> {
         let mut variants = vec![calibration.variant.clone()];

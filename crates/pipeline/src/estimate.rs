@@ -1,6 +1,5 @@
 //! The stages of quantizing.
 
-use crate::calibration::estimate::BlockWork;
 use crate::method::Method;
 use crate::place::{Action, Place};
 use crate::plan::Plan;
@@ -91,10 +90,7 @@ impl Plan {
         if let (Some(calibration), Some(windows)) = (&self.calibration, windows) {
             let blocks = calibration.blocks_work(&calibration.batches(windows.to_vec()))?;
             let written = Work::of(Kind::Synced, blocks.len() as f64);
-            stages.push((
-                "calibrate",
-                blocks.into_iter().map(BlockWork::all).sum::<Work>() + written,
-            ));
+            stages.push(("calibrate", blocks.into_iter().sum::<Work>() + written));
         }
         let rewritten: Work = self.places().map(|placed| self.rewriting(placed)).sum();
         let output: u64 = self.shards.iter().map(|shard| shard.bytes).sum();

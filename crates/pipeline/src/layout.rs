@@ -4,8 +4,8 @@
 //! everything else that a plan holds.
 
 use crate::place::Place;
-use crate::plan::{Plan, PlannedShard};
-use llmopt_checkpoint::{Header, HeaderEntry, Source};
+use crate::planned_shard::PlannedShard;
+use llmopt_checkpoint::{Header, HeaderEntry, Shard, Source};
 use llmopt_run::Error;
 use llmopt_tensor::TensorMeta;
 use std::collections::BTreeMap;
@@ -35,12 +35,11 @@ pub(crate) fn lay_out(
     Ok(data + size)
 }
 
-impl Plan {
-    /// The header of a weight file: its length and its JSON.
-    pub(crate) fn header(&self, shard: usize) -> Result<Vec<u8>, Error> {
-        let (source, planned) = (&self.source.shards()[shard], &self.shards[shard]);
-        let names = names(source.header.tensors(), &planned.places);
-        Ok(Header::encode(&planned.metadata, &names).map_err(unwritable)?.0)
+impl PlannedShard {
+    /// Its header, as the counterpart of `source`: its length and its JSON.
+    pub(crate) fn header(&self, source: &Shard) -> Result<Vec<u8>, Error> {
+        let names = names(source.header.tensors(), &self.places);
+        Ok(Header::encode(&self.metadata, &names).map_err(unwritable)?.0)
     }
 }
 

@@ -15,9 +15,10 @@ mod decision;
 mod default_output;
 mod estimate;
 mod expected;
+mod file_facts;
+mod files_beside;
 mod fingerprint;
 mod handover;
-mod in_order;
 mod inspect;
 mod layout;
 mod method;
@@ -27,7 +28,9 @@ mod patterns;
 mod place;
 mod plan;
 mod plan_notes;
+mod planned_shard;
 mod pruning;
+mod read_back;
 mod recipe;
 mod record;
 mod report;
@@ -38,18 +41,22 @@ mod stacked;
 mod staging;
 mod summary;
 mod sweep;
+#[cfg(test)]
+mod testing;
 mod too_small;
 mod unknown;
 
 pub use calibration::{
-    Calibrated, CalibrationMemory, CalibrationSummary, HeldOut, ModelIdentity, ObservedRun, Smooth,
-    SmoothingReport, SmoothingSummary, StatisticsPlan, StatisticsReport, StatisticsRequest,
-    StatisticsSummary, TriedMethod, UnsmoothedInputs, observe_statistics, plan_statistics,
+    BlockRuns, Calibrated, CalibrationMemory, CalibrationSummary, HeldOut, ModelIdentity,
+    ObservedRun, Smooth, SmoothingReport, SmoothingSummary, StatisticsPlan, StatisticsReport,
+    StatisticsRequest, StatisticsSummary, TriedMethod, UnsmoothedInputs, observe_statistics,
+    plan_statistics,
 };
 pub use chain::{Quantization, prune_and_quantize};
 pub use current::{InFolder, model_in};
 pub use decision::{Candidate, Decision, PlannedDecision};
 pub use default_output::cached_repository;
+pub use file_facts::FileFacts;
 pub use inspect::{
     Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
 };
@@ -93,7 +100,7 @@ pub use pruning::{
 };
 pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe};
 pub use record::{RecordFacts, RecordedCalibration, RecordedDecision, RecordedPruning};
-pub use report::{CalibrationReport, FileFacts, Loss, Report, TensorReport};
+pub use report::{CalibrationReport, Loss, Report, TensorReport};
 pub use run::{plan, quantize};
 pub use select::Fallback;
 pub use stacked::StackedExperts;

@@ -8,6 +8,7 @@ use crate::handover::{Handover, Progress};
 use crate::layout::{INDEX, index_bytes, lay_out};
 use crate::output_target::Target;
 use crate::place::{Action, Place};
+use crate::planned_shard::PlannedShard;
 use crate::recipe::{DenseDtype, Format, Recipe};
 use crate::select::{Fallback, Selection};
 use llmopt_arch::{Model, scaled_weight};
@@ -67,18 +68,6 @@ pub(crate) struct Requested {
     pub(crate) resources: Resources,
     /// Matrices that an attempt found too small to be quantized, each with what is the matter.
     pub(crate) small: BTreeMap<String, String>,
-}
-
-/// A file of weights to be written: the counterpart of the source's shard with the same number.
-#[derive(Debug)]
-pub(crate) struct PlannedShard {
-    pub(crate) name: String,
-    /// What the header says besides its tensors.
-    pub(crate) metadata: BTreeMap<String, String>,
-    /// Size of the whole file.
-    pub(crate) bytes: u64,
-    /// One per tensor of the source's shard, in the order of its bytes.
-    pub(crate) places: Vec<Place>,
 }
 
 impl Plan {
@@ -235,6 +224,11 @@ impl Plan {
         let index = self.index_bytes.map(|bytes| (INDEX, bytes));
         let side = self.side_files().iter().map(|side| (side.name.as_str(), side.bytes));
         shards.chain(config).chain(index).chain(side).collect()
+    }
+
+    /// The names of the weight files.
+    pub(crate) fn weight_files(&self) -> impl Iterator<Item = &str> {
+        self.shards.iter().map(|shard| shard.name.as_str())
     }
 
     /// The files that come along; none with a bare file.
@@ -424,3 +418,6 @@ fn config(
     })?;
     Ok((Some(config.to_bytes()), changes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,11 @@
 //!
 //! It holds no clock, no host name and no absolute path: the same run gives the same report.
 
+use crate::calibration::block_runs::BlockRuns;
 use crate::calibration::facts::Calibrated;
 use crate::calibration::smoothing::{PlannedSmoothing, SmoothingReport};
 use crate::decision::Decision;
+use crate::file_facts::{FileFacts, inputs, outputs};
 use crate::output_loss::OutputLoss;
 use crate::place::{Action, Place};
 use crate::plan::Plan;
@@ -13,7 +15,7 @@ use crate::resume::Records;
 use crate::select::Fallback;
 use crate::stacked::StackedExperts;
 use crate::unknown::UnknownTensors;
-use llmopt_checkpoint::{HeaderEntry, sha256};
+use llmopt_checkpoint::HeaderEntry;
 use llmopt_data::CalibrationFacts;
 use llmopt_run::NonFinite;
 use llmopt_scheme::SquaredError;
@@ -55,6 +57,10 @@ pub struct Report {
     /// Which channels were smoothed, with which scales; none, if none was to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smoothing: Option<SmoothingReport>,
+    /// How often this attempt ran the blocks; none, if it did not. The file beside the artifact does not
+    /// tell: it is the same however often a run was interrupted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_runs: Option<BlockRuns>,
     /// Which of several artifacts this is, and why; none, if there was but one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
@@ -78,15 +84,6 @@ pub struct Report {
     pub unknown_tensors: Option<UnknownTensors>,
     /// Every tensor of the source, in the order of the files.
     pub tensors: Vec<TensorReport>,
-}
-
-/// Size and hash of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FileFacts {
-    /// Its size.
-    pub bytes: u64,
-    /// Its SHA-256, in hexadecimal.
-    pub sha256: String,
 }
 
 /// What the weights lost.
@@ -169,8 +166,8 @@ impl Report {
             compressed_tensors: (!plan.recipe.format.is_dense())
                 .then(|| plan.quantization.version()),
             family: plan.model.family().map(|family| family.name().to_owned()),
-            inputs: inputs(plan, read, &beside),
-            outputs: outputs(plan, written, beside),
+            inputs: inputs(&plan.source, plan.side_files(), read, &beside),
+            outputs: outputs(plan.weight_files(), plan.files(), written, beside),
             bytes_before: plan.source.shards().iter().map(|shard| shard.bytes).sum(),
             bytes_after: plan.weight_bytes(),
             parameters: plan.parameters(),
@@ -180,6 +177,7 @@ impl Report {
                 CalibrationReport { kernel: calibration.kernel(), data }
             }),
             smoothing: plan.smoothing.as_ref().and_then(PlannedSmoothing::report),
+            block_runs: None,
             decision: None,
             output_error: OutputLoss::of(
                 tensors
@@ -240,38 +238,4 @@ impl std::fmt::Display for Action {
             Self::Omit { into } => write!(f, "merged into {into}"),
         }
     }
-}
-
-fn inputs(
-    plan: &Plan,
-    read: &[String],
-    beside: &BTreeMap<String, String>,
-) -> BTreeMap<String, FileFacts> {
-    let shards = plan.source.shards().iter().zip(read).map(|(shard, sha256)| {
-        (shard.name.clone(), FileFacts { bytes: shard.bytes, sha256: sha256.clone() })
-    });
-    let config = plan.source.config_bytes().map(|bytes| {
-        let facts = FileFacts { bytes: bytes.len() as u64, sha256: sha256(bytes) };
-        ("config.json".to_owned(), facts)
-    });
-    // Side files are copied, so their hashes are the same before and after.
-    let side = plan.side_files().iter().filter_map(|side| {
-        let facts = FileFacts { bytes: side.bytes, sha256: beside.get(&side.name)?.clone() };
-        Some((side.name.clone(), facts))
-    });
-    shards.chain(config).chain(side).collect()
-}
-
-fn outputs(
-    plan: &Plan,
-    written: &[String],
-    beside: BTreeMap<String, String>,
-) -> BTreeMap<String, FileFacts> {
-    let sizes = plan.files();
-    let shards = plan.shards.iter().map(|shard| shard.name.clone()).zip(written.iter().cloned());
-    let facts = |(name, sha256): (String, String)| {
-        let bytes = sizes.get(name.as_str()).copied().unwrap_or_default();
-        (name, FileFacts { bytes, sha256 })
-    };
-    shards.chain(beside).map(facts).collect()
 }

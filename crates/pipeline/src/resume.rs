@@ -166,17 +166,24 @@ impl Records {
         lock(&self.calibrated).clone()
     }
 
-    pub(crate) fn add_print(&self, shard: usize, place: usize, part: usize, print: u64) {
-        let sum = &mut lock(&self.prints)[self.first_prints[shard][place] + part];
-        *sum = sum.wrapping_add(print);
+    /// How many output tensors there are.
+    pub(crate) fn parts(&self) -> usize {
+        lock(&self.prints).len()
     }
 
-    /// The names of output tensors whose fingerprints differ.
-    pub(crate) fn differing(&self, other: &Self, plan: &Plan) -> Vec<String> {
-        let (ours, theirs) = (lock(&self.prints), lock(&other.prints));
-        let names = plan.places().flat_map(|(entry, place)| place.placed(entry));
-        let pairs = names.zip(ours.iter().zip(theirs.iter()));
-        pairs.filter(|(_, (ours, theirs))| ours != theirs).map(|(part, _)| part.name).collect()
+    /// The number of an output tensor, in the order of [`Plan::places`].
+    pub(crate) fn part(&self, shard: usize, place: usize, part: usize) -> usize {
+        self.first_prints[shard][place] + part
+    }
+
+    /// The fingerprints of all output tensors.
+    pub(crate) fn prints(&self) -> Vec<u64> {
+        lock(&self.prints).clone()
+    }
+
+    fn add_print(&self, shard: usize, place: usize, part: usize, print: u64) {
+        let sum = &mut lock(&self.prints)[self.part(shard, place, part)];
+        *sum = sum.wrapping_add(print);
     }
 
     /// What each place lost, in the order of [`Plan::places`].
@@ -205,7 +212,7 @@ pub(crate) fn identity(plan: &Plan) -> Result<String, Error> {
         text += calibration.kernel();
     }
     for (number, source) in plan.source.shards().iter().enumerate() {
-        let head = sha256(&plan.header(number)?);
+        let head = sha256(&plan.shards[number].header(source)?);
         // A source that is being written has no time of change; what it will hold is known by its plan.
         let state = match &plan.before {
             Some(before) => before.opening()?.identity,

@@ -1,13 +1,16 @@
 //! A run from start to end: read this first.
 
+use crate::calibration::block_runs::BlockRuns;
+use crate::calibration::observed_data::ObservedData;
 use crate::calibration::plan::Calibration;
-use crate::calibration::run::{Data, calibrated};
+use crate::calibration::run::calibrated;
 use crate::calibration::smoothing::{self, PlannedSmoothing};
 use crate::calibration::statistics::saved::resolved;
 use crate::decision::PlannedDecision;
 use crate::expected::verify_written;
+use crate::files_beside::FilesBeside;
 use crate::handover::Progress;
-use crate::layout::{INDEX, write_index};
+use crate::layout::write_index;
 use crate::method::Method;
 use crate::output_target::Target;
 use crate::place::Action;
@@ -22,6 +25,7 @@ use llmopt_model::{Checkpoint, Smoothing, nonfinite};
 use llmopt_run::{Cancel, Error, Events, Resources};
 use llmopt_tensor::Dtype;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -213,17 +217,21 @@ fn carried_out(
         _ => None,
     };
     let best = decision.as_ref().map_or(0, |decision| decision.best);
-    let Swept { records, read, written, beside } = written.swap_remove(best);
+    let Swept { records, block_runs, read, written, beside } = written.swap_remove(best);
     let facts = data.map(|data| data.facts).filter(|_| plans[best].calibration.is_some());
     let report = Report::new(plans[best], &records, facts, &read, &written, beside);
     let report = Report { decision, ..report };
     staged[best].write_with(&plan.report_name(), |out| report.write(out))?;
     verify_written(plans[best], staged[best].partial_path(), cancel)?;
-    Ok((best, report))
+    Ok((best, Report { block_runs, ..report }))
 }
 
 /// Decides the scales of channels for the artifact and its rivals alike.
-fn smoothed(plans: &[&Plan], data: &Data, shown: (&dyn Events, &Cancel)) -> Result<(), Error> {
+fn smoothed(
+    plans: &[&Plan],
+    data: &ObservedData,
+    shown: (&dyn Events, &Cancel),
+) -> Result<(), Error> {
     let Some((plan, calibration)) =
         plans.first().and_then(|plan| Some((plan, plan.calibration.as_ref()?)))
     else {
@@ -259,6 +267,7 @@ fn refuse_nonfinite(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result
 /// An artifact of which only the report is missing.
 struct Swept {
     records: Records,
+    block_runs: Option<BlockRuns>,
     /// The hash of each file that was read.
     read: Vec<String>,
     /// The hash of each file that was written.
@@ -270,7 +279,7 @@ struct Swept {
 fn swept(
     plan: &Plan,
     staged: &Staged,
-    data: Option<&Data>,
+    data: Option<&ObservedData>,
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Swept, Error> {
@@ -283,12 +292,12 @@ fn swept(
     let records = Records::resumed(plan, &lines);
     let before = records.bands_done();
     let (finished, inbox) = std::sync::mpsc::channel();
-    let read = std::thread::scope(|scope| {
+    let (block_runs, read) = std::thread::scope(|scope| {
         let keeper = scope.spawn(|| keep_journal(inbox, &files, journal));
-        let read = rewritten(plan, data, (&files, &records, before), finished, (events, cancel));
+        let done = rewritten(plan, data, (&files, &records, before), finished, (events, cancel));
         let kept = keeper.join().unwrap_or(Err(Error::Interrupted));
         // Without a journal the workers stop as if interrupted; why there is none is the better reason.
-        kept.and(read)
+        kept.and(done)
     })?;
     events.stage_finished("rewrite");
     too_small::refused(plan, &records)?;
@@ -296,25 +305,30 @@ fn swept(
     let written = sweep::read_back(plan, &files, &records, events, cancel)?;
     events.stage_finished("read back");
     let beside = beside(plan, staged)?;
-    Ok(Swept { records, read, written, beside })
+    Ok(Swept { records, block_runs, read, written, beside })
 }
 
-/// What needs calibration first, then everything else. Returns the hash of each source shard.
+/// What needs calibration first, then everything else. Returns how often blocks were run, and the hash of
+/// each source shard.
 fn rewritten(
     plan: &Plan,
-    data: Option<&Data>,
+    data: Option<&ObservedData>,
     (files, records, before): (&[OutFile], &Records, usize),
     finished: Sender<Entry>,
     (events, cancel): (&dyn Events, &Cancel),
-) -> Result<Vec<String>, Error> {
-    if let (Some(calibration), Some(data)) = (&plan.calibration, data) {
-        let finished = finished.clone();
-        calibrated(plan, calibration, data, files, records, finished, (events, cancel))?;
-    }
+) -> Result<(Option<BlockRuns>, Vec<String>), Error> {
+    let block_runs = match (&plan.calibration, data) {
+        (Some(calibration), Some(data)) => {
+            let finished = finished.clone();
+            calibrated(plan, calibration, data, files, records, finished, (events, cancel))?
+        }
+        _ => None,
+    };
     plan.wait_for(Progress::All)?;
     events.stage_started("rewrite", plan.source.shards().iter().map(|s| s.bytes).sum());
     sweep::pass_over(plan, records, before > 0 && plan.calibration.is_none(), events);
-    sweep::rewrite(plan, files, records, finished, events, cancel)
+    let read = sweep::rewrite(plan, files, records, finished, events, cancel)?;
+    Ok((block_runs, read))
 }
 
 /// The weight files, at their full length, each with its header.
@@ -322,7 +336,7 @@ fn files(plan: &Plan, staged: &Staged) -> Result<Vec<OutFile>, Error> {
     let mut files = Vec::with_capacity(plan.shards.len());
     for (number, shard) in plan.shards.iter().enumerate() {
         let file = staged.create(&shard.name, shard.bytes)?;
-        file.write_at(0, &plan.header(number)?)?;
+        file.write_at(0, &shard.header(&plan.source.shards()[number])?)?;
         files.push(file);
     }
     Ok(files)
@@ -330,20 +344,14 @@ fn files(plan: &Plan, staged: &Staged) -> Result<Vec<OutFile>, Error> {
 
 /// Writes the files beside the weights and returns their hashes.
 fn beside(plan: &Plan, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
-    let mut hashes = BTreeMap::new();
-    if let Some(config) = &plan.config {
-        staged.write("config.json", config)?;
-        hashes.insert("config.json".to_owned(), llmopt_checkpoint::sha256(config));
-    }
-    if plan.index_bytes.is_some() {
-        let write = |out: &mut dyn std::io::Write| write_index(&plan.source, &plan.shards, out);
-        hashes.insert(INDEX.to_owned(), staged.write_with(INDEX, write)?);
-    }
-    for side in plan.side_files() {
-        let hash = staged.copy(&plan.source.path_of(&side.name), &side.name)?;
-        hashes.insert(side.name.clone(), hash);
-    }
-    Ok(hashes)
+    let index = |out: &mut dyn Write| write_index(&plan.source, &plan.shards, out);
+    let files = FilesBeside {
+        source: &plan.source,
+        config: plan.config.as_deref(),
+        index: plan.index_bytes.is_some().then_some(&index),
+        side_files: plan.side_files(),
+    };
+    files.write(staged)
 }
 
 /// Where the artifact goes: a bare file when a bare file came in.

@@ -321,3 +321,6 @@ fn split(
         })
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,14 @@
 //! The two sweeps of a run: every band rewritten, then every byte read back.
 
 use crate::band::Band;
-use crate::fingerprint::fingerprint;
-use crate::in_order::InOrder;
 use crate::place::PlacedPart;
 use crate::plan::Plan;
+use crate::read_back::{self, Piece};
 use crate::resume::{Entry, Record, Records};
-use llmopt_checkpoint::{OutFile, Source};
+use llmopt_checkpoint::OutFile;
+use llmopt_model::InOrder;
 use llmopt_run::pool::for_each_with;
-use llmopt_run::{Cancel, Error, Events, Fault};
+use llmopt_run::{Cancel, Error, Events};
 use std::sync::mpsc::Sender;
 
 /// Rewrites the model, band after band, in the order of its bytes. Bands that `records` already knows
@@ -21,7 +21,8 @@ pub(crate) fn rewrite(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Vec<String>, Error> {
-    let hashes = heads(&plan.source)?;
+    let shards = plan.source.shards().iter();
+    let hashes = shards.map(InOrder::after_header).collect::<Result<Vec<_>, Error>>()?;
     let whole: u64 = plan.places().map(|(entry, _)| entry.meta.bytes()).sum();
     let whole = whole as f64;
     for_each_with(plan.memory.workers, tasks(plan), cancel, |room: &mut Room, task, stop| {
@@ -61,8 +62,8 @@ pub(crate) fn pass_over(plan: &Plan, records: &Records, resumes: bool, events: &
     }
 }
 
-/// Reads every byte of the new weights once, in order, and compares it with what was written. Returns
-/// the hash of each file.
+/// Reads every byte of the new weights once, and compares it with what was written. Returns the hash of
+/// each file.
 pub(crate) fn read_back(
     plan: &Plan,
     files: &[OutFile],
@@ -70,24 +71,14 @@ pub(crate) fn read_back(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Vec<String>, Error> {
-    let head = |shard| Ok(InOrder::new(&plan.header(shard)?));
-    let hashes: Vec<InOrder> = (0..plan.shards.len()).map(head).collect::<Result<_, Error>>()?;
-    let found = Records::new(plan);
-    for_each_with(plan.memory.workers, reads(plan), cancel, |bytes: &mut Vec<u8>, read, stop| {
-        bytes.resize((read.range.end - read.range.start) as usize, 0);
-        files[read.shard].read_at(read.range.start, bytes)?;
-        hashes[read.shard].update(read.turn, bytes, stop);
-        found.add_print(read.shard, read.place, read.part, fingerprint(read.range.start, bytes));
-        events.advanced(bytes.len() as u64, read.name);
-        Ok(())
-    })?;
-    let differing = records.differing(&found, plan);
-    if !differing.is_empty() {
-        let message = "it reads back differently from what was written".to_owned();
-        let fault = |subject| Fault { code: "read-back", subject, message: message.clone() };
-        return Err(Error::Unsound(differing.into_iter().map(fault).collect()));
-    }
-    Ok(hashes.into_iter().map(InOrder::finish).collect())
+    let shards = plan.source.shards().iter().zip(&plan.shards);
+    let heads = shards.map(|(source, shard)| Ok(InOrder::new(&shard.header(source)?)));
+    let heads = heads.collect::<Result<Vec<InOrder>, Error>>()?;
+    let (pieces, tensors) = (pieces(plan, records), records.parts());
+    let workers = plan.memory.workers;
+    let found = read_back::read_back((files, heads), pieces, tensors, workers, (events, cancel))?;
+    let names = plan.places().flat_map(|(entry, place)| place.placed(entry));
+    found.checked(names.map(|part| part.name).zip(records.prints().into_iter().map(Some)))
 }
 
 /// A worker's buffers, used for one band after the other.
@@ -133,20 +124,10 @@ fn tasks(plan: &Plan) -> impl Iterator<Item = Task> + Send {
     })
 }
 
-/// A run of bytes of the output: one band of one part.
-struct Read<'a> {
-    shard: usize,
-    place: usize,
-    part: usize,
-    range: std::ops::Range<u64>,
-    name: &'a str,
-    turn: u64,
-}
-
 /// Every byte of the output behind the headers, in order.
-fn reads(plan: &Plan) -> impl Iterator<Item = Read<'_>> + Send {
+fn pieces<'a>(plan: &'a Plan, records: &'a Records) -> impl Iterator<Item = Piece<'a>> + Send {
     let shards = plan.source.shards().iter().zip(&plan.shards).enumerate();
-    shards.flat_map(|(shard, (source, planned))| {
+    shards.flat_map(move |(shard, (source, planned))| {
         let places = planned.places.iter().zip(source.header.tensors()).enumerate();
         let mut parts: Vec<_> = places
             .flat_map(|(number, (place, entry))| {
@@ -164,23 +145,13 @@ fn reads(plan: &Plan) -> impl Iterator<Item = Read<'_>> + Send {
                 (0..place.bands()).map(move |band| (number, part, range(&placed, band), name))
             })
         });
-        ranges.enumerate().map(move |(turn, (place, part, range, name))| Read {
-            shard,
-            place,
-            part,
-            range,
-            name,
+        ranges.enumerate().map(move |(turn, (place, part, range, name))| Piece {
+            file: shard,
             turn: turn as u64,
+            tensor: records.part(shard, place, part),
+            name,
+            begin: range.start,
+            range,
         })
     })
-}
-
-/// A hash per source shard that has seen the header.
-fn heads(source: &Source) -> Result<Vec<InOrder>, Error> {
-    let head = |shard: &llmopt_checkpoint::Shard| {
-        let mut head = vec![0; shard.header_bytes as usize];
-        shard.read_at(0, &mut head)?;
-        Ok(InOrder::new(&head))
-    };
-    source.shards().iter().map(head).collect()
 }

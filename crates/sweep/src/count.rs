@@ -33,8 +33,13 @@ pub fn weights(phase: &Phase) -> Work {
 
 /// A phase on every batch.
 pub fn passed(program: &Program, of: &Phase, batches: &Batches) -> Work {
+    weights(of) + computed(program, of, batches)
+}
+
+/// A phase on every batch, its weights at hand.
+pub fn computed(program: &Program, of: &Phase, batches: &Batches) -> Work {
     let on = |batch| phase(program, of, &batches.shape_of(batch));
-    weights(of) + (0..batches.len()).map(on).sum()
+    (0..batches.len()).map(on).sum()
 }
 
 /// Every block on every batch, and the logits that are asked for.

@@ -22,11 +22,11 @@ mod work;
 
 pub use alone::{alone_bytes, alone_tokens, alone_work};
 pub use batches::{Batches, Position, Sequence, judging};
-pub use budget::{ReadingMemory, phase_bytes, planned, widest_band};
+pub use budget::{ReadingMemory, phase_bytes, planned, weight_bytes, widest_band};
 pub use meter::Meter;
 pub use positions::{begun, by_sequence};
 pub use reading::{Judge, Reading};
 pub use run::Run;
 pub use runner::Runner;
-pub use store::{Store, carried_width, embedded};
+pub use store::{Store, carried_by, carried_width, embedded};
 pub use work::{Group, Kind, Rates, Work};

@@ -5,7 +5,7 @@ use crate::count;
 use crate::meter::Meter;
 use crate::store::Store;
 use llmopt_arch::program::{Phase, Tap};
-use llmopt_forward::{Engine, Matrix, Weights};
+use llmopt_forward::{Engine, Matrix, Taps, Weights};
 use llmopt_model::Variant;
 use llmopt_run::{Cancel, Error};
 
@@ -30,11 +30,25 @@ impl Runner<'_> {
     /// Takes every batch through a phase.
     pub fn run(&self, phase: &Phase, weights: &Weights, store: &mut Store) -> Result<(), Error> {
         for batch in 0..self.batches.len() {
-            self.observe(phase, weights, store, batch, &[])?;
+            let taps = self.through(phase, weights, store, batch)?;
+            store.put(batch, taps)?;
         }
         // What the engine keeps for the next batch must not lie beside the next phase's weights.
         self.engine.release();
         Ok(())
+    }
+
+    /// Takes out what a batch carries, and through a phase.
+    pub fn through(
+        &self,
+        phase: &Phase,
+        weights: &Weights,
+        store: &mut Store,
+        batch: usize,
+    ) -> Result<Taps, Error> {
+        let mut taps = store.take(batch)?;
+        self.ran(phase, weights, &mut taps, batch, &[])?;
+        Ok(taps)
     }
 
     /// Takes one batch through a phase, and returns what the taps `watched` held.
@@ -46,15 +60,27 @@ impl Runner<'_> {
         batch: usize,
         watched: &[Tap],
     ) -> Result<Vec<Matrix>, Error> {
+        let mut taps = store.take(batch)?;
+        let seen = self.ran(phase, weights, &mut taps, batch, watched)?;
+        store.put(batch, taps)?;
+        Ok(seen)
+    }
+
+    fn ran(
+        &self,
+        phase: &Phase,
+        weights: &Weights,
+        taps: &mut Taps,
+        batch: usize,
+        watched: &[Tap],
+    ) -> Result<Vec<Matrix>, Error> {
         if self.cancel.is_cancelled() {
             return Err(Error::Interrupted);
         }
         let shape = self.batches.shape_of(batch);
         let program = self.variant.program();
-        let mut taps = store.take(batch)?;
-        let seen = self.engine.observe(program, phase, weights, &shape, &mut taps, watched);
+        let seen = self.engine.observe(program, phase, weights, &shape, taps, watched);
         let seen = seen.map_err(|error| self.variant.failed(error))?;
-        store.put(batch, taps)?;
         self.meter.did(count::phase(program, phase, &shape) * self.times);
         Ok(seen)
     }

@@ -2,7 +2,7 @@
 
 use crate::batches::Batches;
 use llmopt_arch::Program;
-use llmopt_arch::program::Tap;
+use llmopt_arch::program::{Phase, Tap};
 use llmopt_checkpoint::Scratch;
 use llmopt_forward::{Matrix, Taps};
 use llmopt_model::Variant;
@@ -30,11 +30,16 @@ pub struct Spill {
 impl Store {
     /// An empty store for the batches of a stream; in `folder`, if it is to spill.
     pub fn new(program: &Program, batches: &Batches, folder: Option<&Path>) -> Result<Self, Error> {
+        Self::of_width(carried_width(program), batches, folder)
+    }
+
+    /// As [`Store::new`], for a stream that carries no more than `width` columns.
+    pub fn of_width(width: usize, batches: &Batches, folder: Option<&Path>) -> Result<Self, Error> {
         let count = batches.len();
         let Some(folder) = folder else {
             return Ok(Self::Memory((0..count).map(|_| Taps::default()).collect()));
         };
-        let slot = (batches.rows_of(batches.largest()) * carried_width(program)) as u64;
+        let slot = (batches.rows_of(batches.largest()) * width) as u64;
         let scratch = Scratch::create(folder, slot * count as u64)?;
         Ok(Self::Spilled(Spill { scratch, slot, held: vec![Vec::new(); count] }))
     }
@@ -106,16 +111,11 @@ impl Spill {
     }
 }
 
-/// What the embedding makes of every batch; in `folder`, if it is to spill.
+/// What the embedding makes of every batch, in a store that was empty.
 ///
 /// # Errors
-/// If the embedding cannot be read, or the scratch file cannot be made.
-pub fn embedded(
-    variant: &Variant,
-    batches: &Batches,
-    folder: Option<&Path>,
-) -> Result<Store, Error> {
-    let mut store = Store::new(variant.program(), batches, folder)?;
+/// If the embedding cannot be read, or the store is a scratch file that cannot be written.
+pub fn embedded(variant: &Variant, batches: &Batches, mut store: Store) -> Result<Store, Error> {
     for batch in 0..batches.len() {
         let hidden = variant.embedded(batches.tokens_of(batch))?;
         store.put(batch, Taps::new(hidden))?;
@@ -126,8 +126,12 @@ pub fn embedded(
 /// Columns of everything that is ever carried from one phase to the next.
 pub fn carried_width(program: &Program) -> usize {
     let phases = program.blocks.iter().flat_map(|block| &block.phases);
-    let width = |carried: &Vec<_>| carried.iter().map(|&tap| program.width(tap)).sum();
-    phases.map(|phase| width(&phase.carried)).max().unwrap_or(0).max(program.hidden)
+    phases.map(|phase| carried_by(program, phase)).max().unwrap_or(0).max(program.hidden)
+}
+
+/// Columns of what a phase hands on.
+pub fn carried_by(program: &Program, phase: &Phase) -> usize {
+    phase.carried.iter().map(|&tap| program.width(tap)).sum()
 }
 
 /// A matrix of values that were counted out for it.

@@ -119,6 +119,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "llmopt-data",
             "llmopt-estimate",
             "llmopt-eval",
+            "llmopt-expect",
             "llmopt-forward",
             "llmopt-linalg",
             "llmopt-measure",
@@ -134,6 +135,8 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("llmopt", &["llmopt-pipeline"]),
+    // Of tests alone.
+    ("llmopt-expect", &[]),
     (
         "xtask",
         &[

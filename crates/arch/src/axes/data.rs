@@ -1,6 +1,6 @@
 //! Axes as a family's file writes them: what shapes and program do not tell.
 
-use super::Axis;
+use super::axis::Axis;
 use serde::Deserialize;
 
 /// The axes that a family has.

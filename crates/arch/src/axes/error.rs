@@ -1,6 +1,6 @@
 //! Why a model cannot be pruned along an axis, or not to a shape.
 
-use super::Axis;
+use super::axis::Axis;
 use crate::BindError;
 
 /// Why an axis or a shape is refused. Each names the axis, and what stands in its way.

@@ -1,6 +1,6 @@
 //! What of a tensor stays, given the units that do.
 
-use super::Axis;
+use super::axis::Axis;
 use super::span::Span;
 use crate::Model;
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! Dimensions as runs of units, from the expressions of a family's shapes.
 
-use super::Axis;
+use super::axis::Axis;
 use super::data::{GROUPS, HEADS};
 use crate::expression::Expression;
 use crate::{Family, sizes::Sizes};

@@ -262,6 +262,49 @@ fn rows_of_another_expert() {
 }
 
 #[test]
+fn fewer_rows_than_an_operation_needs() {
+    // In a part of an expert's phase, taps may begin with its rows alone.
+    let short = |case: &mut Case, tap: usize, rows: usize| {
+        let columns = case.program.width(Tap(tap));
+        let values = noise(2, rows * columns);
+        case.taps.insert(Tap(tap), Matrix::from_values(rows, columns, values).unwrap());
+    };
+    let tap = |name: &str| {
+        let taps = checkpoint("mixtral").program.taps;
+        taps.iter().position(|tap| tap.name == name).unwrap()
+    };
+    let gathered = |case: &mut Case| {
+        short(case, tap("x"), 3);
+        short(case, tap("routes"), 5);
+    };
+    check(
+        "mixtral",
+        2,
+        gathered,
+        "`model.layers.0.block_sparse_moe.experts.0`: `x` is 3 rows, but the batch and the program expect 5 by 64",
+    );
+    let beside = |case: &mut Case| {
+        short(case, tap("gate"), 2);
+        short(case, tap("up"), 3);
+        case.phase.operations.retain(|one| matches!(one, Operation::Gate { .. }));
+        case.phase.carried = vec![Tap(tap("inner"))];
+    };
+    check(
+        "mixtral",
+        2,
+        beside,
+        "`model.layers.0.block_sparse_moe.experts.0`: `up` is 3 rows beside 2, but the batch and the program expect 5 by 32",
+    );
+    let elsewhere = |case: &mut Case| short(case, Program::HIDDEN.0, 3);
+    check(
+        "mixtral",
+        0,
+        elsewhere,
+        "`model.layers.0.self_attn`: `hidden` is 3 by 64, but the batch and the program expect 5 by 64",
+    );
+}
+
+#[test]
 fn a_head_of_another_width() {
     let program = checkpoint("llama").program;
     let mut slice = Linear::new(engine().gemm().pack(5, 32));

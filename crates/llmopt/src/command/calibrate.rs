@@ -79,12 +79,11 @@ fn planned(summary: &StatisticsSummary) -> String {
     facts.push((
         "memory",
         format!(
-            "at most {} of {}; {} would do; {} of hidden states {held}; {} over a block",
+            "at most {} of {}; {} would do; {} of hidden states {held}",
             units::bytes(memory.predicted_peak),
             units::bytes(memory.budget),
             units::bytes(memory.smallest),
-            units::bytes(memory.hidden_bytes),
-            units::counted(memory.passes, "run")
+            units::bytes(memory.hidden_bytes)
         ),
     ));
     facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));

@@ -3,18 +3,20 @@
 mod axis;
 mod blocks;
 mod divergence;
+mod escape;
 mod making;
+mod parts;
 mod sizes;
 mod svg;
 mod tensors;
 
 use super::figures::{USUAL, facts, figures};
 use super::gates;
-use crate::print::one_line;
 use crate::units;
+use escape::{escaped, prose};
 use llmopt_pipeline::Evaluation;
+use parts::table;
 use std::fmt::Write;
-use svg::Screen;
 
 /// The page: gates first, then the numbers, then the pictures.
 pub(super) fn page(evaluation: &Evaluation) -> String {
@@ -134,72 +136,13 @@ fn measured(body: &mut String, evaluation: &Evaluation) {
     );
 }
 
-/// A table whose first column is words and whose others are numbers.
-fn table(body: &mut String, headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-    let _ = write!(body, "<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr>");
-    for heading in headings {
-        let _ = write!(body, "<th scope=\"col\">{}</th>", escaped(heading));
-    }
-    let _ = writeln!(body, "</tr></thead>\n<tbody>");
-    for row in rows {
-        let _ = write!(body, "<tr>");
-        for (column, cell) in row.iter().enumerate() {
-            let cell = escaped(cell);
-            let _ = match column {
-                0 => write!(body, "<th scope=\"row\">{cell}</th>"),
-                _ => write!(body, "<td>{cell}</td>"),
-            };
-        }
-        let _ = writeln!(body, "</tr>");
-    }
-    let _ = writeln!(body, "</tbody>\n</table></div>");
-}
-
-/// A picture in both widths, of which the page shows the one that fits, with the words that say what to
-/// see in it.
-fn figure(body: &mut String, picture: impl Fn(Screen) -> String, caption: &str) {
-    let _ = writeln!(body, "<figure>");
-    for screen in [Screen::Broad, Screen::Narrow] {
-        let _ = writeln!(body, "<div class=\"{}\">{}</div>", screen.name(), picture(screen));
-    }
-    let _ = writeln!(body, "<figcaption>{}</figcaption>\n</figure>", escaped(caption));
-}
-
-/// `text` with what stands between backticks as code.
-fn prose(text: &str) -> String {
-    let parts: Vec<&str> = text.split('`').collect();
-    if parts.len().is_multiple_of(2) {
-        return escaped(text);
-    }
-    let part = |(place, part): (usize, &&str)| match place % 2 {
-        0 => escaped(part),
-        _ => format!("<code>{}</code>", escaped(part)),
-    };
-    parts.iter().enumerate().map(part).collect()
-}
-
-/// `text` as text: no tag, no attribute's end, nothing that is not seen.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in one_line(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 /// As many as stand beside each other.
 const TILES: usize = 5;
 const STYLE: &str = include_str!("html/style.css");
 
 #[cfg(test)]
 mod tests {
+    use super::svg::Screen;
     use super::*;
     use crate::report::sample;
     use llmopt_pipeline::BlockLoss;

@@ -44,81 +44,117 @@ fn memory(dir: &Dir, args: &str) -> Value {
     plan(dir, args)["calibration"]["memory"].clone()
 }
 
-#[test]
-fn threads_and_budgets_do_not_show_in_weights_or_report() {
-    let check = |family: &str, recipe: &str| {
-        let dir = Dir::with_family(family);
-        let args = format!("{SMALL} --window 128 --samples 40 {recipe} --force -o out");
-        let made = |resources: &str| {
-            dir.done(&format!("{args} {resources}"));
-            dir.tree("out")
-        };
-        let expected = made("--threads 1 --memory 1GiB");
-        let ample = memory(&dir, &format!("{args} --threads 1 --memory 1GiB"));
-        assert_eq!(ample["spills"], false, "{ample}");
-        for threads in [1, 2, 4] {
-            let tight = memory(&dir, &format!("{args} --threads {threads}"))["smallest"].clone();
-            let resources = format!("--threads {threads} --memory {tight}");
-            let tight = memory(&dir, &format!("{args} {resources}"));
-            assert_eq!(tight["spills"], true, "{family} {recipe}: {tight}");
-            assert!(tight["passes"].as_u64() > Some(1), "{family} {recipe}: {tight}");
-            let all = [resources, format!("--threads {threads} --memory 1GiB")];
-            for resources in all.iter().filter(|_| threads != 2) {
-                let found = made(resources);
-                assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
-                for (name, bytes) in &found {
-                    assert!(bytes == &expected[name], "{family} {recipe} {resources}: {name}");
-                }
+#[track_caller]
+fn check_resources(family: &str, recipe: &str) {
+    let dir = Dir::with_family(family);
+    let args = format!("{SMALL} --window 128 --samples 40 {recipe} --force -o out");
+    let made = |resources: &str| {
+        dir.done(&format!("{args} {resources}"));
+        dir.tree("out")
+    };
+    let expected = made("--threads 1 --memory 1GiB");
+    let ample = memory(&dir, &format!("{args} --threads 1 --memory 1GiB"));
+    assert_eq!(ample["spills"], false, "{ample}");
+    for threads in [1, 2, 4] {
+        let ample = plan(&dir, &format!("{args} --threads {threads}"));
+        let smallest = &ample["memory"]["smallest"];
+        let resources = format!("--threads {threads} --memory {smallest}");
+        let tight = memory(&dir, &format!("{args} {resources}"));
+        // A choice between artifacts may take more than what leads to it.
+        let leaves_room = *smallest != ample["calibration"]["memory"]["smallest"];
+        assert!(leaves_room || tight["spills"] == true, "{family} {recipe}: {tight}");
+        assert!(!leaves_room || threads < 4, "{family} {recipe}: {tight}");
+        let all = [resources, format!("--threads {threads} --memory 1GiB")];
+        for resources in all.iter().filter(|_| threads != 2) {
+            let found = made(resources);
+            assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+            for (name, bytes) in &found {
+                assert!(bytes == &expected[name], "{family} {recipe} {resources}: {name}");
             }
         }
-    };
-    check("llama", "--method gptq+cd");
-    check("llama", "--method qep+cd --whole-block");
-    check("llama", "--method auto");
-    check("qwen3_moe", "--method gptq+cd");
-    check("qwen3_moe", "--method qep+cd");
+    }
 }
 
-/// Each family, and how many matrices of its blocks are quantized.
-const FAMILIES: &[(&str, usize)] = &[
-    ("gemma", 14),
-    ("gemma2", 14),
-    ("gemma3", 14),
-    ("gemma3_text", 14),
-    ("granite", 14),
-    ("llama", 14),
-    ("llama-fp8", 14),
-    ("llama-tied", 14),
-    ("mistral", 14),
-    ("mixtral", 26),
-    ("olmo2", 14),
-    ("phi3", 8),
-    ("qwen2", 14),
-    ("qwen3", 14),
-    ("qwen3_moe", 26),
-];
+rows! {
+    threads_and_budgets_do_not_show_in_weights_or_report = check_resources;
+    gptq_and_descent("llama", "--method gptq+cd")
+    qep_over_whole_blocks("llama", "--method qep+cd --whole-block")
+    a_choice_of_methods("llama", "--method auto")
+    gptq_of_experts("qwen3_moe", "--method gptq+cd")
+    qep_of_experts("qwen3_moe", "--method qep+cd")
+}
+
+/// Every weight is multiplied once in each stream: the one that is rewritten and, where methods compare
+/// with it, the original's.
+#[test]
+fn a_block_is_run_once_per_stream() {
+    let check = |family: &str, recipe: &str, original: Option<f64>, rewritten: f64| {
+        let dir = Dir::with_family(family);
+        let args = format!("{SMALL} --window 128 --samples 40 {recipe} --json -o out");
+        let told: Value = serde_json::from_str(&dir.done(&args).stdout).unwrap();
+        let runs = &told["block_runs"];
+        assert_eq!(runs.get("original").and_then(Value::as_f64), original, "{family} {recipe}");
+        assert_eq!(runs["rewritten"], rewritten, "{family} {recipe}");
+        // What an attempt did is nothing that the artifact depends on.
+        assert_eq!(dir.json("out/llmopt.json").get("block_runs"), None);
+    };
+    for family in ["llama", "gemma3_text", "mixtral", "qwen3_moe"] {
+        check(family, "--method gptq", None, 1.0);
+        check(family, "--method qep+cd", Some(1.0), 1.0);
+    }
+    // As it was found and as it was written, but for the last block, which nothing comes behind.
+    let linears = (64.0 + 2.0 * 8.0 + 64.0) * 64.0 + 3.0 * 96.0 * 64.0;
+    let last = linears - 96.0 * 64.0;
+    let twice = (2.0 * linears + last) / (linears + last);
+    check("llama", "--method qep --whole-block", Some(1.0), twice);
+}
+
+/// Quantizes a seeded checkpoint of whose blocks so many matrices are quantized.
+#[track_caller]
+fn check_family(family: &str, matrices: usize) {
+    let dir = Dir::with_family(family);
+    dir.done(&format!("{SMALL} --window 64 --samples 8 --method gptq+cd -o out"));
+    dir.done("verify out --runtime transformers -q");
+    let report = dir.json("out/llmopt.json");
+    assert_eq!(fallbacks(&report), []);
+    let reached = calibrated(&report);
+    assert_eq!(reached.len(), matrices);
+    for (tensor, facts) in reached {
+        assert_eq!(facts["method"], "gptq+cd", "{tensor}");
+        let error = facts["output_error"].as_f64().unwrap();
+        assert!((1e-4..0.2).contains(&error), "{tensor} {facts}");
+    }
+}
+
+rows! {
+    every_family_is_quantized_and_verified = check_family;
+    gemma("gemma", 14)
+    gemma2("gemma2", 14)
+    gemma3("gemma3", 14)
+    gemma3_text("gemma3_text", 14)
+    granite("granite", 14)
+    llama("llama", 14)
+    llama_fp8("llama-fp8", 14)
+    llama_tied("llama-tied", 14)
+    mistral("mistral", 14)
+    mixtral("mixtral", 26)
+    olmo2("olmo2", 14)
+    phi3("phi3", 8)
+    qwen2("qwen2", 14)
+    qwen3("qwen3", 14)
+    qwen3_moe("qwen3_moe", 26)
+}
 
 #[test]
-fn every_family_is_quantized_and_verified() {
-    for &(family, matrices) in FAMILIES {
-        let dir = Dir::with_family(family);
-        dir.done(&format!("{SMALL} --window 64 --samples 8 --method gptq+cd -o out"));
-        dir.done("verify out --runtime transformers -q");
-        let report = dir.json("out/llmopt.json");
-        assert_eq!(fallbacks(&report), [], "{family}");
-        let reached = calibrated(&report);
-        assert_eq!(reached.len(), matrices, "{family}");
-        for (tensor, facts) in reached {
-            assert_eq!(facts["method"], "gptq+cd", "{family}: {tensor}");
-            let error = facts["output_error"].as_f64().unwrap();
-            assert!((1e-4..0.2).contains(&error), "{family}: {tensor} {facts}");
-        }
-    }
+fn every_folder_of_a_family_is_quantized_and_verified() {
     let folders = fs::read_dir(testdata("families")).unwrap();
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
     let mut folders: Vec<String> =
-        folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        folders.map(|entry| name(entry).to_str().unwrap().replace('-', "_")).collect();
     folders.sort();
-    assert!(folders.iter().eq(FAMILIES.iter().map(|(family, _)| family)), "{folders:?}");
+    let mut rows = every_family_is_quantized_and_verified::NAMES.to_vec();
+    rows.sort_unstable();
+    assert_eq!(folders, rows);
 }
 
 #[test]
@@ -220,7 +256,7 @@ fn errors_are_those_of_outputs_where_inputs_were_observed_and_of_weights_where_n
 fn the_error_that_is_shown_ranks_methods_as_divergence_does() {
     let dir = with_text();
     let made = |method: &str| {
-        let data = "--calibrate text.txt --window 128 --samples 64";
+        let data = "--calibrate text.txt --window 128 --samples 32";
         dir.done(&format!("quantize tiny-llama --bits 3 {data} --method {method} -q -o {method}"));
         let eval = format!("eval {method} --against tiny-llama --text tiny-llama/evaluation.txt");
         let ran = dir.done(&format!("{eval} --window 128 --samples 32 --json -q"));

@@ -79,44 +79,47 @@ fn moe(model_type: &str) -> Value {
     })
 }
 
-/// gpt-oss is saved so, and Mixtral by Transformers 5 with `save_original_format=False`, which calls
-/// its router `mlp.gate`.
-#[test]
-fn stacked_experts_stay_dense_and_that_is_said() {
-    for model_type in ["gpt_oss", "mixtral"] {
-        let dir = Dir::new();
-        write_stacked(&dir, &moe(model_type), "mlp");
-        let why =
-            "each tensor stacks the experts of a layer, and such stacks are not quantized yet";
-        // 24,576 of 24,576 + 256 (router) + 16,384 + 12,288 + 192 (norms) = 53,696.
-        let told = format!(
-            "stay dense   24,576 parameters (45.8 % of the model) in 2 tensors such as \
-             `model.layers.0.mlp.experts.down_proj`: {why}\n"
-        );
-        let inspected = dir.done("inspect model").stdout;
-        assert!(inspected.contains(&told), "{inspected}");
-        let planned = dir.done("quantize model --dry-run").stdout;
-        assert!(planned.contains("stay dense  24,576 parameters"), "{planned}");
-        let said = dir.done("quantize model -o out").stderr;
-        assert!(said.contains("stay dense    24,576 parameters"), "{said}");
+#[track_caller]
+fn check_stacked(model_type: &str) {
+    let dir = Dir::new();
+    write_stacked(&dir, &moe(model_type), "mlp");
+    let why = "each tensor stacks the experts of a layer, and such stacks are not quantized yet";
+    // 24,576 of 24,576 + 256 (router) + 16,384 + 12,288 + 192 (norms) = 53,696.
+    let told = format!(
+        "stay dense   24,576 parameters (45.8 % of the model) in 2 tensors such as \
+         `model.layers.0.mlp.experts.down_proj`: {why}\n"
+    );
+    let inspected = dir.done("inspect model").stdout;
+    assert!(inspected.contains(&told), "{inspected}");
+    let planned = dir.done("quantize model --dry-run").stdout;
+    assert!(planned.contains("stay dense  24,576 parameters"), "{planned}");
+    let said = dir.done("quantize model -o out").stderr;
+    assert!(said.contains("stay dense    24,576 parameters"), "{said}");
 
-        let found = json!({
-            "tensors": 2, "parameters": 24576, "first": "model.layers.0.mlp.experts.down_proj",
-            "why": why,
-        });
-        assert_eq!(dir.json("out/llmopt.json")["stacked_experts"], found);
-        let ignored = dir.json("out/config.json")["quantization_config"]["ignore"].clone();
-        for entry in ["model.layers.0.mlp.experts", r"re:(.*\.)?experts(\.|$)"] {
-            assert!(ignored.as_array().unwrap().contains(&json!(entry)), "{ignored}");
-        }
-        dir.done("verify out -q --against model");
-
-        let strict = dir.run("quantize model --strict -q -o strict");
-        assert_eq!(strict.code, Some(2));
-        assert!(strict.stderr.contains("24576 parameters stay dense"), "{}", strict.stderr);
-        // Who leaves them out has what was asked for.
-        dir.done("quantize model --strict -q -o strict --exclude *experts*");
+    let found = json!({
+        "tensors": 2, "parameters": 24576, "first": "model.layers.0.mlp.experts.down_proj",
+        "why": why,
+    });
+    assert_eq!(dir.json("out/llmopt.json")["stacked_experts"], found);
+    let ignored = dir.json("out/config.json")["quantization_config"]["ignore"].clone();
+    for entry in ["model.layers.0.mlp.experts", r"re:(.*\.)?experts(\.|$)"] {
+        assert!(ignored.as_array().unwrap().contains(&json!(entry)), "{ignored}");
     }
+    dir.done("verify out -q --against model");
+
+    let strict = dir.run("quantize model --strict -q -o strict");
+    assert_eq!(strict.code, Some(2));
+    assert!(strict.stderr.contains("24576 parameters stay dense"), "{}", strict.stderr);
+    // Who leaves them out has what was asked for.
+    dir.done("quantize model --strict -q -o strict --exclude *experts*");
+}
+
+rows! {
+    /// gpt-oss is saved so, and Mixtral by Transformers 5 with `save_original_format=False`, which calls
+    /// its router `mlp.gate`.
+    stacked_experts_stay_dense_and_that_is_said = check_stacked;
+    gpt_oss("gpt_oss")
+    mixtral("mixtral")
 }
 
 #[test]
@@ -187,89 +190,103 @@ fn add(dir: &Dir, tensors: &[(&str, &[usize])]) {
     dir.write("tiny-llama/model.safetensors", &file_of(&header.to_string(), &bytes));
 }
 
-/// Every command asks the same place, and says the same.
-#[test]
-fn a_bias_that_a_module_does_not_have_is_refused_by_every_command() {
-    let left_out = "loaders leave it out, and compute something else than was saved";
-    let check = |tensor: &str, module: &str, length: usize, hint: &str| {
-        let dir = Dir::with_tiny_llama();
-        add(&dir, &[(tensor, &[length])]);
-        dir.write("text.txt", b"some text");
-        for command in [
-            "inspect tiny-llama",
-            "quantize tiny-llama --dry-run",
-            "quantize tiny-llama",
-            "eval tiny-llama --text text.txt",
-            "generate tiny-llama text",
-            "calibrate tiny-llama --data text.txt -o statistics.safetensors",
-            "prune tiny-llama --sparsity 0.3 --axes ffn --method magnitude",
-        ] {
-            let message = format!(
-                "error: tensor `{tensor}` is there, but `llama` has `{module}` without it\n  in \
-                 `model.safetensors`\n\nhint: {hint}\n"
-            );
-            dir.refused(command, 3, &message);
-        }
-        let found = dir.run("verify tiny-llama -q");
-        assert!(found.stdout.starts_with(&format!("surplus  {tensor}: ")), "{}", found.stdout);
-    };
-    let q = "model.layers.0.self_attn.q_proj";
-    let off = format!("`attention_bias` is not true in `config.json`: {left_out}");
-    check(&format!("{q}.bias"), q, 128, &off);
-    let other = format!("{left_out}; is `model_type` in `config.json` right?");
-    check("lm_head.bias", "lm_head", 512, &other);
-    let norm = "model.layers.3.input_layernorm";
-    check(&format!("{norm}.bias"), norm, 128, &other);
+#[track_caller]
+fn check_bias(tensor: &str, module: &str, length: usize, hint: &str) {
+    let dir = Dir::with_tiny_llama();
+    add(&dir, &[(tensor, &[length])]);
+    dir.write("text.txt", b"some text");
+    for command in [
+        "inspect tiny-llama",
+        "quantize tiny-llama --dry-run",
+        "quantize tiny-llama",
+        "eval tiny-llama --text text.txt",
+        "generate tiny-llama text",
+        "calibrate tiny-llama --data text.txt -o statistics.safetensors",
+        "prune tiny-llama --sparsity 0.3 --axes ffn --method magnitude",
+    ] {
+        let message = format!(
+            "error: tensor `{tensor}` is there, but `llama` has `{module}` without it\n  in \
+             `model.safetensors`\n\nhint: {hint}\n"
+        );
+        dir.refused(command, 3, &message);
+    }
+    let found = dir.run("verify tiny-llama -q");
+    assert!(found.stdout.starts_with(&format!("surplus  {tensor}: ")), "{}", found.stdout);
 }
 
-/// 128 * 256 + 128 = 32,896 parameters of a layer that the config does not count; a mask and a head.
-#[test]
-fn tensors_of_no_family_pass_through_and_only_runtimes_that_stop_are_at_fault() {
-    let check = |tensors: &[(&str, &[usize])], parameters: &str, fault: &str| {
-        let dir = Dir::with_tiny_llama();
-        dir.write("text.txt", &b"Once upon a time there was a dog. ".repeat(40));
-        let eval = "eval tiny-llama --text text.txt --window 32 --json";
-        let perplexity = |dir: &Dir| {
-            let found: Value = serde_json::from_str(&dir.done(eval).stdout).unwrap();
-            found["perplexity"].clone()
-        };
-        let before = perplexity(&dir);
-        add(&dir, tensors);
-        assert!(before.is_object());
-        assert_eq!(perplexity(&dir), before);
+const OFF: &str = "`attention_bias` is not true in `config.json`: loaders leave it out, and compute \
+                   something else than was saved";
+const OTHER_FAMILY: &str = "loaders leave it out, and compute something else than was saved; is `model_type` \
+                            in `config.json` right?";
 
-        let said = dir.done("quantize tiny-llama -o out").stderr;
-        assert!(said.contains(&format!("with {parameters} parameters")), "{said}");
-        assert_eq!(said.matches("pass through").count(), 1, "{said}");
-        assert!(said.contains("AutoModelForCausalLM"), "{said}");
-        assert!(!said.contains("vllm serve"), "it stops: {said}");
-        let report = dir.json("out/llmopt.json");
-        assert_eq!(report["unknown_tensors"]["tensors"], json!(tensors.len()));
-        assert_eq!(report["unknown_tensors"]["stop"], json!(["vllm"]));
-        dir.done("verify out -q --runtime transformers --against tiny-llama");
-        let found = dir.run("verify out -q --runtime vllm");
-        assert_eq!(found.code, Some(3));
-        assert!(found.stdout.starts_with(fault), "{}", found.stdout);
+rows! {
+    /// Every command asks the same place, and says the same.
+    a_bias_that_a_module_does_not_have_is_refused_by_every_command = check_bias;
+    of_a_query(
+        "model.layers.0.self_attn.q_proj.bias",
+        "model.layers.0.self_attn.q_proj",
+        128,
+        OFF,
+    )
+    of_the_head("lm_head.bias", "lm_head", 512, OTHER_FAMILY)
+    of_a_norm(
+        "model.layers.3.input_layernorm.bias",
+        "model.layers.3.input_layernorm",
+        128,
+        OTHER_FAMILY,
+    )
+}
 
-        let refused = dir.run("quantize tiny-llama -o vllm --runtime vllm");
-        assert_eq!(refused.code, Some(2));
-        assert!(refused.stderr.contains("vllm stops at it"), "{}", refused.stderr);
-        dir.done(
-            "prune tiny-llama -q -o pruned --sparsity 0.2 --axes ffn --method magnitude --no-refit",
-        );
-        dir.done("verify pruned -q --runtime transformers");
+#[track_caller]
+fn check_unknown(tensors: &[(&str, &[usize])], parameters: &str, fault: &str) {
+    let dir = Dir::with_tiny_llama();
+    dir.write("text.txt", &b"Once upon a time there was a dog. ".repeat(40));
+    let eval = "eval tiny-llama --text text.txt --window 32 --json";
+    let perplexity = |dir: &Dir| {
+        let found: Value = serde_json::from_str(&dir.done(eval).stdout).unwrap();
+        found["perplexity"].clone()
     };
-    check(
+    let before = perplexity(&dir);
+    add(&dir, tensors);
+    assert!(before.is_object());
+    assert_eq!(perplexity(&dir), before);
+
+    let said = dir.done("quantize tiny-llama -o out").stderr;
+    assert!(said.contains(&format!("with {parameters} parameters")), "{said}");
+    assert_eq!(said.matches("pass through").count(), 1, "{said}");
+    assert!(said.contains("AutoModelForCausalLM"), "{said}");
+    assert!(!said.contains("vllm serve"), "it stops: {said}");
+    let report = dir.json("out/llmopt.json");
+    assert_eq!(report["unknown_tensors"]["tensors"], json!(tensors.len()));
+    assert_eq!(report["unknown_tensors"]["stop"], json!(["vllm"]));
+    dir.done("verify out -q --runtime transformers --against tiny-llama");
+    let found = dir.run("verify out -q --runtime vllm");
+    assert_eq!(found.code, Some(3));
+    assert!(found.stdout.starts_with(fault), "{}", found.stdout);
+
+    let refused = dir.run("quantize tiny-llama -o vllm --runtime vllm");
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("vllm stops at it"), "{}", refused.stderr);
+    dir.done(
+        "prune tiny-llama -q -o pruned --sparsity 0.2 --axes ffn --method magnitude --no-refit",
+    );
+    dir.done("verify pruned -q --runtime transformers");
+}
+
+rows! {
+    /// 128 * 256 + 128 = 32,896 parameters of a layer that the config does not count; a mask and a head.
+    tensors_of_no_family_pass_through_and_only_runtimes_that_stop_are_at_fault = check_unknown;
+    of_a_layer_that_the_config_does_not_count(
         &[("model.layers.4.eh_proj.weight", &[128, 256]), ("model.layers.4.norm.weight", &[128])],
         "32,896",
         "layers  num_hidden_layers: ",
-    );
-    check(
+    )
+    a_mask(
         &[("model.layers.0.self_attn.masked_bias", &[1])],
         "1",
         "unknown  model.layers.0.self_attn.masked_bias: ",
-    );
-    check(&[("score.weight", &[2, 128])], "256", "unknown  score.weight: ");
+    )
+    a_head(&[("score.weight", &[2, 128])], "256", "unknown  score.weight: ")
 }
 
 /// The config says that it is one; loaders have its head.

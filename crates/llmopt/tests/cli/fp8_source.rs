@@ -34,42 +34,50 @@ fn scales(halvings: impl Iterator<Item = u16>) -> Vec<u8> {
     halvings.flat_map(|halvings| 0.5f32.powi(i32::from(halvings)).to_le_bytes()).collect()
 }
 
-#[test]
-fn scales_of_a_tensor_of_rows_and_of_blocks_are_multiplied_in() {
-    let check =
-        |shape: &[usize], scale: Vec<u8>, halvings: fn(usize, usize) -> u16, recipe: &str| {
-            let dir = Dir::new();
-            let input = 1f32.to_le_bytes().to_vec();
-            let (name, of_inputs) =
-                (format!("{WEIGHT}_scale"), WEIGHT.replace("weight", "input_scale"));
-            dir.write(
-                "fp8.safetensors",
-                &safetensors(&[
-                    (WEIGHT, "F8_E4M3", &[ROWS, COLUMNS], e4m3()),
-                    (&name, "F32", shape, scale),
-                    (&of_inputs, "F32", &[], input),
-                ]),
-            );
-            let dense = safetensors(&[(WEIGHT, "BF16", &[ROWS, COLUMNS], bf16(halvings))]);
-            dir.write("bf16.safetensors", &dense);
-            for source in ["fp8", "bf16"] {
-                dir.done(&format!(
-                    "quantize {source}.safetensors -q {recipe} -o {source}-out.safetensors"
-                ));
-            }
-            let same = dir.read("fp8-out.safetensors") == dir.read("bf16-out.safetensors");
-            assert!(same, "{shape:?} {recipe}");
-            dir.done("verify fp8-out.safetensors -q --against fp8.safetensors");
-        };
+/// Quantizes a weight with scales of this shape, and the same numbers in BF16: the bytes are the same.
+#[track_caller]
+fn check(shape: &[usize], halvings: fn(usize, usize) -> u16) {
+    let dir = Dir::new();
+    let scale = match *shape {
+        [] | [1] => scales([halvings(0, 0)].into_iter()),
+        [2, 3] => scales((0..6).map(|block| halvings(block / 3 * 128, block % 3 * 128))),
+        _ => scales((0..ROWS).map(|row| halvings(row, 0))),
+    };
+    let input = 1f32.to_le_bytes().to_vec();
+    let (name, of_inputs) = (format!("{WEIGHT}_scale"), WEIGHT.replace("weight", "input_scale"));
+    dir.write(
+        "fp8.safetensors",
+        &safetensors(&[
+            (WEIGHT, "F8_E4M3", &[ROWS, COLUMNS], e4m3()),
+            (&name, "F32", shape, scale),
+            (&of_inputs, "F32", &[], input),
+        ]),
+    );
+    let dense = safetensors(&[(WEIGHT, "BF16", &[ROWS, COLUMNS], bf16(halvings))]);
+    dir.write("bf16.safetensors", &dense);
     for recipe in ["--bits 8", "--bits 4", "--scheme fp8"] {
-        check(&[], scales([3].into_iter()), |_, _| 3, recipe);
-        check(&[1], scales([3].into_iter()), |_, _| 3, recipe);
-        let of_row = |row: usize, _: usize| (row % 5) as u16;
-        check(&[ROWS, 1], scales((0..ROWS).map(|row| of_row(row, 0))), of_row, recipe);
-        check(&[ROWS], scales((0..ROWS).map(|row| of_row(row, 0))), of_row, recipe);
-        let of_block = |row: usize, column: usize| (row / 128 * 3 + column / 128) as u16;
-        check(&[2, 3], scales(0..6), of_block, recipe);
+        for source in ["fp8", "bf16"] {
+            dir.done(&format!(
+                "quantize {source}.safetensors -q {recipe} --force -o {source}-out.safetensors"
+            ));
+        }
+        let same = dir.read("fp8-out.safetensors") == dir.read("bf16-out.safetensors");
+        assert!(same, "{recipe}");
+        dir.done("verify fp8-out.safetensors -q --against fp8.safetensors");
     }
+}
+
+fn of_rows(row: usize, _: usize) -> u16 {
+    (row % 5) as u16
+}
+
+rows! {
+    scales_are_multiplied_in = check;
+    of_a_tensor(&[], |_, _| 3)
+    of_a_tensor_as_a_vector(&[1], |_, _| 3)
+    of_rows_as_columns(&[ROWS, 1], of_rows)
+    of_rows_as_a_vector(&[ROWS], of_rows)
+    of_blocks(&[2, 3], |row, column| (row / 128 * 3 + column / 128) as u16)
 }
 
 #[test]

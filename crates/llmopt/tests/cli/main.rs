@@ -4,6 +4,9 @@
 #![expect(clippy::print_stdout, reason = "a check that is skipped says so")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[macro_use]
+mod rows;
+
 mod bad_input;
 mod calibrated;
 mod current;
@@ -29,5 +32,4 @@ mod smooth;
 mod statistics;
 mod synthetic;
 mod too_small;
-mod vain;
 mod verify;

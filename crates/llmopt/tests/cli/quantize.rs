@@ -5,78 +5,85 @@ use crate::synthetic;
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 
-#[test]
-fn every_scheme_writes_what_its_dry_run_promised() {
-    let check = |flags: &str, suffix: &str, parts: &[(&str, &str)]| {
-        let dir = Dir::with_tiny_llama();
-        let plan = dir.done(&format!("quantize tiny-llama {flags} --dry-run --json"));
-        let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
-        assert_eq!(dir.names(), ["tiny-llama"], "a dry run writes nothing");
-        let ran = dir.done(&format!("quantize tiny-llama {flags} -q"));
-        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{flags}");
-        let output = format!("tiny-llama-{suffix}");
-        assert_eq!(dir.names(), ["tiny-llama".to_owned(), output.clone()]);
+#[track_caller]
+fn check_scheme(flags: &str, suffix: &str, parts: &[(&str, &str)]) {
+    let dir = Dir::with_tiny_llama();
+    let plan = dir.done(&format!("quantize tiny-llama {flags} --dry-run --json"));
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(dir.names(), ["tiny-llama"], "a dry run writes nothing");
+    let ran = dir.done(&format!("quantize tiny-llama {flags} -q"));
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{flags}");
+    let output = format!("tiny-llama-{suffix}");
+    assert_eq!(dir.names(), ["tiny-llama".to_owned(), output.clone()]);
 
-        let promised: BTreeMap<String, u64> = plan["files"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|file| {
-                (file["name"].as_str().unwrap().to_owned(), file["bytes"].as_u64().unwrap())
-            })
-            .collect();
-        let mut found: BTreeMap<String, u64> = dir
-            .tree(&output)
-            .into_iter()
-            .map(|(name, bytes)| (name[output.len() + 1..].to_owned(), bytes.len() as u64))
-            .collect();
-        assert!(found.remove("llmopt.json").is_some(), "{flags}");
-        assert_eq!(found, promised, "{flags}");
+    let promised: BTreeMap<String, u64> = plan["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| (file["name"].as_str().unwrap().to_owned(), file["bytes"].as_u64().unwrap()))
+        .collect();
+    let mut found: BTreeMap<String, u64> = dir
+        .tree(&output)
+        .into_iter()
+        .map(|(name, bytes)| (name[output.len() + 1..].to_owned(), bytes.len() as u64))
+        .collect();
+    assert!(found.remove("llmopt.json").is_some(), "{flags}");
+    assert_eq!(found, promised, "{flags}");
 
-        let report = dir.json(&format!("{output}/llmopt.json"));
-        for (name, &bytes) in &found {
-            assert_eq!(report["outputs"][name]["bytes"], bytes, "{flags}: {name}");
-        }
+    let report = dir.json(&format!("{output}/llmopt.json"));
+    for (name, &bytes) in &found {
+        assert_eq!(report["outputs"][name]["bytes"], bytes, "{flags}: {name}");
+    }
 
-        let bytes = dir.read(&format!("{output}/model.safetensors"));
-        let weights = SafeTensors::deserialize(&bytes).unwrap();
-        for (part, dtype) in parts {
-            let name = format!("model.layers.0.mlp.down_proj.{part}");
-            let tensor = weights.tensor(&name).unwrap_or_else(|_| panic!("{flags}: no {name}"));
-            assert_eq!(format!("{:?}", tensor.dtype()), *dtype, "{flags}: {name}");
+    let bytes = dir.read(&format!("{output}/model.safetensors"));
+    let weights = SafeTensors::deserialize(&bytes).unwrap();
+    for (part, dtype) in parts {
+        let name = format!("model.layers.0.mlp.down_proj.{part}");
+        let tensor = weights.tensor(&name).unwrap_or_else(|_| panic!("{flags}: no {name}"));
+        assert_eq!(format!("{:?}", tensor.dtype()), *dtype, "{flags}: {name}");
+    }
+    let before = dir.read("tiny-llama/model.safetensors");
+    let before = SafeTensors::deserialize(&before).unwrap();
+    for (name, tensor) in before.tensors() {
+        if name.contains("norm") || name.contains("embed_tokens") {
+            assert_eq!(tensor, weights.tensor(&name).unwrap(), "{flags}: {name}");
         }
-        let before = dir.read("tiny-llama/model.safetensors");
-        let before = SafeTensors::deserialize(&before).unwrap();
-        for (name, tensor) in before.tensors() {
-            if name.contains("norm") || name.contains("embed_tokens") {
-                assert_eq!(tensor, weights.tensor(&name).unwrap(), "{flags}: {name}");
-            }
-        }
-        for side in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
-            let (before, after) = (format!("tiny-llama/{side}"), format!("{output}/{side}"));
-            assert!(dir.read(&before) == dir.read(&after), "{flags}: {side}");
-        }
-        dir.done(&format!("verify {output} --against tiny-llama --runtime transformers"));
-    };
-    let packed = [("weight_packed", "I32"), ("weight_scale", "BF16"), ("weight_shape", "I64")];
-    let with_zeros = [packed.as_slice(), &[("weight_zero_point", "I32")]].concat();
-    let int = [("weight", "I8"), ("weight_scale", "BF16")];
-    let float = [("weight", "F8_E4M3"), ("weight_scale", "BF16")];
-    check("", "w8a16", &packed);
-    check("--bits 4", "w4a16", &packed);
-    check("--bits 4 --asymmetric --group-size 32", "w4a16", &with_zeros);
-    check("--bits 3", "w3a16", &packed);
-    check("--scheme w3a16 --asymmetric", "w3a16", &with_zeros);
-    check("--bits 2 --group-size channel", "w2a16", &packed);
-    check("--bits 5", "w5a16", &packed);
-    check("--bits 6 --asymmetric --group-size channel", "w6a16", &with_zeros);
-    check("--scheme w7a16 --asymmetric --method rtn", "w7a16", &with_zeros);
-    check("--bits 8 --group-size channel --method rtn", "w8a16", &packed);
-    check("--scheme w8a8", "w8a8", &int);
-    check("--scheme fp8", "fp8", &float);
-    check("--scheme fp8-block --runtime transformers", "fp8-block", &float);
-    check("--bits 4 --format dense", "w4a16", &[("weight", "F32")]);
-    check("--format dense --dense-dtype source", "w8a16", &[("weight", "BF16")]);
+    }
+    for side in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
+        let (before, after) = (format!("tiny-llama/{side}"), format!("{output}/{side}"));
+        assert!(dir.read(&before) == dir.read(&after), "{flags}: {side}");
+    }
+    dir.done(&format!("verify {output} --against tiny-llama --runtime transformers"));
+}
+
+/// The tensors of a matrix whose codes are packed, with their types.
+const PACKED: &[(&str, &str)] =
+    &[("weight_packed", "I32"), ("weight_scale", "BF16"), ("weight_shape", "I64")];
+const WITH_ZEROS: &[(&str, &str)] = &[
+    ("weight_packed", "I32"),
+    ("weight_scale", "BF16"),
+    ("weight_shape", "I64"),
+    ("weight_zero_point", "I32"),
+];
+const FLOAT: &[(&str, &str)] = &[("weight", "F8_E4M3"), ("weight_scale", "BF16")];
+
+rows! {
+    every_scheme_writes_what_its_dry_run_promised = check_scheme;
+    w8a16_by_default("", "w8a16", PACKED)
+    w4a16("--bits 4", "w4a16", PACKED)
+    w4a16_asymmetric_in_groups("--bits 4 --asymmetric --group-size 32", "w4a16", WITH_ZEROS)
+    w3a16("--bits 3", "w3a16", PACKED)
+    w3a16_asymmetric("--scheme w3a16 --asymmetric", "w3a16", WITH_ZEROS)
+    w2a16_per_channel("--bits 2 --group-size channel", "w2a16", PACKED)
+    w5a16("--bits 5", "w5a16", PACKED)
+    w6a16_asymmetric_per_channel("--bits 6 --asymmetric --group-size channel", "w6a16", WITH_ZEROS)
+    w7a16_asymmetric_to_nearest("--scheme w7a16 --asymmetric --method rtn", "w7a16", WITH_ZEROS)
+    w8a16_per_channel_to_nearest("--bits 8 --group-size channel --method rtn", "w8a16", PACKED)
+    w8a8("--scheme w8a8", "w8a8", &[("weight", "I8"), ("weight_scale", "BF16")])
+    fp8("--scheme fp8", "fp8", FLOAT)
+    fp8_block("--scheme fp8-block --runtime transformers", "fp8-block", FLOAT)
+    dense("--bits 4 --format dense", "w4a16", &[("weight", "F32")])
+    dense_as_the_source("--format dense --dense-dtype source", "w8a16", &[("weight", "BF16")])
 }
 
 #[test]

@@ -6,34 +6,41 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
-#[test]
-fn killed_at_fifty_moments_a_run_ends_with_the_same_bytes() {
+#[track_caller]
+fn check_killed(model: &str, output: &str) {
     let dir = Dir::new();
-    synthetic::bare(&dir, "model.safetensors", 12, 1500);
-    synthetic::bare(&dir, "model/model.safetensors", 12, 1500);
-    dir.write("model/config.json", br#"{"model_type":"nobody-knows"}"#);
-    let mut random = Random(7);
-    let mut check = |model: &str, output: &str| {
-        let args = format!("quantize {model} --bits 8 --threads 2 -q -o {output}");
-        let started = Instant::now();
-        dir.done(&args);
-        let whole = started.elapsed();
-        let (names, expected) = (dir.names(), taken(&dir));
-        for _ in 0..25 {
-            let mut child = dir.command(&args).spawn().unwrap();
-            // Up to a quarter of a run at a time: most attempts go on from an earlier one.
-            std::thread::sleep(whole * (random.next() % 1000) as u32 / 4000);
-            // It may be done already; then there is nothing to kill.
-            let _ = child.kill();
-            child.wait().unwrap();
-            taken(&dir);
+    synthetic::bare(&dir, model, 12, 1500);
+    let model = match model.split_once('/') {
+        None => model,
+        Some((folder, _)) => {
+            dir.write(&format!("{folder}/config.json"), br#"{"model_type":"nobody-knows"}"#);
+            folder
         }
-        dir.done(&args);
-        assert_eq!(dir.names(), names);
-        assert!(taken(&dir) == expected, "{output}: the bytes differ after 25 kills");
     };
-    check("model.safetensors", "out.safetensors");
-    check("model", "out");
+    let mut random = Random(7);
+    let args = format!("quantize {model} --bits 8 --threads 2 -q -o {output}");
+    let started = Instant::now();
+    dir.done(&args);
+    let whole = started.elapsed();
+    let (names, expected) = (dir.names(), taken(&dir));
+    for _ in 0..25 {
+        let mut child = dir.command(&args).spawn().unwrap();
+        // Up to a quarter of a run at a time: most attempts go on from an earlier one.
+        std::thread::sleep(whole * (random.next() % 1000) as u32 / 4000);
+        // It may be done already; then there is nothing to kill.
+        let _ = child.kill();
+        child.wait().unwrap();
+        taken(&dir);
+    }
+    dir.done(&args);
+    assert_eq!(dir.names(), names);
+    assert!(taken(&dir) == expected, "the bytes differ after 25 kills");
+}
+
+rows! {
+    killed_at_many_moments_a_run_ends_with_the_same_bytes = check_killed;
+    of_a_file("model.safetensors", "out.safetensors")
+    of_a_folder("model/model.safetensors", "out")
 }
 
 #[test]

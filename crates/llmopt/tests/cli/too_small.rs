@@ -18,47 +18,49 @@ fn with_small(factor: f32) -> Dir {
     dir
 }
 
-#[test]
-fn what_is_too_small_stays_dense_with_its_fused_partners_in_every_scheme() {
-    let check = |recipe: &str| {
-        let dir = with_small(1e-38);
-        let args = format!("quantize tiny-llama -o out {recipe}");
-        let told = dir.done(&args).stderr;
-        let report = dir.json("out/llmopt.json");
-        let fallbacks = report["fallbacks"].as_array().unwrap().iter();
-        let found: Vec<(&str, &str)> = fallbacks
-            .map(|one| (one["tensor"].as_str().unwrap(), one["why"].as_str().unwrap()))
-            .filter(|(_, why)| why.starts_with("kept dense"))
-            .collect();
-        let names: Vec<&str> = found.iter().map(|(tensor, _)| *tensor).collect();
-        let of = |part: &str| format!("model.layers.1.self_attn.{part}_proj.weight");
-        assert_eq!(names, [DOWN, &of("q"), &of("k"), &of("v")], "{recipe}");
-        let why = "is so small that its scales cannot be stored in BF16: ";
-        assert!(found[0].1.starts_with(&format!("kept dense, because it {why}")), "{}", found[0].1);
-        let fused = format!("kept dense, because runtimes fuse it with `{Q}`, which {why}");
-        assert!(found[2].1.starts_with(&fused), "{}", found[2].1);
-        assert!(told.contains(&format!("`{DOWN}`: {}", found[0].1)), "{told}");
-        let tensors = report["tensors"].as_array().unwrap().iter();
-        for tensor in tensors.filter(|tensor| names.contains(&tensor["name"].as_str().unwrap())) {
-            assert_eq!(tensor["what"], "kept", "{recipe}");
-        }
-        let tensors = report["tensors"].as_array().unwrap().iter();
-        let worst = tensors.filter_map(|t| t["relative_error"].as_f64()).fold(0.0, f64::max);
-        assert!(worst < 0.8, "{recipe}: {worst}");
-        dir.done("verify out -q --against tiny-llama");
-        assert_eq!(dir.names(), ["out", "text.txt", "tiny-llama"]);
+#[track_caller]
+fn check(recipe: &str) {
+    let dir = with_small(1e-38);
+    let args = format!("quantize tiny-llama -o out {recipe}");
+    let told = dir.done(&args).stderr;
+    let report = dir.json("out/llmopt.json");
+    let fallbacks = report["fallbacks"].as_array().unwrap().iter();
+    let found: Vec<(&str, &str)> = fallbacks
+        .map(|one| (one["tensor"].as_str().unwrap(), one["why"].as_str().unwrap()))
+        .filter(|(_, why)| why.starts_with("kept dense"))
+        .collect();
+    let names: Vec<&str> = found.iter().map(|(tensor, _)| *tensor).collect();
+    let of = |part: &str| format!("model.layers.1.self_attn.{part}_proj.weight");
+    assert_eq!(names, [DOWN, &of("q"), &of("k"), &of("v")], "{recipe}");
+    let why = "is so small that its scales cannot be stored in BF16: ";
+    assert!(found[0].1.starts_with(&format!("kept dense, because it {why}")), "{}", found[0].1);
+    let fused = format!("kept dense, because runtimes fuse it with `{Q}`, which {why}");
+    assert!(found[2].1.starts_with(&fused), "{}", found[2].1);
+    assert!(told.contains(&format!("`{DOWN}`: {}", found[0].1)), "{told}");
+    let tensors = report["tensors"].as_array().unwrap().iter();
+    for tensor in tensors.filter(|tensor| names.contains(&tensor["name"].as_str().unwrap())) {
+        assert_eq!(tensor["what"], "kept", "{recipe}");
+    }
+    let tensors = report["tensors"].as_array().unwrap().iter();
+    let worst = tensors.filter_map(|t| t["relative_error"].as_f64()).fold(0.0, f64::max);
+    assert!(worst < 0.8, "{recipe}: {worst}");
+    dir.done("verify out -q --against tiny-llama");
+    assert_eq!(dir.names(), ["out", "text.txt", "tiny-llama"]);
 
-        let strict = dir.run(&format!("{args} --force -q --strict"));
-        assert_eq!(strict.code, Some(2), "{recipe}");
-        assert!(strict.stderr.contains("`--strict` forbids it"), "{}", strict.stderr);
-    };
-    check("--bits 8");
-    check("--bits 4 --group-size 32");
-    check("--bits 4 --asymmetric");
-    check("--scheme w8a8 --method rtn");
-    check("--scheme fp8");
-    check("--bits 8 --format dense");
-    check("--bits 4 --method gptq --calibrate text.txt --samples 8 --window 64");
+    let strict = dir.run(&format!("{args} --force -q --strict"));
+    assert_eq!(strict.code, Some(2), "{recipe}");
+    assert!(strict.stderr.contains("`--strict` forbids it"), "{}", strict.stderr);
+}
+
+rows! {
+    what_is_too_small_stays_dense_with_its_fused_partners_in_every_scheme = check;
+    eight_bits("--bits 8")
+    four_bits_in_groups("--bits 4 --group-size 32")
+    four_bits_with_zero_points("--bits 4 --asymmetric")
+    w8a8("--scheme w8a8 --method rtn")
+    fp8("--scheme fp8")
+    dense("--bits 8 --format dense")
+    calibrated("--bits 4 --method gptq --calibrate text.txt --samples 8 --window 64")
 }
 
 /// Of ordinary matrices that are merely small, nothing is lost.

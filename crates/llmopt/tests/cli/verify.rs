@@ -61,39 +61,37 @@ fn another_model_is_said_to_be_another_in_one_line() {
     dir.done("verify out --against model -q");
 }
 
-/// What calibration moves far from the weights is sound where the report states it, and what is damaged
-/// is not, by however little.
-#[test]
-fn calibrated_artifacts_are_held_against_the_error_that_their_report_states() {
-    let check = |recipe: &str| {
-        let dir = Dir::with_tiny_llama();
-        dir.write("text.txt", &dir.read("tiny-llama/calibration.txt"));
-        dir.done(&format!("quantize tiny-llama -q -o out {recipe}"));
-        dir.done("verify out -q --against tiny-llama");
+#[track_caller]
+fn check_stated_error(recipe: &str) {
+    let dir = Dir::with_tiny_llama();
+    dir.write("text.txt", &dir.read("tiny-llama/calibration.txt"));
+    dir.done(&format!("quantize tiny-llama -q -o out {recipe}"));
+    dir.done("verify out -q --against tiny-llama");
 
-        // A bit of one code: the last byte of a tensor, long before which its scales would be.
-        let name = "out/model.safetensors";
-        let mut bytes = dir.read(name);
-        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
-        let module = "model.layers.1.mlp.down_proj";
-        let codes = [format!("{module}.weight"), format!("{module}.weight_packed")];
-        let tensor = codes.iter().find_map(|name| header.get(name)).unwrap();
-        let end = 8 + length + tensor["data_offsets"][1].as_u64().unwrap() as usize;
-        bytes[end - 1] ^= 0x40;
-        dir.write(name, &bytes);
-        let verified = dir.run("verify out -q --against tiny-llama");
-        assert_eq!(verified.code, Some(3), "{recipe}");
-        let stated = format!("error  {module}.weight: its relative error is ");
-        let told = verified.stdout.lines().find(|line| line.trim_start().starts_with(&stated));
-        assert!(
-            told.is_some_and(|line| line.contains("but the report states")),
-            "{}",
-            verified.stdout
-        );
-    };
-    check("--scheme fp8 --calibrate text.txt --samples 64 --window 128");
-    check("--scheme w8a8 --calibrate self --samples 16 --window 64");
-    check("--bits 4 --calibrate text.txt --samples 16 --window 64");
-    check("--bits 8");
+    // A bit of one code: the last byte of a tensor, long before which its scales would be.
+    let name = "out/model.safetensors";
+    let mut bytes = dir.read(name);
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let module = "model.layers.1.mlp.down_proj";
+    let codes = [format!("{module}.weight"), format!("{module}.weight_packed")];
+    let tensor = codes.iter().find_map(|name| header.get(name)).unwrap();
+    let end = 8 + length + tensor["data_offsets"][1].as_u64().unwrap() as usize;
+    bytes[end - 1] ^= 0x40;
+    dir.write(name, &bytes);
+    let verified = dir.run("verify out -q --against tiny-llama");
+    assert_eq!(verified.code, Some(3), "{recipe}");
+    let stated = format!("error  {module}.weight: its relative error is ");
+    let told = verified.stdout.lines().find(|line| line.trim_start().starts_with(&stated));
+    assert!(told.is_some_and(|line| line.contains("but the report states")), "{}", verified.stdout);
+}
+
+rows! {
+    /// What calibration moves far from the weights is sound where the report states it, and what is damaged
+    /// is not, by however little.
+    calibrated_artifacts_are_held_against_the_error_that_their_report_states = check_stated_error;
+    fp8("--scheme fp8 --calibrate text.txt --samples 64 --window 128")
+    w8a8("--scheme w8a8 --calibrate self --samples 16 --window 64")
+    four_bits("--bits 4 --calibrate text.txt --samples 16 --window 64")
+    without_calibration("--bits 8")
 }

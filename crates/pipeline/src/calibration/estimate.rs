@@ -1,9 +1,10 @@
-//! What observing, rewriting and passing a block takes.
+//! What running, observing and rewriting a block takes.
 
-use crate::calibration::plan::{Basis, Calibration, sites};
+use crate::calibration::cut::CutBlock;
+use crate::calibration::plan::{Basis, Calibration};
 use crate::method::Method;
 use llmopt_arch::program::{Block, Operation, Phase};
-use llmopt_calib::{InputSite, Watch, watches};
+use llmopt_calib::InputSite;
 use llmopt_data::Own;
 use llmopt_model::Variant;
 use llmopt_run::Error;
@@ -20,40 +21,36 @@ pub(super) struct Calibrating<'a> {
     pub(super) gram: bool,
     /// Whether methods are judged on windows held out.
     pub(super) judges: bool,
+    /// Whether sites are observed behind what is rewritten already, and not the block as it was found.
+    pub(super) sequential: bool,
 }
 
 impl Calibrating<'_> {
-    /// Running a block as far as its sites, pass after pass, and summing up what they show.
-    pub(super) fn observing(
-        &self,
-        block: &Block,
-        passes: &[Vec<InputSite>],
-        batches: &Batches,
-    ) -> Work {
-        let pass = |sites: &Vec<InputSite>| -> Work {
-            let watched = watches(block, sites);
-            watched.iter().map(|watch| self.watching(watch, sites, batches)).sum()
-        };
-        passes.iter().map(pass).sum()
+    /// Taking the streams through a block, observing all of its sites and rewriting them.
+    fn block(&self, cut: &CutBlock<'_>, is_last: bool, batches: &Batches) -> Work {
+        let sites: Work = cut.sites.iter().map(|site| self.site(site, cut.block, batches)).sum();
+        let phases = || cut.segments.iter().map(|segment| &segment.phase);
+        let fetched: Work = phases().map(weights).sum();
+        let run: Work = phases().map(|phase| self.run(phase, batches)).sum();
+        let streams = if self.cross { 2.0 } else { 1.0 };
+        if self.sequential || cut.sites.is_empty() {
+            return sites + (fetched + run) * streams;
+        }
+        // All streams through the block as it was found, then one as it was written.
+        let again = if is_last { 0.0 } else { 1.0 };
+        sites + fetched * (1.0 + again) + run * (streams + again)
     }
 
-    fn watching(&self, watch: &Watch, sites: &[InputSite], batches: &Batches) -> Work {
-        let on = |batch: usize| {
-            let seen =
-                watch.sites.iter().map(|&site| self.adding(&sites[site], batches.rows_of(batch)));
-            self.running(&watch.phase, batches, batch) + seen.sum()
-        };
-        self.fetching(&watch.phase) + (0..batches.len()).map(on).sum()
+    /// Running a phase on every batch, its weights at hand.
+    fn run(&self, of: &Phase, batches: &Batches) -> Work {
+        let on = |batch| phase(self.variant.program(), of, &batches.shape_of(batch));
+        (0..batches.len()).map(on).sum()
     }
 
-    /// The weights of a phase, for all streams.
-    pub(super) fn fetching(&self, phase: &Phase) -> Work {
-        weights(phase) * self.streams()
-    }
-
-    /// A phase of all streams on one batch.
-    pub(super) fn running(&self, of: &Phase, batches: &Batches, batch: usize) -> Work {
-        phase(self.variant.program(), of, &batches.shape_of(batch)) * self.streams()
+    /// Observing a site, and rewriting its matrices.
+    pub(super) fn site(&self, site: &InputSite, block: &Block, batches: &Batches) -> Work {
+        let adding = (0..batches.len()).map(|batch| self.adding(site, batches.rows_of(batch)));
+        adding.sum::<Work>() + self.rewriting(site, block)
     }
 
     /// Adding tokens to the sums of a site.
@@ -96,19 +93,6 @@ impl Calibrating<'_> {
         work
     }
 
-    /// Taking the streams through the block as it was rewritten.
-    pub(super) fn passing(&self, block: &Block, batches: &Batches) -> Work {
-        let whole = |phase| {
-            let on = |batch| self.running(phase, batches, batch);
-            self.fetching(phase) + (0..batches.len()).map(on).sum()
-        };
-        block.phases.iter().map(whole).sum()
-    }
-
-    fn streams(&self) -> f64 {
-        if self.cross { 2.0 } else { 1.0 }
-    }
-
     fn share(&self, site: &InputSite) -> f64 {
         match site.expert {
             Some(_) => share_of_expert(self.variant.program()),
@@ -117,45 +101,27 @@ impl Calibrating<'_> {
     }
 }
 
-/// What a block takes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BlockWork {
-    /// Observing it.
-    pub(crate) observing: Work,
-    /// Rewriting its matrices.
-    pub(crate) rewriting: Work,
-    /// Taking the streams to the next one, if there is one.
-    pub(crate) passing: Work,
-}
-
-impl BlockWork {
-    pub(crate) fn all(self) -> Work {
-        self.observing + self.rewriting + self.passing
-    }
-}
-
 impl Calibration {
-    /// What every block takes, as long as nothing of it is done.
+    /// What every block takes, as long as nothing of it is done. Behind the last site nothing is run.
     ///
     /// # Errors
     /// If the sites of a block cannot be found.
-    pub(crate) fn blocks_work(&self, batches: &Batches) -> Result<Vec<BlockWork>, Error> {
+    pub(crate) fn blocks_work(&self, batches: &Batches) -> Result<Vec<Work>, Error> {
         let counting = self.calibrating();
         let blocks = &self.variant.program().blocks;
+        let sites = blocks.iter().map(|block| self.sites(block)).collect::<Result<Vec<_>, _>>()?;
+        let last = sites.iter().rposition(|sites| !sites.is_empty());
         let mut works = Vec::with_capacity(blocks.len());
-        for (number, block) in blocks.iter().enumerate() {
-            let sites = sites(block, |tensor| self.reaches(tensor))?;
-            let rewriting = sites.iter().map(|site| counting.rewriting(site, block)).sum();
-            let (observing, passing) = match batches.len() {
-                0 => (Work::default(), Work::default()),
-                _ => (
-                    counting.observing(block, &self.in_passes(sites), batches),
-                    counting.passing(block, batches),
-                ),
-            };
-            let last = number + 1 == blocks.len();
-            let passing = if last { Work::default() } else { passing };
-            works.push(BlockWork { observing, rewriting, passing });
+        for (number, (block, sites)) in blocks.iter().zip(sites).enumerate() {
+            let is_last = Some(number) == last;
+            let cut = CutBlock::new(block, sites);
+            let cut = if is_last { cut.up_to_last(|_| true) } else { cut };
+            works.push(match batches.len() {
+                // Files have the sums.
+                0 => cut.sites.iter().map(|site| counting.rewriting(site, block)).sum(),
+                _ if last.is_none_or(|last| number > last) => Work::default(),
+                _ => counting.block(&cut, is_last, batches),
+            });
         }
         Ok(works)
     }
@@ -169,6 +135,7 @@ impl Calibration {
             cross: needs.cross,
             gram: needs.gram,
             judges: self.judges(),
+            sequential: self.sequential,
         }
     }
 

@@ -1,11 +1,13 @@
-//! Observing a block as it was found.
+//! Taking the streams through a segment of a block, and observing the site at its end meanwhile.
 
+use crate::calibration::cut::CutBlock;
 use crate::calibration::streams::Streams;
 use crate::calibration::sweep::Sweep;
-use llmopt_arch::program::{Block, Phase};
-use llmopt_calib::{Before, InputSite, Needs, Observation, Watch, watches};
-use llmopt_forward::{Matrix, Weights};
+use llmopt_arch::program::Phase;
+use llmopt_calib::{Before, InputSite, Observation, Segment};
+use llmopt_forward::{Matrix, Taps, Weights};
 use llmopt_run::Error;
+use llmopt_sweep::count;
 
 /// What the inputs of a site were.
 pub(super) struct Observed {
@@ -16,69 +18,73 @@ pub(super) struct Observed {
 }
 
 impl Sweep<'_> {
-    /// What the sites of a block see: with the block as it was found or, in a sequential run, as it is
-    /// rewritten so far.
-    pub(super) fn observed(
+    /// Takes every batch of the streams through a segment. Where it ends in a site that is open, the
+    /// site's inputs are added up as they come, and its matrices rewritten before anything reads them.
+    /// The rewritten stream goes through weights `as_found`, or as far as they are rewritten.
+    pub(super) fn pass_segment(
         &self,
-        block: &Block,
-        sites: &[InputSite],
-        streams: &Streams,
-    ) -> Result<Vec<Observed>, Error> {
-        let mut observed: Vec<Observed> = sites.iter().map(|site| self.nothing_of(site)).collect();
-        let mut own = self.copied(&streams.own)?;
-        let mut original = streams.original.as_ref().map(|store| self.copied(store)).transpose()?;
-        for watch in watches(block, sites) {
-            let Watch { phase, taps, sites: numbers } = &watch;
-            let weights = Weighed::new(self, phase, original.is_some())?;
-            let counting = self.calibration.calibrating();
-            self.meter.did(counting.fetching(phase));
-            for batch in 0..self.batches().len() {
-                let runner = self.runner();
-                // What outputs are added to is the hidden state with which their phase begins.
-                let hidden = original.as_ref().map(|original| -> Result<_, Error> {
-                    Ok((original.hidden(batch)?.into_owned(), own.hidden(batch)?.into_owned()))
-                });
-                let hidden = hidden.transpose()?;
-                let seen = runner.observe(phase, &weights.own, &mut own, batch, taps)?;
-                let before = match &mut original {
-                    Some(store) => runner.observe(phase, weights.original(), store, batch, taps)?,
-                    None => Vec::new(),
-                };
-                for (number, (&site, seen)) in numbers.iter().zip(&seen).enumerate() {
-                    let before = before.get(number).map(|inputs| Before {
-                        inputs,
-                        residual: hidden.as_ref().map(|(before, now)| (before, now)),
-                    });
-                    self.add(&mut observed[site], &sites[site], batch, seen, before);
-                    let tokens = self.batches().rows_of(batch);
-                    self.meter.did(counting.adding(&sites[site], tokens));
-                }
+        cut: &CutBlock<'_>,
+        segment: &Segment,
+        as_found: bool,
+        streams: &mut Streams,
+    ) -> Result<(), Error> {
+        let site = cut.site_of(segment).filter(|site| self.is_open(site));
+        let mut seen = site.map(|site| (site, self.nothing_of(site)));
+        let phase = &segment.phase;
+        let weights = Weighed::fetch(self, phase, as_found, streams.original.is_some())?;
+        let Streams { rewritten, original } = streams;
+        for batch in 0..self.batches().len() {
+            let runner = self.runner();
+            let taps = rewritten.through(runner, phase, &weights.rewritten, batch)?;
+            let before = match original {
+                Some(stream) => Some(stream.through(runner, phase, weights.original(), batch)?),
+                None => None,
+            };
+            if let Some((site, observed)) = &mut seen {
+                self.add(observed, site, batch, &taps, before.as_ref());
             }
+            rewritten.store.put(batch, taps)?;
+            if let (Some(stream), Some(before)) = (original.as_mut(), before) {
+                stream.store.put(batch, before)?;
+            }
+        }
+        drop(weights);
+        self.calibration.engine.release();
+        if let Some((site, observed)) = seen {
+            self.rewrite(cut.block, site, observed)?;
+            // What solvers worked in must not lie beside the next segment's weights.
             self.calibration.engine.release();
         }
-        Ok(observed)
+        Ok(())
     }
 
+    /// Adds what the inputs of a site are in a batch, and what they were in the original's stream.
     fn add(
         &self,
         observed: &mut Observed,
         site: &InputSite,
         batch: usize,
-        seen: &Matrix,
-        before: Option<Before<'_>>,
+        taps: &Taps,
+        before: Option<&Taps>,
     ) {
-        let gemm = self.calibration.engine.gemm();
-        let held_out = self.batches().is_held_out(batch);
         let sums = match &mut observed.held_out {
-            _ if !held_out => &mut observed.fitted,
+            _ if !self.batches().is_held_out(batch) => &mut observed.fitted,
             Some(sums) => sums,
             None => return,
         };
+        let gemm = self.calibration.engine.gemm();
         // Different tokens go to an expert in the two streams.
         match before.filter(|_| site.expert.is_none()) {
-            Some(before) => sums.add_beside(gemm, before, seen),
-            None => sums.add(gemm, seen),
+            Some(before) => {
+                // What outputs are added to is what the hidden state still is.
+                let residual = before.hidden().zip(taps.hidden());
+                let before = Before { inputs: inputs(site, before), residual };
+                sums.add_beside(gemm, before, inputs(site, taps));
+            }
+            None => sums.add(gemm, inputs(site, taps)),
         }
+        let tokens = self.batches().rows_of(batch);
+        self.meter.did(self.calibration.calibrating().adding(site, tokens));
     }
 
     fn nothing_of(&self, site: &InputSite) -> Observed {
@@ -90,30 +96,38 @@ impl Sweep<'_> {
     }
 }
 
+fn inputs<'t>(site: &InputSite, taps: &'t Taps) -> &'t Matrix {
+    taps.get(site.tap).expect("a segment carries the inputs of the site at its end")
+}
+
 /// The weights of a phase in both streams.
 struct Weighed {
-    own: Weights,
+    rewritten: Weights,
     /// The original's, where they are others.
     original: Option<Weights>,
 }
 
 impl Weighed {
-    fn new(sweep: &Sweep<'_>, phase: &Phase, compares: bool) -> Result<Self, Error> {
+    fn fetch(
+        sweep: &Sweep<'_>,
+        phase: &Phase,
+        as_found: bool,
+        compares: bool,
+    ) -> Result<Self, Error> {
         let gemm = sweep.calibration.engine.gemm();
-        let original = || sweep.variant().weights(phase, gemm);
-        if !sweep.calibration.sequential {
-            return Ok(Self { own: original()?, original: None });
+        let found = || {
+            sweep.meter.did(count::weights(phase));
+            sweep.variant().weights(phase, gemm)
+        };
+        if as_found {
+            return Ok(Self { rewritten: found()?, original: None });
         }
-        let own = sweep.variant().weights_under(&sweep.written(), phase, gemm)?;
-        Ok(Self { own, original: compares.then(original).transpose()? })
+        sweep.meter.did(count::weights(phase));
+        let rewritten = sweep.variant().weights_under(&sweep.written(), phase, gemm)?;
+        Ok(Self { rewritten, original: compares.then(found).transpose()? })
     }
 
     fn original(&self) -> &Weights {
-        self.original.as_ref().unwrap_or(&self.own)
+        self.original.as_ref().unwrap_or(&self.rewritten)
     }
-}
-
-/// What is kept of a site when its method asks for `needs`.
-pub(super) fn needs_of(site: &InputSite, needs: Needs) -> Needs {
-    Needs { cross: needs.cross && site.expert.is_none(), ..needs }
 }

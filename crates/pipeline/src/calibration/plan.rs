@@ -1,7 +1,7 @@
 //! What calibration adds to a plan.
 
-use crate::calibration::budget::{CalibrationMemory, Demand, in_passes, moments_bytes};
-use crate::calibration::observe;
+use crate::calibration::budget::{CalibrationMemory, Demand};
+use crate::calibration::needs::needs_of;
 use crate::calibration::statistics::saved::Saved;
 use crate::method::Method;
 use crate::plan::Plan;
@@ -222,6 +222,11 @@ impl Calibration {
         self.reached.contains(tensor)
     }
 
+    /// The sites of a block whose matrices it rewrites.
+    pub(super) fn sites(&self, block: &Block) -> Result<Vec<InputSite>, Error> {
+        sites(block, |tensor| self.reaches(tensor))
+    }
+
     /// Whether the windows held out judge between methods site by site.
     pub(super) fn judges(&self) -> bool {
         self.methods.len() > 1
@@ -234,14 +239,7 @@ impl Calibration {
 
     /// Those of a site.
     pub(super) fn needs_of(&self, site: &InputSite) -> Needs {
-        observe::needs_of(site, self.needs())
-    }
-
-    /// Sites in passes whose sums fit in memory together.
-    pub(super) fn in_passes(&self, sites: Vec<InputSite>) -> Vec<Vec<InputSite>> {
-        let (needs, held_out) = (self.needs(), self.held_out);
-        let bytes = |site: &InputSite| moments_bytes(site, needs, held_out);
-        in_passes(sites, self.memory.room, self.sequential, bytes)
+        needs_of(site, self.needs())
     }
 }
 

@@ -1,39 +1,33 @@
 //! A calibrated sweep carried out: windows first, then block after block.
 
+use crate::calibration::block_runs::BlockRuns;
+use crate::calibration::observed_data::ObservedData;
 use crate::calibration::plan::{Basis, Calibration};
 use crate::calibration::sweep::Sweep;
 use crate::plan::Plan;
 use crate::resume::{Entry, Records};
 use llmopt_checkpoint::OutFile;
-use llmopt_data::CalibrationFacts;
 use llmopt_run::{Cancel, Error, Events, on_threads};
 use llmopt_sweep::Run;
 use std::sync::mpsc::Sender;
 
-/// What a model is observed on.
-pub(crate) struct Data {
-    /// Token ids.
-    pub(crate) windows: Vec<Vec<u32>>,
-    pub(crate) facts: CalibrationFacts,
-}
-
-/// Rewrites what `calibration` reaches.
+/// Rewrites what `calibration` reaches. Tells how often the blocks were run, if they were.
 pub(crate) fn calibrated(
     plan: &Plan,
     calibration: &Calibration,
-    data: &Data,
+    data: &ObservedData,
     files: &[OutFile],
     records: &Records,
     finished: Sender<Entry>,
     (events, cancel): (&dyn Events, &Cancel),
-) -> Result<(), Error> {
+) -> Result<Option<BlockRuns>, Error> {
     let batches = calibration.batches(data.windows.clone());
     let shown = (events, cancel);
     let sweep = Sweep::new(plan, calibration, &batches, files, records, finished, shown)?;
     events.stage_started("calibrate", sweep.bytes());
-    on_threads(calibration.resources.threads, || sweep.run())??;
+    let runs = on_threads(calibration.resources.threads, || sweep.run())??;
     events.stage_finished("calibrate");
-    Ok(())
+    Ok(runs)
 }
 
 impl Calibration {
@@ -52,11 +46,11 @@ impl Calibration {
     }
 
     /// The windows, after those are drawn that come from the model itself.
-    pub(crate) fn data(&self, events: &dyn Events, cancel: &Cancel) -> Result<Data, Error> {
+    pub(crate) fn data(&self, events: &dyn Events, cancel: &Cancel) -> Result<ObservedData, Error> {
         let (windows, facts) = match &self.basis {
             Basis::Data(set) => set.clone().taken(&self.variant, self.run(events, cancel))?,
             Basis::Saved(saved) => (Vec::new(), saved.facts()),
         };
-        Ok(Data { windows, facts })
+        Ok(ObservedData { windows, facts })
     }
 }

@@ -1,10 +1,12 @@
-//! The calibrated sweep: block after block is observed as it was found, rewritten, and passed.
+//! The calibrated sweep: block after block, each run as far as a site, observed there, and rewritten
+//! before it goes on.
 
-use crate::calibration::estimate::BlockWork;
+use crate::calibration::block_runs::BlockRuns;
+use crate::calibration::cut::CutBlock;
 use crate::calibration::observe::Observed;
-use crate::calibration::plan;
 use crate::calibration::plan::{Basis, Calibration};
 use crate::calibration::statistics::saved::Saved;
+use crate::calibration::streams::Streams;
 use crate::handover::Progress;
 use crate::place::Place;
 use crate::plan::Plan;
@@ -14,7 +16,7 @@ use llmopt_calib::InputSite;
 use llmopt_checkpoint::{HeaderEntry, OutFile};
 use llmopt_model::Variant;
 use llmopt_run::{Cancel, Error, Events};
-use llmopt_sweep::{Batches, Meter, Work};
+use llmopt_sweep::{Batches, Meter};
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
@@ -30,8 +32,6 @@ pub(crate) struct Sweep<'a> {
     pub(super) spots: BTreeMap<String, Spot>,
     pub(super) events: &'a dyn Events,
     pub(super) cancel: &'a Cancel,
-    /// What each block takes.
-    works: Vec<BlockWork>,
     pub(super) meter: Meter<'a>,
 }
 
@@ -59,8 +59,7 @@ impl<'a> Sweep<'a> {
         (events, cancel): (&'a dyn Events, &'a Cancel),
     ) -> Result<Self, Error> {
         let spots = spots(plan, calibration);
-        let works = calibration.blocks_work(batches)?;
-        let meter = Meter::new(events, works.iter().map(|work| work.all()).sum());
+        let meter = Meter::new(events, calibration.blocks_work(batches)?.into_iter().sum());
         Ok(Self {
             plan,
             calibration,
@@ -71,66 +70,87 @@ impl<'a> Sweep<'a> {
             spots,
             events,
             cancel,
-            works,
             meter,
         })
     }
 
     /// Rewrites every matrix of the blocks that the plan quantizes. What `records` already knows is
-    /// passed through as it was written.
+    /// passed through as it was written. Tells how often the blocks were run, if they were.
     ///
     /// # Errors
     /// If the model cannot be read, computes NaN or infinity, or a fallback is forbidden.
-    pub(crate) fn run(&self) -> Result<(), Error> {
+    pub(crate) fn run(&self) -> Result<Option<BlockRuns>, Error> {
         let blocks = &self.variant().program().blocks;
-        let Some(last) = blocks.iter().rposition(|block| self.is_open(block)) else {
-            return Ok(());
+        let Some(last) = blocks.iter().rposition(|block| self.has_open(block)) else {
+            return Ok(None);
         };
         if let Basis::Saved(saved) = &self.calibration.basis {
-            return self.run_on(saved);
+            self.run_on(saved)?;
+            return Ok(None);
         }
-        self.pass_over(blocks);
+        self.pass_over(blocks)?;
         let mut streams = self.embedded()?;
         for (number, block) in blocks[..=last].iter().enumerate() {
             self.plan.wait_for(Progress::Blocks(number + 1))?;
-            for sites in self.passes(block)? {
-                let observed = self.observed(block, &sites, &streams)?;
-                for (site, observed) in sites.iter().zip(observed) {
-                    self.rewrite(block, site, observed)?;
-                    // What solvers worked in must not lie beside the next site's sums.
-                    self.calibration.engine.release();
-                }
-            }
-            if number < last {
-                self.advance(block, &mut streams)?;
-            }
+            self.pass_block(block, number == last, &mut streams)?;
+        }
+        Ok(streams.block_runs())
+    }
+
+    /// Takes the streams through a block, and rewrites what is open of it. Of the last block, nothing is
+    /// run behind the last site.
+    fn pass_block(&self, block: &Block, is_last: bool, streams: &mut Streams) -> Result<(), Error> {
+        let cut = CutBlock::new(block, self.calibration.sites(block)?);
+        let cut = if is_last { cut.up_to_last(|site| self.is_open(site)) } else { cut };
+        if self.calibration.sequential || !self.has_open(block) {
+            return self.pass_segments(&cut, false, streams);
+        }
+        // Every site sees the block as it was found, and what comes behind the block sees it rewritten.
+        let before = self.copied(&streams.rewritten.store)?;
+        self.pass_segments(&cut, true, streams)?;
+        if !is_last {
+            streams.rewritten.store = before;
+            let original = streams.original.take();
+            self.pass_segments(&cut, false, streams)?;
+            streams.original = original;
         }
         Ok(())
     }
 
+    fn pass_segments(
+        &self,
+        cut: &CutBlock<'_>,
+        as_found: bool,
+        streams: &mut Streams,
+    ) -> Result<(), Error> {
+        let mut segments = cut.segments.iter();
+        segments.try_for_each(|segment| self.pass_segment(cut, segment, as_found, streams))
+    }
+
     /// Tells what of the blocks is done, and where this attempt goes on.
-    fn pass_over(&self, blocks: &[Block]) {
-        let done = |(block, work): (&Block, &BlockWork)| match self.is_open(block) {
-            false => work.observing + work.rewriting,
-            true => Work::default(),
-        };
-        let done: Work = blocks.iter().zip(&self.works).map(done).sum();
-        let first = blocks.iter().position(|block| self.is_open(block));
-        if let Some(first) = first.filter(|_| self.records.any_calibrated()) {
-            self.meter.passed_over(done);
-            self.events.resuming(&format!("layer {} of {}", first + 1, blocks.len()));
+    fn pass_over(&self, blocks: &[Block]) -> Result<(), Error> {
+        let first = blocks.iter().position(|block| self.has_open(block));
+        let Some(first) = first.filter(|_| self.records.any_calibrated()) else { return Ok(()) };
+        let counting = self.calibration.calibrating();
+        for block in blocks {
+            let mut done = self.calibration.sites(block)?;
+            done.retain(|site| !self.is_open(site));
+            let works = done.iter().map(|site| counting.site(site, block, self.batches()));
+            self.meter.passed_over(works.sum());
         }
+        self.events.resuming(&format!("layer {} of {}", first + 1, blocks.len()));
+        Ok(())
     }
 
     /// Rewrites what is open with the sums that files have.
     fn run_on(&self, saved: &Saved) -> Result<(), Error> {
         for block in &self.variant().program().blocks {
-            for site in self.open_sites(block)? {
+            for site in self.calibration.sites(block)?.iter().filter(|site| self.is_open(site)) {
                 if self.cancel.is_cancelled() {
                     return Err(Error::Interrupted);
                 }
-                let fitted = saved.observation(&site, self.calibration.needs())?;
-                self.rewrite(block, &site, Observed { fitted, held_out: None })?;
+                let fitted = saved.observation(site, self.calibration.needs())?;
+                self.rewrite(block, site, Observed { fitted, held_out: None })?;
             }
         }
         Ok(())
@@ -141,20 +161,14 @@ impl<'a> Sweep<'a> {
         self.spots.values().map(|&spot| self.place(spot).0.meta.bytes()).sum()
     }
 
-    /// The sites of a block that are still to be rewritten, in passes whose sums fit together.
-    fn passes(&self, block: &Block) -> Result<Vec<Vec<InputSite>>, Error> {
-        Ok(self.calibration.in_passes(self.open_sites(block)?))
+    /// Whether a site is still to be rewritten. One that is done in part is done again: a method is chosen
+    /// for all of its tensors.
+    pub(super) fn is_open(&self, site: &InputSite) -> bool {
+        !site.tensors.iter().all(|tensor| self.is_done(tensor))
     }
 
-    /// The sites of a block that are still to be rewritten.
-    fn open_sites(&self, block: &Block) -> Result<Vec<InputSite>, Error> {
-        let mut sites = plan::sites(block, |tensor| self.spots.contains_key(tensor))?;
-        // A site that is done in part is done again: a method is chosen for all of its tensors.
-        sites.retain(|site| !site.tensors.iter().all(|tensor| self.is_done(tensor)));
-        Ok(sites)
-    }
-
-    fn is_open(&self, block: &Block) -> bool {
+    /// Whether anything of a block is.
+    fn has_open(&self, block: &Block) -> bool {
         let linears = block.phases.iter().flat_map(|phase| &phase.operations);
         let mut weights = linears.filter_map(|operation| Some(&operation.linear()?.weight));
         weights.any(|weight| self.spots.contains_key(weight) && !self.is_done(weight))

@@ -1,11 +1,11 @@
 //! What a pruning sweep holds in memory, and what it puts aside.
 
+use crate::pruning::group::PruneGroup;
 use crate::pruning::moving::moving_bytes;
 use crate::pruning::observe::Observed;
+use crate::pruning::pieces::COPY_BYTES;
 use crate::pruning::recipe::{PruneMethod, PruneRecipe};
-use crate::pruning::target::Target;
-use crate::pruning::write::COPY_BYTES;
-use llmopt_arch::program::{Phase, Tap};
+use llmopt_arch::program::Phase;
 use llmopt_forward::Engine;
 use llmopt_linalg::kept_bytes;
 use llmopt_model::Variant;
@@ -34,7 +34,7 @@ pub(super) struct Demand<'a> {
     pub(super) variant: &'a Variant,
     pub(super) engine: &'a Engine,
     pub(super) recipe: &'a PruneRecipe,
-    pub(super) targets: &'a [Target],
+    pub(super) groups: &'a [PruneGroup],
     /// Tensors of the artifact, and the bytes of their names.
     pub(super) names: (usize, usize),
     /// Plans that are held, of as many artifacts.
@@ -47,7 +47,7 @@ impl Demand<'_> {
     /// what the sweeps before take.
     ///
     /// # Errors
-    /// [`Error::Budget`] if one place does not fit.
+    /// [`Error::Budget`] if one group does not fit.
     pub(super) fn planned<'m>(
         &self,
         batches: Option<&Batches>,
@@ -59,7 +59,7 @@ impl Demand<'_> {
         let others = (self.plans - 1) * known_bytes(tensors + new, names + new_names);
         let known = base_bytes(tensors, names) + known_bytes(2 * new, 2 * new_names) + others;
         let copying = self.resources.threads as u64 * (COPY_BYTES as u64 + PER_THREAD);
-        let rewriting = self.targets.iter().map(|target| self.rewriting(target)).max().unwrap_or(0);
+        let rewriting = self.groups.iter().map(|group| self.rewriting(group)).max().unwrap_or(0);
         let (tokens, streams, slots, running) = match batches {
             Some(batches) => {
                 let (ids, streams, slots, running) = self.running(batches)?;
@@ -110,30 +110,30 @@ impl Demand<'_> {
     fn phase(&self, phase: &Phase, batches: &Batches) -> Result<u64, Error> {
         let batch = batches.shape_of(batches.largest());
         let (engine, threads) = (self.engine, self.resources.threads);
-        let target = self.targets.iter().find(|target| reads(phase, target).is_some());
-        let watched = target.map(|target| watched(phase, target)).unwrap_or_default();
+        let group = self.groups.iter().find(|group| group.units_in(phase).is_some());
+        let watched = group.map(|group| group.watched_in(phase)).unwrap_or_default();
         let running = phase_bytes(self.variant, phase, &batch, engine, &watched, threads)?;
-        let Some(target) = target else { return Ok(running) };
+        let Some(group) = group else { return Ok(running) };
         let hidden = (self.variant.program().hidden * batch.tokens() * size_of::<f32>()) as u64;
-        let seen = (target.columns * batch.tokens() * size_of::<f32>()) as u64;
-        let adding = Observed::adding_bytes(engine.gemm(), target, batch.tokens(), threads);
-        let sums = Observed::bytes(target, self.recipe.needs_gram());
-        let input = if target.site.is_some() { hidden } else { 0 };
+        let seen = (group.columns * batch.tokens() * size_of::<f32>()) as u64;
+        let adding = Observed::adding_bytes(engine.gemm(), group, batch.tokens(), threads);
+        let sums = Observed::bytes(group, self.recipe.needs_gram());
+        let input = if group.gated.is_some() { hidden } else { 0 };
         Ok(sums + running + seen + input + 3 * hidden + adding)
     }
 
-    /// Moving what makes the units of a place.
+    /// Moving what makes the units of a group.
     fn moving(&self, batches: &Batches) -> u64 {
         let (gemm, threads) = (self.engine.gemm(), self.resources.threads);
         let tokens = batches.rows_of(batches.largest());
-        let of = |target: &Target| moving_bytes(gemm, target, tokens, threads);
-        self.targets.iter().map(of).max().unwrap_or(0)
+        let of = |group: &PruneGroup| moving_bytes(gemm, group, tokens, threads);
+        self.groups.iter().map(of).max().unwrap_or(0)
     }
 
-    /// The sums of a place, its matrices, and what choosing and refitting take.
-    fn rewriting(&self, target: &Target) -> u64 {
-        let (rows, columns) = (target.rows, target.columns);
-        let tensors = target.coupling.parts.iter().map(|part| {
+    /// The sums of a group, its matrices, and what choosing and refitting take.
+    fn rewriting(&self, group: &PruneGroup) -> u64 {
+        let (rows, columns) = (group.rows, group.columns);
+        let tensors = group.coupling.parts.iter().map(|part| {
             let tensor = self.variant.model().get(&part.tensor);
             tensor.map_or(0, |tensor| tensor.meta.elements())
         });
@@ -145,34 +145,22 @@ impl Demand<'_> {
             return weighing.max(reader + cutting);
         }
         let (gemm, threads) = (self.engine.gemm(), self.resources.threads);
-        let sums = Observed::bytes(target, self.recipe.needs_gram());
+        let sums = Observed::bytes(group, self.recipe.needs_gram());
         let mut solving = 0;
         if self.recipe.needs_gram() {
             let kept = Regression::bytes(rows, columns);
             let prepared = Regression::prepare_bytes(gemm, rows, columns, threads);
-            let refit = Regression::refit_bytes(rows, columns, target.kept_columns(), threads);
+            let refit = Regression::refit_bytes(rows, columns, group.kept_columns(), threads);
             solving = prepared.max(kept + refit) + kept_bytes(threads) as u64;
             if self.recipe.method == PruneMethod::Obs {
                 let search = Search::default();
                 let select =
-                    Regression::select_bytes(rows, columns, target.width(), &search, threads);
+                    Regression::select_bytes(rows, columns, group.width(), &search, threads);
                 solving = solving.max(kept + select + kept_bytes(threads) as u64);
             }
         }
         reader + sums + weighing.max(solving).max(cutting + reader)
     }
-}
-
-/// The tap that holds the units of `target`, if `phase` multiplies them.
-pub(super) fn reads(phase: &Phase, target: &Target) -> Option<Tap> {
-    let mut linears = phase.operations.iter().filter_map(|operation| operation.linear());
-    linears.find(|linear| linear.weight == target.reader).map(|linear| linear.input)
-}
-
-/// The tap that holds the units of a place and, where they are moved, that of what they are made of.
-pub(super) fn watched(phase: &Phase, target: &Target) -> Vec<Tap> {
-    let site = target.site.as_ref().map(|site| site.input);
-    reads(phase, target).into_iter().chain(site).collect()
 }
 
 /// Streams of hidden states: the original's, that of the pruned model, and one that is tried on.

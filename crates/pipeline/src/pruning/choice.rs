@@ -1,8 +1,8 @@
-//! Which units of a place stay, and what the matrix that reads them becomes.
+//! Which units of a group stay, and what the matrix that reads them becomes.
 
+use crate::pruning::group::PruneGroup;
 use crate::pruning::observe::Observed;
 use crate::pruning::recipe::{PruneMethod, PruneRecipe};
-use crate::pruning::target::Target;
 use llmopt_linalg::Gemm;
 use llmopt_prune::{
     Constant, Fluctuation, Moments, Refit, Regression, RegressionError, Search, Selection,
@@ -11,7 +11,7 @@ use llmopt_run::Error;
 use llmopt_verify::{PrunedUnits, StepFacts};
 use std::collections::BTreeMap;
 
-/// What was decided for a place.
+/// What was decided for a group.
 pub(super) struct Chosen {
     pub(super) facts: PrunedUnits,
     /// The reader's new weights, `[rows, kept columns]`; the old ones stay, if there are none.
@@ -24,7 +24,7 @@ pub(super) struct Chosen {
 
 /// Decides by `magnitudes`, one for each unit, and by what was `observed`.
 pub(super) fn chosen(
-    target: &Target,
+    group: &PruneGroup,
     recipe: &PruneRecipe,
     gemm: Gemm,
     reader: &[f32],
@@ -32,44 +32,44 @@ pub(super) fn chosen(
     observed: Option<&Observed>,
 ) -> Result<Chosen, Error> {
     let Some(observed) = observed else {
-        return Ok(plain(target, highest(&magnitudes()?, target.keep), 0));
+        return Ok(plain(group, highest(&magnitudes()?, group.keep), 0));
     };
     let tokens = observed.inputs.tokens();
     let fluctuation = || Fluctuation::new(tokens, &observed.sums, observed.inputs.squares());
-    if let Some(why) = short(target, recipe, tokens) {
+    if let Some(why) = short(group, recipe, tokens) {
         if recipe.strict {
-            let reader = &target.reader;
+            let reader = &group.reader;
             return Err(Error::Refused(format!(
                 "tensor `{reader}`: {why}, and `--strict` forbids it"
             )));
         }
-        let mut chosen = plain(target, highest(&magnitudes()?, target.keep), tokens);
+        let mut chosen = plain(group, highest(&magnitudes()?, group.keep), tokens);
         chosen.facts.fallback = Some(why);
         return Ok(chosen);
     }
     let mean = |kept: &[usize]| {
-        let gone = columns(&complement(kept, target.coupling.units), target.width());
-        target.bias.is_some().then(|| fluctuation().bias(reader, &gone))
+        let gone = columns(&complement(kept, group.coupling.units), group.width());
+        group.bias.is_some().then(|| fluctuation().bias(reader, &gone))
     };
     let simply = || -> Result<Vec<usize>, Error> {
         match recipe.method {
-            _ if target.is_whole() => Ok((0..target.keep).collect()),
-            PruneMethod::Magnitude => Ok(highest(&magnitudes()?, target.keep)),
-            _ => Ok(highest(&fluctuation().scores(reader, target.width()), target.keep)),
+            _ if group.is_whole() => Ok((0..group.keep).collect()),
+            PruneMethod::Magnitude => Ok(highest(&magnitudes()?, group.keep)),
+            _ => Ok(highest(&fluctuation().scores(reader, group.width()), group.keep)),
         }
     };
     if !recipe.needs_gram() {
         let kept = simply()?;
-        return Ok(Chosen { bias: mean(&kept), ..plain(target, kept, tokens) });
+        return Ok(Chosen { bias: mean(&kept), ..plain(group, kept, tokens) });
     }
     let fault = |error: RegressionError| Error::Input {
-        what: format!("tensor `{}`: {error}", target.reader),
+        what: format!("tensor `{}`: {error}", group.reader),
         hint: Some("`--method magnitude --no-refit` needs no moments".to_owned()),
     };
-    let mut regression = prepared(target, gemm, reader, observed).map_err(fault)?;
+    let mut regression = prepared(group, gemm, reader, observed).map_err(fault)?;
     let (kept, selection) = match recipe.method {
-        PruneMethod::Obs if !target.is_whole() => {
-            let found = regression.select(target.width(), target.keep, &Search::default());
+        PruneMethod::Obs if !group.is_whole() => {
+            let found = regression.select(group.width(), group.keep, &Search::default());
             let found = found.map_err(fault)?;
             (found.kept.clone(), Some(found))
         }
@@ -77,13 +77,13 @@ pub(super) fn chosen(
     };
     let (weights, bias) = match recipe.refit {
         true => {
-            let refit = regression.refit(&columns(&kept, target.width()));
+            let refit = regression.refit(&columns(&kept, group.width()));
             let Refit { weights, bias } = refit.map_err(fault)?;
             (Some(weights), bias)
         }
         false => (None, mean(&kept)),
     };
-    let mut chosen = Chosen { weights, bias, ..plain(target, kept, tokens) };
+    let mut chosen = Chosen { weights, bias, ..plain(group, kept, tokens) };
     chosen.facts.damping = Some(regression.damping());
     if let Some(selection) = selection.filter(|_| recipe.refit) {
         tell(&mut chosen.facts, &selection, regression.energy());
@@ -92,44 +92,44 @@ pub(super) fn chosen(
 }
 
 pub(super) fn prepared<'a>(
-    target: &Target,
+    group: &PruneGroup,
     gemm: Gemm,
     reader: &'a [f32],
     observed: &'a Observed,
 ) -> Result<Regression<'a>, RegressionError> {
-    let lack = observed.lack.as_ref();
-    let constant = target.bias.is_some().then(|| Constant {
+    let residual = observed.residual.as_ref();
+    let constant = group.bias.is_some().then(|| Constant {
         tokens: observed.inputs.tokens(),
         inputs: &observed.sums,
-        drift: lack.map(|lack| &*lack.sums),
+        drift: residual.map(|residual| &*residual.sums),
     });
     let moments = Moments {
         weights: reader,
         gram: observed.inputs.gram().expect("the method asked for it"),
         cross: None,
-        residual: lack.map(|lack| lack.products.values()),
+        residual: residual.map(|residual| residual.products.values()),
         constant,
     };
     Regression::prepare(gemm, &moments, DAMPING)
 }
 
 /// Why so few tokens tell nothing of an expert, if so.
-fn short(target: &Target, recipe: &PruneRecipe, tokens: u64) -> Option<String> {
-    let needed = if recipe.needs_gram() { target.columns as u64 } else { 2 };
-    let expert = target.coupling.expert.filter(|_| tokens < needed)?;
+fn short(group: &PruneGroup, recipe: &PruneRecipe, tokens: u64) -> Option<String> {
+    let needed = if recipe.needs_gram() { group.columns as u64 } else { 2 };
+    let expert = group.coupling.expert.filter(|_| tokens < needed)?;
     Some(format!(
         "by magnitude, and not refitted: expert {expert} saw {tokens} tokens of {needed} needed"
     ))
 }
 
-fn plain(target: &Target, kept: Vec<usize>, tokens: u64) -> Chosen {
-    let coupling = &target.coupling;
+fn plain(group: &PruneGroup, kept: Vec<usize>, tokens: u64) -> Chosen {
+    let coupling = &group.coupling;
     let facts = PrunedUnits {
         layer: coupling.layer,
         expert: coupling.expert,
-        axis: target.axis.name().to_owned(),
-        reader: target.reader.clone(),
-        stands_for: target.stands_for.clone(),
+        axis: group.axis.name().to_owned(),
+        reader: group.reader.clone(),
+        stands_for: group.stands_for.clone(),
         units: coupling.units,
         kept,
         tokens,

@@ -1,12 +1,10 @@
 //! What follows from a shape: which tensors are cut, what the files hold, what the config says.
 
-use crate::pruning::budget::reads;
+use crate::pruning::find_gated::gated_units;
+use crate::pruning::group::PruneGroup;
 use crate::pruning::layout::{Layout, new_biases};
 use crate::pruning::recipe::PruneRecipe;
 use crate::pruning::shape::refused;
-use crate::pruning::site::Site;
-use crate::pruning::sweep::follows;
-use crate::pruning::target::Target;
 use llmopt_arch::Model;
 use llmopt_arch::axes::{Axis, Coupling, Edit, Shape};
 use llmopt_checkpoint::Config;
@@ -18,8 +16,8 @@ use std::ops::Range;
 /// A model cut to a shape, before anything is chosen but which layers go.
 pub(super) struct Cut {
     pub(super) shape: Shape,
-    /// Every place that changes, in the order of axes, layers and experts.
-    pub(super) targets: Vec<Target>,
+    /// Every group that changes, in the order of axes, layers and experts.
+    pub(super) groups: Vec<PruneGroup>,
     pub(super) layout: Layout,
     /// The new `config.json`.
     pub(super) config: Vec<u8>,
@@ -40,20 +38,20 @@ impl Cut {
         shape: Shape,
     ) -> Result<Self, Error> {
         let (source, model) = (variant.source(), variant.model());
-        let mut targets = targets(model, recipe, &shape)?;
+        let mut groups = groups(model, recipe, &shape)?;
         let layers = variant.program().blocks.len();
-        stand_in(&mut targets, variant, recipe, &shape);
+        stand_in(&mut groups, variant, recipe, &shape);
         if recipe.refit && recipe.refine > 0 {
-            find_sites(&mut targets, variant);
+            find_gated(&mut groups, variant);
         }
         let biases = match recipe.bias {
-            true => new_biases(model, &targets, &shape)?,
+            true => new_biases(model, &groups, &shape)?,
             false => Vec::new(),
         };
-        let layout = Layout::new(source, model, &targets, recipe.refit, &biases, &shape.layers)?;
-        let cut: BTreeSet<Axis> = cut_axes(&targets).collect();
+        let layout = Layout::new(source, model, &groups, recipe.refit, &biases, &shape.layers)?;
+        let cut: BTreeSet<Axis> = cut_axes(&groups).collect();
         let (config, config_changes) = config(variant, recipe.bias, &cut, &shape)?;
-        Ok(Self { shape, targets, layout, config, config_changes, layers })
+        Ok(Self { shape, groups, layout, config, config_changes, layers })
     }
 
     /// For each layer that stays, itself and those behind it that go.
@@ -62,28 +60,28 @@ impl Cut {
         self.shape.layers.iter().zip(ends).map(|(&layer, end)| layer..end)
     }
 
-    /// The places that could change, whichever layers go.
-    pub(super) fn worst(&self, variant: &Variant, recipe: &PruneRecipe) -> Vec<Target> {
-        let mut targets = self.targets.clone();
+    /// The groups that could change, whichever layers go.
+    pub(super) fn worst(&self, variant: &Variant, recipe: &PruneRecipe) -> Vec<PruneGroup> {
+        let mut groups = self.groups.clone();
         if recipe.refit && recipe.axes.contains(&Axis::Layers) {
             let couplings = variant.model().couplings(Axis::Ffn).into_iter();
             let alone = couplings.filter(|coupling| coupling.expert.is_none());
-            let whole =
-                alone.filter_map(|coupling| Target::whole(variant.model(), Axis::Layers, coupling));
-            let is_new = |target: &Target| self.targets.iter().all(|t| t.reader != target.reader);
-            let mut whole: Vec<Target> = whole.filter(is_new).collect();
+            let whole = alone
+                .filter_map(|coupling| PruneGroup::whole(variant.model(), Axis::Layers, coupling));
+            let is_new = |group: &PruneGroup| self.groups.iter().all(|t| t.reader != group.reader);
+            let mut whole: Vec<PruneGroup> = whole.filter(is_new).collect();
             if recipe.refine > 0 {
-                find_sites(&mut whole, variant);
+                find_gated(&mut whole, variant);
             }
-            targets.extend(whole);
+            groups.extend(whole);
         }
-        targets
+        groups
     }
 
     /// The axes that lose something.
     pub(super) fn axes(&self) -> Vec<&'static str> {
         let layers = (!self.gone().is_empty()).then_some(Axis::Layers);
-        let axes: BTreeSet<Axis> = cut_axes(&self.targets).chain(layers).collect();
+        let axes: BTreeSet<Axis> = cut_axes(&self.groups).chain(layers).collect();
         axes.into_iter().map(Axis::name).collect()
     }
 
@@ -94,48 +92,50 @@ impl Cut {
 }
 
 /// The axes along which units go.
-fn cut_axes(targets: &[Target]) -> impl Iterator<Item = Axis> {
-    targets.iter().filter(|target| !target.is_whole()).map(|target| target.axis)
+fn cut_axes(groups: &[PruneGroup]) -> impl Iterator<Item = Axis> {
+    groups.iter().filter(|group| !group.is_whole()).map(|group| group.axis)
 }
 
 /// Has the matrix that ends a layer stand in for the layers behind it that go (ReplaceMe, 2505.02819),
 /// where what it gives is added to the hidden state as it is.
-fn stand_in(targets: &mut Vec<Target>, variant: &Variant, recipe: &PruneRecipe, shape: &Shape) {
+fn stand_in(groups: &mut Vec<PruneGroup>, variant: &Variant, recipe: &PruneRecipe, shape: &Shape) {
     let blocks = &variant.program().blocks;
     for (place, &layer) in shape.layers.iter().enumerate() {
         let next = shape.layers.get(place + 1).copied().unwrap_or(blocks.len());
         let last = blocks[layer].phases.last().filter(|_| recipe.refit && next > layer + 1);
         let Some(last) = last else { continue };
-        let ends = |target: &Target| reads(last, target).is_some() && follows(last, target);
+        let ends =
+            |group: &PruneGroup| group.units_in(last).is_some() && group.adds_to_hidden(last);
         let stands_for: Vec<usize> = (layer + 1..next).collect();
-        match targets.iter_mut().find(|target| ends(target)) {
-            Some(target) => target.stands_for = stands_for,
+        match groups.iter_mut().find(|group| ends(group)) {
+            Some(group) => group.stands_for = stands_for,
             None => {
                 let couplings = variant.model().couplings(Axis::Ffn).into_iter();
-                let mut whole = couplings
-                    .filter(|coupling| coupling.layer == layer)
-                    .filter_map(|coupling| Target::whole(variant.model(), Axis::Layers, coupling));
-                if let Some(target) = whole.find(ends) {
-                    targets.push(Target { stands_for, ..target });
+                let mut whole =
+                    couplings.filter(|coupling| coupling.layer == layer).filter_map(|coupling| {
+                        PruneGroup::whole(variant.model(), Axis::Layers, coupling)
+                    });
+                if let Some(group) = whole.find(ends) {
+                    groups.push(PruneGroup { stands_for, ..group });
                 }
             }
         }
     }
 }
 
-/// Finds what makes the units of each place.
-fn find_sites(targets: &mut [Target], variant: &Variant) {
+/// Finds what makes the units of each group.
+fn find_gated(groups: &mut [PruneGroup], variant: &Variant) {
     let program = variant.program();
-    for target in targets {
-        let phases = program.blocks.get(target.coupling.layer).into_iter();
+    for group in groups {
+        let phases = program.blocks.get(group.coupling.layer).into_iter();
         let mut phases = phases.flat_map(|block| &block.phases);
-        target.site = phases.find_map(|phase| Site::of(phase, program, target));
+        group.gated = phases.find_map(|phase| gated_units(phase, program, group));
     }
 }
 
-/// Every place that loses units for `shape`.
-fn targets(model: &Model, recipe: &PruneRecipe, shape: &Shape) -> Result<Vec<Target>, Error> {
-    let mut targets = Vec::new();
+/// Every group that loses units for `shape`.
+fn groups(model: &Model, recipe: &PruneRecipe, shape: &Shape) -> Result<Vec<PruneGroup>, Error> {
+    let mut groups = Vec::new();
     let stays = |coupling: &Coupling| shape.layers.contains(&coupling.layer);
     for &axis in recipe.axes.iter().filter(|&&axis| axis != Axis::Layers) {
         let biases = fitted_biases(model, recipe, axis, shape)?;
@@ -148,13 +148,13 @@ fn targets(model: &Model, recipe: &PruneRecipe, shape: &Shape) -> Result<Vec<Tar
                 continue;
             }
             let layer = coupling.layer;
-            let target = Target::whole(model, axis, coupling).ok_or_else(|| {
+            let group = PruneGroup::whole(model, axis, coupling).ok_or_else(|| {
                 Error::Refused(format!("axis `{axis}`: no matrix of layer {layer} reads it"))
             })?;
-            targets.push(Target { keep, bias: biases.get(&layer).cloned(), ..target });
+            groups.push(PruneGroup { keep, bias: biases.get(&layer).cloned(), ..group });
         }
     }
-    Ok(targets)
+    Ok(groups)
 }
 
 /// By layer, the bias that is fitted.

@@ -1,17 +1,17 @@
 //! How long pruning takes.
 
-use crate::pruning::budget::reads;
+use crate::pruning::group::PruneGroup;
 use crate::pruning::layout::OutShard;
 use crate::pruning::plan::PrunePlan;
 use crate::pruning::recipe::PruneMethod;
-use crate::pruning::target::Target;
 use llmopt_data::{drawn, in_batches, judges};
 use llmopt_estimate::{
     Speed, Stages, TimeEstimate, Windows, choosing, copied, looked_at, read_back, refitting,
 };
 use llmopt_run::Error;
-use llmopt_sweep::count::{passed, read};
+use llmopt_sweep::count::{computed, passed, read};
 use llmopt_sweep::{Batches, Kind, Work, judging};
+use std::ops::Range;
 
 impl PrunePlan {
     /// How long carrying it out will take; with other windows than its own, if some are given.
@@ -54,19 +54,17 @@ impl PrunePlan {
         let source: u64 = self.variant.source().shards().iter().map(|shard| shard.bytes).sum();
         let program = self.variant.program();
         let windows = self.windows(other);
+        stages.push(("look", looked_at(source) + Work::of(Kind::Hashed, source as f64)));
         if let (Some(set), Some(windows)) = (&self.set, &windows) {
-            stages.push(("look", looked_at(source)));
             stages.extend(drawn(program, set.own(), set.windows(), windows));
         }
         for plan in self.all() {
             plan.add_written(&mut stages, windows.as_deref());
         }
-        if let (Some(choice), Some(windows)) = (&self.choice, &windows) {
-            let models = (2 + choice.rivals.len()) as f64;
+        if let (Some(_), Some(windows)) = (&self.choice, &windows) {
+            let models = (1 + self.all().count()) as f64;
             stages.push(("decide", read(program, &judging(judges(windows))) * models));
         }
-        let hashed = Work::of(Kind::Read, source as f64) + Work::of(Kind::Hashed, source as f64);
-        stages.push(("hash", hashed));
         stages
     }
 
@@ -83,7 +81,7 @@ impl PrunePlan {
         stages.push(("copy", copied(plain)));
         let seen = windows.filter(|_| self.recipe.sums());
         let batches = seen.map(|windows| in_batches(windows.to_vec(), false));
-        let stored = Work::of(Kind::Synced, self.cut.targets.len() as f64) + copied(output - plain);
+        let stored = Work::of(Kind::Synced, self.cut.groups.len() as f64) + copied(output - plain);
         stages.push(("prune", self.pruning(batches.as_ref()) + stored));
         stages.push(("read back", read_back(output)));
     }
@@ -98,44 +96,51 @@ impl PrunePlan {
 
     /// Choosing and refitting everywhere, on so many batches, if on any.
     pub(super) fn pruning(&self, batches: Option<&Batches>) -> Work {
-        let places: Work = self.cut.targets.iter().map(|target| self.rewriting(target)).sum();
-        places + batches.map(|batches| self.observing(batches)).unwrap_or_default()
+        let groups: Work = self.cut.groups.iter().map(|group| self.rewriting(group)).sum();
+        groups + batches.map(|batches| self.observing(batches)).unwrap_or_default()
     }
 
-    /// All that a place takes beside the runs that any phase takes.
-    pub(super) fn place_work(&self, target: &Target, batches: &Batches) -> Work {
-        let phases = self.variant.program().blocks.iter().flat_map(|block| &block.phases);
-        let phase = phases.filter(|phase| reads(phase, target).is_some());
-        let tried: Work = phase.map(|phase| passed(self.variant.program(), phase, batches)).sum();
-        tried + self.seen(target, batches.tokens()) + self.rewriting(target)
+    /// All that a group takes beside the runs that any phase takes.
+    pub(super) fn group_work(&self, group: &PruneGroup, batches: &Batches) -> Work {
+        self.tried(group, batches) + self.seen(group, batches.tokens()) + self.rewriting(group)
     }
 
-    /// Running the original and the artifact, and every place once more, phase after phase.
+    /// Running the original and the artifact phase after phase, and every group once more.
     pub(super) fn observing(&self, batches: &Batches) -> Work {
         let program = self.variant.program();
         let phases = program.blocks.iter().flat_map(|block| &block.phases);
         let left = 1.0 - self.reached.sparsity;
-        let run = |phase| {
-            let whole = passed(program, phase, batches);
-            let tried = self.cut.targets.iter().any(|target| reads(phase, target).is_some());
-            whole * (1.0 + left + if tried { 1.0 } else { 0.0 })
-        };
-        let tokens = batches.tokens();
-        let places = self.cut.targets.iter().map(|target| self.seen(target, tokens));
-        phases.map(run).sum::<Work>() + places.sum()
+        let run = |phase| passed(program, phase, batches) * (1.0 + left);
+        let group = |group| self.tried(group, batches) + self.seen(group, batches.tokens());
+        phases.map(run).sum::<Work>() + self.cut.groups.iter().map(group).sum()
     }
 
-    /// What sums over tokens take at a place, and moving what makes its units.
-    pub(super) fn seen(&self, target: &Target, tokens: usize) -> Work {
-        let (tokens, rows, columns) = (tokens as f64, target.rows as f64, target.columns as f64);
+    /// Running the phase of a group on what reaches it in the artifact. The original was run on the same
+    /// weights right before, but where layers that go were run in between.
+    fn tried(&self, group: &PruneGroup, batches: &Batches) -> Work {
+        let (program, layer) = (self.variant.program(), group.coupling.layer);
+        let phases = &program.blocks[layer].phases;
+        let Some(number) = phases.iter().position(|phase| group.units_in(phase).is_some()) else {
+            return Work::default();
+        };
+        let ends = |layers: Range<usize>| layers.start == layer && layers.len() > 1;
+        match number + 1 == phases.len() && self.cut.runs().any(ends) {
+            true => passed(program, &phases[number], batches),
+            false => computed(program, &phases[number], batches),
+        }
+    }
+
+    /// What sums over tokens take at a group, and moving what makes its units.
+    pub(super) fn seen(&self, group: &PruneGroup, tokens: usize) -> Work {
+        let (tokens, rows, columns) = (tokens as f64, group.rows as f64, group.columns as f64);
         if !self.recipe.needs_gram() {
             return Work::of(Kind::Sums, tokens * columns);
         }
         let sums = Work::of(Kind::Sums, tokens * columns * (columns / 2.0 + rows));
-        if target.site.is_none() || self.recipe.refine == 0 {
+        if group.gated.is_none() || self.recipe.refine == 0 {
             return sums;
         }
-        let kept = target.kept_columns() as f64;
+        let kept = group.kept_columns() as f64;
         let steps = moving_steps(self.recipe.refine, tokens, rows);
         // Products with gate, up and down projection: 4 for the gradient, 8 for each step, 3 to look
         // again, and sums beside the first and the last.
@@ -144,17 +149,17 @@ impl PrunePlan {
         sums + Work::of(Kind::Products, products) + Work::of(Kind::Sums, summed)
     }
 
-    /// Choosing the units of a place, and refitting what reads them.
-    pub(super) fn rewriting(&self, target: &Target) -> Work {
-        let (rows, columns, kept) = (target.rows, target.columns, target.kept_columns());
+    /// Choosing the units of a group, and refitting what reads them.
+    pub(super) fn rewriting(&self, group: &PruneGroup) -> Work {
+        let (rows, columns, kept) = (group.rows, group.columns, group.kept_columns());
         let recipe = &self.recipe;
         let mut work = Work::default();
-        if recipe.needs_gram() && recipe.method == PruneMethod::Obs && !target.is_whole() {
+        if recipe.needs_gram() && recipe.method == PruneMethod::Obs && !group.is_whole() {
             work += choosing(rows, columns, kept);
         }
         if recipe.refit {
             work += refitting(rows, columns, kept);
-            if target.site.is_some() && recipe.refine > 0 {
+            if group.gated.is_some() && recipe.refine > 0 {
                 work += refitting(rows, kept, kept);
             }
         }

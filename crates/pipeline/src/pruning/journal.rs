@@ -1,8 +1,7 @@
 //! What is known to be written, and the journal from which an interrupted run goes on.
 
 use crate::pruning::depth::FoundLayers;
-use crate::pruning::plan::PrunePlan;
-use llmopt_checkpoint::{Journal, sha256};
+use llmopt_checkpoint::Journal;
 use llmopt_run::Error;
 use llmopt_verify::PrunedUnits;
 use serde::{Deserialize, Serialize};
@@ -15,8 +14,8 @@ enum Line {
     Layers(FoundLayers),
     /// Tensors of a file that are copied, by name, with their fingerprints.
     Copied { shard: usize, prints: BTreeMap<String, u64> },
-    /// A place that is pruned.
-    Pruned { target: usize, facts: Box<PrunedUnits>, prints: BTreeMap<String, u64> },
+    /// A group that is pruned.
+    Pruned { group: usize, facts: Box<PrunedUnits>, prints: BTreeMap<String, u64> },
 }
 
 /// What is done.
@@ -58,8 +57,8 @@ impl Records {
         self.copied.contains_key(&shard)
     }
 
-    pub(super) fn is_pruned(&self, target: usize) -> bool {
-        self.pruned.contains_key(&target)
+    pub(super) fn is_pruned(&self, group: usize) -> bool {
+        self.pruned.contains_key(&group)
     }
 
     /// Has the journal keep what is on the disk.
@@ -74,14 +73,14 @@ impl Records {
     /// Has the journal keep what is on the disk.
     pub(super) fn add_pruned(
         &mut self,
-        target: usize,
+        group: usize,
         facts: PrunedUnits,
         prints: BTreeMap<String, u64>,
     ) -> Result<(), Error> {
-        self.add(Line::Pruned { target, facts: Box::new(facts), prints })
+        self.add(Line::Pruned { group, facts: Box::new(facts), prints })
     }
 
-    /// What became of every place, in their order.
+    /// What became of every group, in their order.
     pub(super) fn units(&self) -> impl Iterator<Item = &PrunedUnits> {
         self.pruned.values().map(|(facts, _)| &**facts)
     }
@@ -107,27 +106,9 @@ impl Records {
             Line::Copied { shard, prints } => {
                 self.copied.insert(shard, prints);
             }
-            Line::Pruned { target, facts, prints } => {
-                self.pruned.insert(target, (facts, prints));
+            Line::Pruned { group, facts, prints } => {
+                self.pruned.insert(group, (facts, prints));
             }
         }
     }
-}
-
-/// What must be equal for a run to go on from a journal: version, recipe, data, kernel, and the input's
-/// names, sizes, headers and times of change.
-pub(super) fn identity(plan: &PrunePlan) -> Result<String, Error> {
-    let told = |error: serde_json::Error| Error::Refused(error.to_string());
-    let mut text = format!("llmopt {} prune\n", env!("CARGO_PKG_VERSION"));
-    text += &serde_json::to_string(&plan.recipe).map_err(told)?;
-    text += &serde_json::to_string(&plan.facts()).map_err(told)?;
-    text += plan.engine.gemm().name();
-    for source in plan.variant.source().shards() {
-        text += &format!("\n{} {} {}", source.name, source.bytes, source.modified()?);
-    }
-    for planned in &plan.cut.layout.shards {
-        text += &format!("\n{} {}", planned.name, sha256(&planned.header()?));
-    }
-    text += &format!("\nconfig {}", sha256(&plan.cut.config));
-    Ok(sha256(text.as_bytes()))
 }

@@ -1,7 +1,7 @@
 //! What a pruned model's files hold, and where: known from its shape alone.
 
 use crate::layout::INDEX;
-use crate::pruning::target::Target;
+use crate::pruning::group::PruneGroup;
 use llmopt_arch::Model;
 use llmopt_arch::axes::Shape;
 use llmopt_checkpoint::{Header, HeaderError, Source};
@@ -89,12 +89,12 @@ impl Layout {
     pub(super) fn new(
         source: &Source,
         model: &Model,
-        targets: &[Target],
+        groups: &[PruneGroup],
         refit: bool,
         biases: &[NewBias],
         kept: &[usize],
     ) -> Result<Self, Error> {
-        let cut = cut_tensors(model, targets, refit)?;
+        let cut = cut_tensors(model, groups, refit)?;
         let mut shards = Vec::new();
         for (number, shard) in source.shards().iter().enumerate() {
             let mut tensors: Vec<(String, TensorMeta, Fate)> = Vec::new();
@@ -123,6 +123,11 @@ impl Layout {
             }
         }
         Ok(Self { shards })
+    }
+
+    /// The names of the weight files.
+    pub(super) fn weight_files(&self) -> impl Iterator<Item = &str> {
+        self.shards.iter().map(|shard| shard.name.as_str())
     }
 
     /// Every tensor with the number of its file.
@@ -192,28 +197,28 @@ impl OutShard {
 /// The shape and fate of every tensor that loses something.
 fn cut_tensors<'a>(
     model: &Model,
-    targets: &'a [Target],
+    groups: &'a [PruneGroup],
     refit: bool,
 ) -> Result<BTreeMap<&'a str, (Vec<usize>, Fate)>, Error> {
     let mut cut = BTreeMap::new();
-    for target in targets {
+    for group in groups {
         // Any units stand for those that will stay: sizes do not depend on which.
-        let some: Vec<usize> = (0..target.keep).collect();
-        for part in target.written_parts() {
-            let shape = match target.is_whole() {
+        let some: Vec<usize> = (0..group.keep).collect();
+        for part in group.written_parts() {
+            let shape = match group.is_whole() {
                 true => model.get(&part.tensor).map_or_else(Vec::new, |t| t.meta.shape().to_vec()),
                 false => {
-                    let slice = model.slices(&part.tensor, target.kept(&some));
+                    let slice = model.slices(&part.tensor, group.kept(&some));
                     slice.ok_or_else(|| uncut(&part.tensor))?.shape()
                 }
             };
-            let is_moved = target.moved_tensors().any(|tensor| tensor == part.tensor);
-            let is_fitted = refit && (is_moved || part.tensor == target.reader);
+            let is_moved = group.moved_tensors().any(|tensor| tensor == part.tensor);
+            let is_fitted = refit && (is_moved || part.tensor == group.reader);
             let fate = if is_fitted { Fate::Refitted } else { Fate::Sliced };
             cut.insert(part.tensor.as_str(), (shape, fate));
         }
-        if let Some(bias) = target.bias.as_deref().filter(|bias| model.get(bias).is_some()) {
-            cut.insert(bias, (vec![target.rows], Fate::Bias));
+        if let Some(bias) = group.bias.as_deref().filter(|bias| model.get(bias).is_some()) {
+            cut.insert(bias, (vec![group.rows], Fate::Bias));
         }
     }
     Ok(cut)
@@ -222,11 +227,11 @@ fn cut_tensors<'a>(
 /// The biases that a switched-on key asks for and the source lacks.
 pub(super) fn new_biases(
     model: &Model,
-    targets: &[Target],
+    groups: &[PruneGroup],
     shape: &Shape,
 ) -> Result<Vec<NewBias>, Error> {
-    let cut = targets.iter().filter(|target| !target.is_whole());
-    let axes: BTreeSet<_> = cut.map(|target| target.axis).collect();
+    let cut = groups.iter().filter(|group| !group.is_whole());
+    let axes: BTreeSet<_> = cut.map(|group| group.axis).collect();
     let mut biases = Vec::new();
     for axis in axes {
         for bias in model.biases(axis, shape) {

@@ -1,20 +1,27 @@
 //! Gate and up projections of what stays, moved to first order, and the reader refitted to them.
 
 use crate::pruning::choice::{Chosen, prepared};
+use crate::pruning::gated::{GatedUnits, Projection};
+use crate::pruning::group::PruneGroup;
 use crate::pruning::observe::Observed;
-use crate::pruning::site::{Projection, Site};
-use crate::pruning::sweep::{Streams, Sweep};
-use crate::pruning::target::Target;
 use llmopt_forward::Matrix;
 use llmopt_linalg::{Gemm, give_back_freed, kept_bytes};
+use llmopt_model::Variant;
 use llmopt_prune::{Gated, Ready, Refit, Regression, RegressionError, Tangent};
-use llmopt_run::Error;
+use llmopt_run::{Cancel, Error};
 use llmopt_sweep::Store;
 use llmopt_tensor::{decode, encode};
 use llmopt_verify::MovedFacts;
 use std::collections::BTreeMap;
 
-/// The tokens of a place.
+/// Hidden states of all batches, between two phases.
+pub(super) struct Streams {
+    /// Through the artifact.
+    pub(super) own: Store,
+    pub(super) original: Store,
+}
+
+/// The tokens of a group.
 pub(super) struct Tokens<'a> {
     /// What gate and up projection read.
     pub(super) inputs: Store,
@@ -23,56 +30,66 @@ pub(super) struct Tokens<'a> {
     pub(super) batches: usize,
 }
 
-impl Sweep<'_> {
-    /// Moves the units of `target` that stay, and refits their reader once more. What was chosen stays as
+/// What moves units: the model that they are of, and how.
+pub(super) struct Mover<'a> {
+    /// The model as it was found.
+    pub(super) variant: &'a Variant,
+    pub(super) gemm: Gemm,
+    /// Passes over the tokens, at most.
+    pub(super) refine: usize,
+    pub(super) cancel: &'a Cancel,
+}
+
+impl Mover<'_> {
+    /// Moves the units of `group` that stay, and refits their reader once more. What was chosen stays as
     /// it is if that does not lower the error.
     ///
     /// # Errors
     /// If the model cannot be read, or what it computes is not finite.
     pub(super) fn move_units(
         &self,
-        target: &Target,
-        site: &Site,
+        group: &PruneGroup,
+        projections: &GatedUnits,
         made: &mut Chosen,
         tokens: &Tokens<'_>,
     ) -> Result<(), Error> {
         let Some(reader) = made.weights.clone() else { return Ok(()) };
-        let gemm = self.plan.engine.gemm();
-        let fault = |error| fault(target, error);
-        let mut tangent = Tangent::new(gemm, self.gated(site, &made.facts.kept, reader)?);
+        let gemm = self.gemm;
+        let fault = |error| fault(group, error);
+        let mut tangent = Tangent::new(gemm, self.gated(projections, &made.facts.kept, reader)?);
         let fitted = made.bias.clone();
-        self.each(site, tokens, |inputs, mut asked| {
+        self.each(projections, tokens, |inputs, mut asked| {
             subtract(&mut asked, fitted.as_deref());
             tangent.add(inputs, &asked);
         })?;
         let before = tangent.error();
-        let steps = tangent.worthwhile(self.plan.recipe.refine);
+        let steps = tangent.worthwhile(self.refine);
         let mut descent = tangent.descent(steps).map_err(fault)?;
         while descent.is_open() {
             for batch in 0..tokens.batches {
-                self.go_on()?;
+                go_on(self.cancel)?;
                 descent.add(tokens.inputs.hidden(batch)?.values());
             }
             descent.step();
         }
         let mut gated = descent.into_gated();
         give_back_freed();
-        self.round(&site.gate, &mut gated.gate)?;
-        self.round(&site.up, &mut gated.up)?;
-        let (observed, after) = self.seen_again((target, site), &gated, made, tokens)?;
+        self.round(&projections.gate, &mut gated.gate)?;
+        self.round(&projections.up, &mut gated.up)?;
+        let (observed, after) = self.seen_again((group, projections), &gated, made, tokens)?;
         if after < before {
-            let narrowed = target.narrowed();
+            let narrowed = group.narrowed();
             let mut regression =
                 prepared(&narrowed, gemm, &gated.down, &observed).map_err(fault)?;
             let all: Vec<usize> = (0..narrowed.columns).collect();
             let Refit { weights, bias } = regression.refit(&all).map_err(fault)?;
             (made.weights, made.bias) = (Some(weights), bias);
         } else {
-            gated.gate = self.rows(&site.gate, &made.facts.kept)?;
-            gated.up = self.rows(&site.up, &made.facts.kept)?;
+            gated.gate = self.rows(&projections.gate, &made.facts.kept)?;
+            gated.up = self.rows(&projections.up, &made.facts.kept)?;
         }
-        made.moved = moved(site, gated);
-        let tensors = site.tensors().map(str::to_owned).collect();
+        made.moved = moved(projections, gated);
+        let tensors = projections.tensors().map(str::to_owned).collect();
         let steps = if after < before { steps } else { 0 };
         made.facts.moved = Some(MovedFacts { tensors, steps, before, after });
         Ok(())
@@ -82,23 +99,23 @@ impl Sweep<'_> {
     /// the energy of those asked for.
     fn seen_again(
         &self,
-        (target, site): (&Target, &Site),
+        (group, projections): (&PruneGroup, &GatedUnits),
         gated: &Gated,
         made: &Chosen,
         tokens: &Tokens<'_>,
     ) -> Result<(Observed, f64), Error> {
-        let gemm = self.plan.engine.gemm();
+        let gemm = self.gemm;
         let ready = gated.ready(gemm);
-        let narrowed = target.narrowed();
+        let narrowed = group.narrowed();
         let mut observed = Observed::new(&narrowed, true, true);
         let (mut error, mut energy) = (0.0, 0.0);
-        self.each(site, tokens, |inputs, asked| {
+        self.each(projections, tokens, |inputs, asked| {
             let inputs = inputs.chunks(Tangent::PIECE * gated.inputs);
-            for (inputs, asked) in inputs.zip(asked.chunks(Tangent::PIECE * target.rows)) {
+            for (inputs, asked) in inputs.zip(asked.chunks(Tangent::PIECE * group.rows)) {
                 let units = ready.units(inputs);
                 let given = ready.outputs(&units);
-                let (of_lack, of_asked) = squares(asked, &given, made.bias.as_deref());
-                (error, energy) = (error + of_lack, energy + of_asked);
+                let (of_residual, of_asked) = squares(asked, &given, made.bias.as_deref());
+                (error, energy) = (error + of_residual, energy + of_asked);
                 let count = units.len() / narrowed.columns;
                 let units = Matrix::from_values(count, narrowed.columns, units);
                 observed.add(gemm, &units.expect("whole rows"), Some((asked, &given)));
@@ -110,14 +127,14 @@ impl Sweep<'_> {
     /// Shows the inputs of every batch, and what the reader should give beside its bias.
     fn each(
         &self,
-        site: &Site,
+        projections: &GatedUnits,
         tokens: &Tokens<'_>,
         mut show: impl FnMut(&[f32], Vec<f32>),
     ) -> Result<(), Error> {
-        let bias = site.reader_bias.as_deref().map(|bias| self.plan.variant.vector(bias));
+        let bias = projections.reader_bias.as_deref().map(|bias| self.variant.vector(bias));
         let bias = bias.transpose()?;
         for batch in 0..tokens.batches {
-            self.go_on()?;
+            go_on(self.cancel)?;
             let (own, original) = (&tokens.streams.own, &tokens.streams.original);
             let mut asked = original.hidden(batch)?.values().to_vec();
             let own = own.hidden(batch)?;
@@ -129,15 +146,20 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn gated(&self, site: &Site, kept: &[usize], down: Vec<f32>) -> Result<Gated, Error> {
+    fn gated(
+        &self,
+        projections: &GatedUnits,
+        kept: &[usize],
+        down: Vec<f32>,
+    ) -> Result<Gated, Error> {
         Ok(Gated {
-            gate: self.rows(&site.gate, kept)?,
-            up: self.rows(&site.up, kept)?,
+            gate: self.rows(&projections.gate, kept)?,
+            up: self.rows(&projections.up, kept)?,
             down,
-            gate_bias: self.biases(&site.gate, kept)?,
-            up_bias: self.biases(&site.up, kept)?,
-            inputs: site.gate.columns,
-            slopes: site.slopes(),
+            gate_bias: self.biases(&projections.gate, kept)?,
+            up_bias: self.biases(&projections.up, kept)?,
+            inputs: projections.gate.columns,
+            slopes: projections.slopes(),
         })
     }
 
@@ -146,20 +168,20 @@ impl Sweep<'_> {
         let mut rows = Vec::with_capacity(kept.len() * from.columns);
         for run in kept.chunk_by(|a, b| a + 1 == *b) {
             let range = from.first + run[0]..from.first + run[run.len() - 1] + 1;
-            rows.extend(self.plan.variant.rows(&from.tensor, range, from.columns)?);
+            rows.extend(self.variant.rows(&from.tensor, range, from.columns)?);
         }
         Ok(rows)
     }
 
     fn biases(&self, from: &Projection, kept: &[usize]) -> Result<Option<Vec<f32>>, Error> {
         let Some(bias) = &from.bias else { return Ok(None) };
-        let all = self.plan.variant.vector(bias)?;
+        let all = self.variant.vector(bias)?;
         Ok(Some(kept.iter().map(|unit| all[from.first + unit]).collect()))
     }
 
     /// Rounds to what the artifact will hold.
     fn round(&self, to: &Projection, values: &mut [f32]) -> Result<(), Error> {
-        let tensor = self.plan.variant.model().get(&to.tensor).expect("a tensor of the model");
+        let tensor = self.variant.model().get(&to.tensor).expect("a tensor of the model");
         let dtype = tensor.meta.dtype();
         let wrong = |error| Error::Refused(format!("tensor `{}`: {error}", to.tensor));
         let mut bytes = vec![0; dtype.bits() / 8 * values.len()];
@@ -169,10 +191,10 @@ impl Sweep<'_> {
 }
 
 /// The most memory that moving takes, what is chosen included; `tokens` are those of a batch.
-pub(super) fn moving_bytes(gemm: Gemm, target: &Target, tokens: usize, threads: usize) -> u64 {
-    let narrowed = target.narrowed();
-    let Some(site) = &target.site else { return 0 };
-    let (units, inputs, outputs) = (narrowed.columns, site.gate.columns, target.rows);
+pub(super) fn moving_bytes(gemm: Gemm, group: &PruneGroup, tokens: usize, threads: usize) -> u64 {
+    let narrowed = group.narrowed();
+    let Some(projections) = &group.gated else { return 0 };
+    let (units, inputs, outputs) = (narrowed.columns, projections.gate.columns, group.rows);
     let shown = (tokens * (2 * outputs + inputs.max(outputs)) * size_of::<f32>()) as u64;
     let reader = (outputs * units * size_of::<f32>()) as u64;
     let sizes = [units, inputs, outputs];
@@ -191,21 +213,31 @@ pub(super) fn moving_bytes(gemm: Gemm, target: &Target, tokens: usize, threads: 
 }
 
 /// The tensors that change, where both may be one.
-fn moved(site: &Site, gated: Gated) -> BTreeMap<String, Vec<f32>> {
+fn moved(projections: &GatedUnits, gated: Gated) -> BTreeMap<String, Vec<f32>> {
     let Gated { gate, up, .. } = gated;
-    if site.gate.tensor != site.up.tensor {
-        return BTreeMap::from([(site.gate.tensor.clone(), gate), (site.up.tensor.clone(), up)]);
+    if projections.gate.tensor != projections.up.tensor {
+        return BTreeMap::from([
+            (projections.gate.tensor.clone(), gate),
+            (projections.up.tensor.clone(), up),
+        ]);
     }
-    let (mut first, second) = if site.gate.first < site.up.first { (gate, up) } else { (up, gate) };
+    let (mut first, second) =
+        if projections.gate.first < projections.up.first { (gate, up) } else { (up, gate) };
     first.extend(second);
-    BTreeMap::from([(site.gate.tensor.clone(), first)])
+    BTreeMap::from([(projections.gate.tensor.clone(), first)])
 }
 
-fn fault(target: &Target, error: RegressionError) -> Error {
+fn fault(group: &PruneGroup, error: RegressionError) -> Error {
     Error::Input {
-        what: format!("tensor `{}`: {error}", target.reader),
+        what: format!("tensor `{}`: {error}", group.reader),
         hint: Some("`--refine 0` leaves gate and up projection as they are".to_owned()),
     }
+}
+
+/// # Errors
+/// If the run is to stop.
+fn go_on(cancel: &Cancel) -> Result<(), Error> {
+    if cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
 }
 
 fn subtract(values: &mut [f32], bias: Option<&[f32]>) {
@@ -215,7 +247,7 @@ fn subtract(values: &mut [f32], bias: Option<&[f32]>) {
     }
 }
 
-/// The squares of what outputs lack, and of those asked for, both beside `bias`.
+/// The squares of the residual of outputs, and of those asked for, both beside `bias`.
 fn squares(asked: &[f32], given: &[f32], bias: Option<&[f32]>) -> (f64, f64) {
     let bias = bias.into_iter().flatten().map(|&bias| f64::from(bias)).collect::<Vec<_>>();
     let biases = bias.iter().copied().cycle().chain(std::iter::repeat(0.0));

@@ -1,22 +1,22 @@
-//! What the units of a place show, and what the outputs of their reader should have been.
+//! What the units of a group show, and what the outputs of their reader should have been.
 
-use crate::pruning::target::Target;
+use crate::pruning::group::PruneGroup;
 use llmopt_calib::{Extent, Needs, Observation};
 use llmopt_forward::Matrix;
 use llmopt_linalg::{Cross, Gemm};
 
-/// Sums over the tokens of the pruned model's stream, as the place was found.
+/// Sums over the tokens of the pruned model's stream, as the group was found.
 pub(super) struct Observed {
     pub(super) inputs: Observation,
     /// Sum of inputs, by column.
     pub(super) sums: Vec<f64>,
     /// What the original's outputs have beyond those that were seen.
-    pub(super) lack: Option<Lack>,
+    pub(super) residual: Option<Residual>,
 }
 
 /// The difference between two streams behind the reader: `t - W x`, where what the reader gives is
 /// added to the hidden state as it is.
-pub(super) struct Lack {
+pub(super) struct Residual {
     /// Sum of `(t - W x) x^T`.
     pub(super) products: Cross,
     /// Sum of `t - W x`, by row.
@@ -25,32 +25,37 @@ pub(super) struct Lack {
 
 impl Observed {
     /// Nothing seen yet; `follows` where the original's stream is the target.
-    pub(super) fn new(target: &Target, gram: bool, follows: bool) -> Self {
-        let lack = || Lack {
-            products: Cross::rectangle(target.rows, target.columns),
-            sums: vec![0.0; target.rows],
+    pub(super) fn new(group: &PruneGroup, gram: bool, follows: bool) -> Self {
+        let residual = || Residual {
+            products: Cross::rectangle(group.rows, group.columns),
+            sums: vec![0.0; group.rows],
         };
         Self {
-            inputs: Observation::new(extent(target), Needs { gram, ..Needs::default() }),
-            sums: vec![0.0; target.columns],
-            lack: (follows && gram).then(lack),
+            inputs: Observation::new(extent(group), Needs { gram, ..Needs::default() }),
+            sums: vec![0.0; group.columns],
+            residual: (follows && gram).then(residual),
         }
     }
 
     /// The memory that one takes.
-    pub(super) fn bytes(target: &Target, gram: bool) -> u64 {
-        let vectors = (target.columns + target.rows) * size_of::<f64>();
-        let products = if gram { Cross::bytes(target.rows, target.columns) } else { 0 };
-        Observation::bytes(extent(target), Needs { gram, ..Needs::default() })
+    pub(super) fn bytes(group: &PruneGroup, gram: bool) -> u64 {
+        let vectors = (group.columns + group.rows) * size_of::<f64>();
+        let products = if gram { Cross::bytes(group.rows, group.columns) } else { 0 };
+        Observation::bytes(extent(group), Needs { gram, ..Needs::default() })
             + products
             + vectors as u64
     }
 
     /// The memory that adding so many tokens takes meanwhile.
-    pub(super) fn adding_bytes(gemm: Gemm, target: &Target, tokens: usize, threads: usize) -> u64 {
-        let differences = tokens * target.rows * size_of::<f32>();
-        let adding = Cross::add_products_bytes(gemm, target.rows, target.columns, threads);
-        let seen = Observation::adding_bytes(gemm, extent(target), tokens, threads);
+    pub(super) fn adding_bytes(
+        gemm: Gemm,
+        group: &PruneGroup,
+        tokens: usize,
+        threads: usize,
+    ) -> u64 {
+        let differences = tokens * group.rows * size_of::<f32>();
+        let adding = Cross::add_products_bytes(gemm, group.rows, group.columns, threads);
+        let seen = Observation::adding_bytes(gemm, extent(group), tokens, threads);
         seen.max((differences + adding) as u64)
     }
 
@@ -59,11 +64,11 @@ impl Observed {
     pub(super) fn add(&mut self, gemm: Gemm, seen: &Matrix, behind: Option<(&[f32], &[f32])>) {
         self.inputs.add(gemm, seen);
         add_rows(&mut self.sums, seen.values());
-        if let (Some(lack), Some((original, own))) = (&mut self.lack, behind) {
+        if let (Some(residual), Some((original, own))) = (&mut self.residual, behind) {
             let pairs = original.iter().zip(own);
             let differences: Vec<f32> = pairs.map(|(original, own)| original - own).collect();
-            lack.products.add_products(gemm, &differences, seen.values());
-            add_rows(&mut lack.sums, &differences);
+            residual.products.add_products(gemm, &differences, seen.values());
+            add_rows(&mut residual.sums, &differences);
         }
     }
 }
@@ -74,6 +79,6 @@ fn add_rows(sums: &mut [f64], values: &[f32]) {
     }
 }
 
-fn extent(target: &Target) -> Extent {
-    Extent { columns: target.columns, residual: None }
+fn extent(group: &PruneGroup) -> Extent {
+    Extent { columns: group.columns, residual: None }
 }

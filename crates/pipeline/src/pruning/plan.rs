@@ -4,12 +4,11 @@ use crate::default_output::DefaultOutput;
 use crate::pruning::budget::{Demand, PruneMemory};
 use crate::pruning::cut::Cut;
 use crate::pruning::depth::PlannedSearch;
+use crate::pruning::group::PruneGroup;
 use crate::pruning::layout::{Fate, Layout};
-use crate::pruning::mix::{ChoiceSummary, LeftOut, PlannedChoice, mixed};
+use crate::pruning::mix::{ChoiceSummary, LeftOut, Mix, PlannedChoice};
 use crate::pruning::recipe::{PruneRecipe, PruneRequest};
 use crate::pruning::shape::{Reached, nearest};
-use crate::pruning::target::Target;
-use crate::run::within;
 use crate::summary::PlannedFile;
 use crate::unknown::UnknownTensors;
 use llmopt_arch::axes::Axis;
@@ -38,7 +37,8 @@ pub struct PrunePlan {
     pub(super) cut: Cut,
     /// How it is found which layers go, if any do.
     pub(super) search: Option<PlannedSearch>,
-    /// Other mixes of axes, and how it is chosen among them, if there are any.
+    /// Plans for other mixes of axes, and how it is chosen among all, if there are any.
+    pub(super) alternatives: Vec<PrunePlan>,
     pub(super) choice: Option<PlannedChoice>,
     /// Mixes of axes that this model cannot have, or not at this sparsity.
     pub(super) left_out: Vec<LeftOut>,
@@ -118,19 +118,6 @@ pub struct PruneSummary {
     pub notes: Vec<String>,
 }
 
-/// Decides everything that can be decided without reading a weight. Without axes, several mixes of them
-/// are planned, and a choice between them.
-///
-/// # Errors
-/// What cannot be done is refused here, and what is wrong with the input is named.
-pub fn plan_prune(request: &PruneRequest, resources: Resources) -> Result<PrunePlan, Error> {
-    let opened = Opened::of(request)?;
-    within(resources, |resources| match request.recipe.axes.is_empty() {
-        true => mixed(request, &opened, resources),
-        false => planned(request, &opened, request.recipe.clone(), 1, resources),
-    })
-}
-
 /// What is to be pruned, and where the result goes.
 pub(super) struct Opened {
     variant: Variant,
@@ -138,7 +125,11 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    fn of(request: &PruneRequest) -> Result<Self, Error> {
+    /// Opens the model.
+    ///
+    /// # Errors
+    /// If it cannot be pruned, or there is an output already.
+    pub(super) fn of(request: &PruneRequest) -> Result<Self, Error> {
         refuse_file(&request.model)?;
         let source = Arc::new(Source::open(&request.model)?);
         if let Some(method) = quantization_method(&source) {
@@ -203,7 +194,7 @@ pub(super) fn planned(
         variant: &variant,
         engine: &engine,
         recipe: &recipe,
-        targets: &worst,
+        groups: &worst,
         names,
         plans,
         resources,
@@ -225,6 +216,7 @@ pub(super) fn planned(
         reached,
         cut,
         search,
+        alternatives: Vec::new(),
         choice: None,
         left_out: Vec::new(),
         set,
@@ -239,6 +231,11 @@ pub(super) fn planned(
 }
 
 impl PrunePlan {
+    /// The files that it reads.
+    pub(super) fn source(&self) -> &Source {
+        self.variant.source()
+    }
+
     /// Where it is staged, and how.
     pub(super) fn staging(&self) -> (&Path, OutputOptions<'_>) {
         let source = self.variant.source().path();
@@ -276,7 +273,7 @@ impl PrunePlan {
             align: self.reached.align,
             block_parameters: model.block_parameters(),
             block_parameters_left: model.parameters_left(&self.reached.shape),
-            places: self.cut.targets.len(),
+            places: self.cut.groups.len(),
             config_changes: self.cut.config_changes.clone(),
             cut_tensors: self.cut.layout.tensors().filter(|(_, t)| t.fate != Fate::Kept).count(),
             input_bytes: self.variant.source().shards().iter().map(|shard| shard.bytes).sum(),
@@ -297,7 +294,7 @@ impl PrunePlan {
                 .and_then(CalibrationSet::own)
                 .map_or(0, |_| llmopt_data::SWEEPS),
             layers: self.cut.gone().len(),
-            choice: self.choice.as_ref().map(|choice| choice.summary(self)),
+            choice: self.choice.as_ref().map(|choice| self.choosing(choice)),
             left_out: self.left_out.clone(),
             search_sweeps: self.all().filter_map(|plan| Some(plan.search.as_ref()?.sweeps())).sum(),
             kernel: self.engine.gemm().name(),
@@ -311,9 +308,22 @@ impl PrunePlan {
         }
     }
 
+    fn choosing(&self, choice: &PlannedChoice) -> ChoiceSummary {
+        ChoiceSummary {
+            candidates: self.all().map(Self::mix).collect(),
+            windows: choice.windows,
+            memory: choice.memory.clone(),
+        }
+    }
+
+    /// The axes, and what goes along them.
+    pub(super) fn mix(&self) -> Mix {
+        Mix { axes: self.cut.axes(), sparsity: self.reached.sparsity }
+    }
+
     /// This plan, and the other mixes of axes.
     pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
-        [self].into_iter().chain(self.choice.iter().flat_map(|choice| &choice.rivals))
+        [self].into_iter().chain(&self.alternatives)
     }
 
     /// What a reader should know of the model.
@@ -358,12 +368,12 @@ impl PrunePlan {
 fn data(
     recipe: &PruneRecipe,
     variant: &Variant,
-    targets: &[Target],
+    groups: &[PruneGroup],
 ) -> Result<CalibrationSet, Error> {
     let set = CalibrationSet::read(&recipe.calibrate.data, variant)?;
     let there = recipe.fitting(&set.placeholders()).len() * set.window();
-    let dense = targets.iter().filter(|target| target.coupling.expert.is_none());
-    let needed = dense.map(|target| target.columns).max().unwrap_or(0);
+    let dense = groups.iter().filter(|group| group.coupling.expert.is_none());
+    let needed = dense.map(|group| group.columns).max().unwrap_or(0);
     if recipe.needs_gram() && there < needed {
         return Err(Error::RefusedWithHint {
             what: format!(

@@ -1,12 +1,12 @@
-//! Every byte of the artifact's weights, read once more before it gets its name.
+//! What a pruned model's files hold, against what was written.
 
-use crate::fingerprint::fingerprint;
 use crate::pruning::journal::Records;
 use crate::pruning::layout::Layout;
-use crate::pruning::write::{Files, pieces};
-use llmopt_checkpoint::Sha256;
-use llmopt_run::{Cancel, Error, Events, Fault, pool};
-use std::sync::{Mutex, PoisonError};
+use crate::pruning::pieces::pieces;
+use crate::pruning::write::Files;
+use crate::read_back::{self, Piece};
+use llmopt_model::InOrder;
+use llmopt_run::{Cancel, Error, Events};
 
 /// Compares what lies in the files with what was written. Returns the hash of each file.
 pub(super) fn read_back(
@@ -14,40 +14,36 @@ pub(super) fn read_back(
     files: &Files<'_>,
     records: &Records,
     threads: usize,
-    events: &dyn Events,
-    cancel: &Cancel,
+    (events, cancel): (&dyn Events, &Cancel),
 ) -> Result<Vec<String>, Error> {
+    let heads = layout.shards.iter().map(|shard| Ok(InOrder::new(&shard.header()?)));
+    let heads = heads.collect::<Result<Vec<InOrder>, Error>>()?;
+    let tensors = layout.tensors().count();
+    let all = (files.files(), heads);
+    let found = read_back::read_back(all, all_pieces(layout), tensors, threads, (events, cancel))?;
     let prints = records.prints();
-    let found = Mutex::new((vec![String::new(); layout.shards.len()], Vec::new()));
-    pool::for_each(threads, layout.shards.iter().enumerate(), cancel, |(number, shard), stop| {
-        let mut hash = Sha256::new();
-        hash.update(&shard.header()?);
-        let mut piece = Vec::new();
-        for tensor in &shard.tensors {
-            let mut print = 0u64;
-            for range in pieces(tensor.meta.bytes()) {
-                if cancel.is_cancelled() || stop.is_set() {
-                    return Err(Error::Interrupted);
-                }
-                piece.resize((range.end - range.start) as usize, 0);
-                files.read(number, tensor.begin + range.start, &mut piece)?;
-                hash.update(&piece);
-                print = print.wrapping_add(fingerprint(range.start, &piece));
-            }
-            events.advanced(tensor.meta.bytes(), &tensor.name);
-            if prints.get(tensor.origin.as_str()) != Some(&print) {
-                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                found.1.push(tensor.name.clone());
-            }
-        }
-        found.lock().unwrap_or_else(PoisonError::into_inner).0[number] = hash.finish();
-        Ok(())
-    })?;
-    let (hashes, differing) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if differing.is_empty() {
-        return Ok(hashes);
-    }
-    let message = "it reads back differently from what was written".to_owned();
-    let fault = |subject| Fault { code: "read-back", subject, message: message.clone() };
-    Err(Error::Unsound(differing.into_iter().map(fault).collect()))
+    let written = |origin: &str| prints.get(origin).copied();
+    found
+        .checked(layout.tensors().map(|(_, tensor)| (tensor.name.clone(), written(&tensor.origin))))
+}
+
+/// Every byte behind the headers, in order.
+fn all_pieces(layout: &Layout) -> impl Iterator<Item = Piece<'_>> + Send {
+    let firsts = layout.shards.iter().scan(0, |first, shard| {
+        *first += shard.tensors.len();
+        Some(*first - shard.tensors.len())
+    });
+    layout.shards.iter().zip(firsts).enumerate().flat_map(|(file, (shard, first))| {
+        let ranges = (first..).zip(&shard.tensors).flat_map(|(number, tensor)| {
+            pieces(tensor.meta.bytes()).map(move |range| (number, tensor, range))
+        });
+        ranges.enumerate().map(move |(turn, (number, tensor, range))| Piece {
+            file,
+            turn: turn as u64,
+            tensor: number,
+            name: &tensor.name,
+            begin: range.start,
+            range: tensor.begin + range.start..tensor.begin + range.end,
+        })
+    })
 }

@@ -1,5 +1,6 @@
 //! `llmopt.json` of a pruned model: what was removed where, and what it cost.
 
+use crate::file_facts::{FileFacts, inputs, outputs};
 use crate::pruning::cut::Cut;
 use crate::pruning::depth::FoundLayers;
 use crate::pruning::journal::Records;
@@ -7,9 +8,8 @@ use crate::pruning::layout::Fate;
 use crate::pruning::mix::{LeftOut, PruneDecision};
 use crate::pruning::plan::PrunePlan;
 use crate::pruning::recipe::PruneRecipe;
-use crate::report::{CalibrationReport, FileFacts};
+use crate::report::CalibrationReport;
 use crate::unknown::UnknownTensors;
-use llmopt_checkpoint::sha256;
 use llmopt_data::CalibrationFacts;
 use llmopt_verify::PrunedUnits;
 use serde::Serialize;
@@ -131,8 +131,8 @@ impl PruneReport {
             family: model.family().map(|family| family.name().to_owned()),
             bytes_before: plan.variant.source().shards().iter().map(|shard| shard.bytes).sum(),
             bytes_after: cut.layout.shards.iter().map(|shard| shard.bytes).sum(),
-            inputs: inputs(plan, read, &beside),
-            outputs: outputs(plan, cut, &written, beside),
+            inputs: inputs(plan.source(), plan.source().side_files(), read, &beside),
+            outputs: outputs(cut.layout.weight_files(), plan.files_of(cut), &written, beside),
             block_parameters: model.block_parameters(),
             block_parameters_left: model.parameters_left(&cut.shape),
             sparsity: model.sparsity(&cut.shape),
@@ -189,41 +189,4 @@ fn tensors(plan: &PrunePlan, cut: &Cut) -> Vec<PrunedTensor> {
         }
     };
     cut.layout.tensors().map(told).collect()
-}
-
-fn inputs(
-    plan: &PrunePlan,
-    read: &[String],
-    beside: &BTreeMap<String, String>,
-) -> BTreeMap<String, FileFacts> {
-    let source = plan.variant.source();
-    let shards = source.shards().iter().zip(read).map(|(shard, sha256)| {
-        (shard.name.clone(), FileFacts { bytes: shard.bytes, sha256: sha256.clone() })
-    });
-    let config = source.config_bytes().map(|bytes| {
-        let facts = FileFacts { bytes: bytes.len() as u64, sha256: sha256(bytes) };
-        ("config.json".to_owned(), facts)
-    });
-    // Side files are copied, so their hashes are the same before and after.
-    let side = source.side_files().iter().filter_map(|side| {
-        let facts = FileFacts { bytes: side.bytes, sha256: beside.get(&side.name)?.clone() };
-        Some((side.name.clone(), facts))
-    });
-    shards.chain(config).chain(side).collect()
-}
-
-fn outputs(
-    plan: &PrunePlan,
-    cut: &Cut,
-    written: &[String],
-    beside: BTreeMap<String, String>,
-) -> BTreeMap<String, FileFacts> {
-    let sizes = plan.files_of(cut);
-    let shards =
-        cut.layout.shards.iter().map(|shard| shard.name.clone()).zip(written.iter().cloned());
-    let facts = |(name, sha256): (String, String)| {
-        let bytes = sizes.get(&name).copied().unwrap_or_default();
-        (name, FileFacts { bytes, sha256 })
-    };
-    shards.chain(beside).map(facts).collect()
 }

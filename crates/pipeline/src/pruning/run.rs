@@ -1,24 +1,25 @@
 //! A pruned model from start to end.
 
-use crate::calibration::run::Data;
+use crate::calibration::observed_data::ObservedData;
+use crate::files_beside::FilesBeside;
 use crate::handover::{Handover, Progress};
 use crate::pruning::cut::Cut;
-use crate::pruning::journal::{Records, identity};
-use crate::pruning::layout::Layout;
-use crate::pruning::mix::rivals;
+use crate::pruning::identity::identity;
+use crate::pruning::journal::Records;
+use crate::pruning::mixes::{alternatives, decided};
 use crate::pruning::plan::PrunePlan;
 use crate::pruning::read_back::read_back;
 use crate::pruning::report::{PruneReport, Pruned};
 use crate::pruning::sweep::Sweep;
 use crate::pruning::write::Files;
-use crate::staging::{Candidates, Written};
-use llmopt_checkpoint::{Output as Staged, sha256};
+use crate::staging::{BEGUN_ANEW, Candidates, Written};
+use llmopt_checkpoint::Output as Staged;
 use llmopt_data::in_batches;
-use llmopt_model::{Variant, nonfinite};
-use llmopt_run::{Cancel, Error, Events, on_threads, pool};
+use llmopt_model::{Variant, hash_finite};
+use llmopt_run::{Cancel, Error, Events, on_threads};
 use llmopt_sweep::Meter;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::io::Write;
 
 /// Carries out a plan. The artifact gets its name last, after it was read back and verified.
 ///
@@ -37,7 +38,8 @@ pub(crate) fn led(
     cancel: &Cancel,
 ) -> Result<PruneReport, Error> {
     plan.notes().iter().for_each(|note| events.note(note));
-    let candidates = Candidates::begin(&plan.output, plan.all().map(PrunePlan::staging), rivals())?;
+    let candidates =
+        Candidates::begin(&plan.output, plan.all().map(PrunePlan::staging), alternatives())?;
     candidates.published(|staged| {
         let (best, report) = carried_out(plan, staged, handover, events, cancel)?;
         // What follows reads the folder under its present name.
@@ -55,10 +57,13 @@ fn carried_out(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<(usize, PruneReport), Error> {
-    if plan.recipe.observes() {
-        // Found before the model is run on a token, and not where its layer is reached.
-        let (source, model) = (plan.variant.source(), plan.variant.model());
-        nonfinite::refused(source, model, false, plan.resources.threads, (events, cancel))?;
+    // What is not finite is found before the model is run on a token, and not where its layer is reached.
+    let (source, model) = (plan.variant.source(), plan.variant.model());
+    let read = hash_finite(source, model, plan.resources.threads, (events, cancel))?;
+    if let Some(first) = staged.first()
+        && first.holds_other_work(&identity(plan)?)?
+    {
+        events.note(BEGUN_ANEW);
     }
     let data = data(plan, events, cancel)?;
     let mut pruned = Vec::new();
@@ -67,14 +72,13 @@ fn carried_out(
     }
     let decision = match (&plan.choice, &data) {
         (Some(choice), Some(data)) => {
-            Some(choice.decided(plan, staged, &data.windows, (events, cancel))?)
+            Some(decided(plan, choice, staged, &data.windows, plan.run(events, cancel))?)
         }
         _ => None,
     };
     let best = decision.as_ref().map_or(0, |decision| decision.best);
     let left_out = plan.left_out.clone();
     let (plan, staged) = plan.all().zip(staged).nth(best).expect("an artifact of each plan");
-    let read = hashed(plan, events, cancel)?;
     let facts = data.map(|data| data.facts);
     let report = PruneReport::new(plan, pruned.swap_remove(best), facts, &read, decision);
     let report = PruneReport { left_out, ..report };
@@ -92,7 +96,7 @@ fn carried_out(
 fn swept(
     plan: &PrunePlan,
     staged: &Staged,
-    data: Option<&Data>,
+    data: Option<&ObservedData>,
     handover: Option<&Handover>,
     events: &dyn Events,
     cancel: &Cancel,
@@ -116,7 +120,7 @@ fn swept(
     let (written, files) = (&written, &files);
     let sweep = Sweep { plan, cut: &cut, written, files, handover, events, cancel, meter };
     let model = plan.variant.model();
-    events.stage_started("prune", cut.targets.iter().map(|target| target.bytes(model)).sum());
+    events.stage_started("prune", cut.groups.iter().map(|group| group.bytes(model)).sum());
     on_threads(plan.resources.threads, || match &batches {
         Some(batches) => sweep.observed(batches, &mut records),
         None => sweep.unobserved(&mut records),
@@ -124,16 +128,20 @@ fn swept(
     events.stage_finished("prune");
     let threads = plan.resources.threads;
     events.stage_started("read back", cut.layout.shards.iter().map(|shard| shard.bytes).sum());
-    let written = read_back(&cut.layout, files, &records, threads, events, cancel)?;
+    let written = read_back(&cut.layout, files, &records, threads, (events, cancel))?;
     events.stage_finished("read back");
     Ok(Pruned { cut, records, written, beside })
 }
 
 /// The windows, after those are drawn that come from the model itself.
-fn data(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<Option<Data>, Error> {
+fn data(
+    plan: &PrunePlan,
+    events: &dyn Events,
+    cancel: &Cancel,
+) -> Result<Option<ObservedData>, Error> {
     let Some(set) = &plan.set else { return Ok(None) };
     let (windows, facts) = set.clone().taken(&plan.variant, plan.run(events, cancel))?;
-    Ok(Some(Data { windows, facts }))
+    Ok(Some(ObservedData { windows, facts }))
 }
 
 /// The plan's own cut, or where layers go, that of the layers that were found.
@@ -177,7 +185,7 @@ fn copied(
     }
     for shard in 0..cut.layout.shards.len() {
         if !records.is_copied(shard) {
-            let prints = files.copy(shard, plan, events, cancel)?;
+            let prints = files.copy(shard, &plan.variant, plan.run(events, cancel))?;
             records.add_copied(shard, prints)?;
         }
     }
@@ -187,34 +195,15 @@ fn copied(
 
 /// Writes the files beside the weights and returns their hashes.
 fn beside(plan: &PrunePlan, cut: &Cut, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
-    let mut hashes = BTreeMap::new();
-    staged.write("config.json", &cut.config)?;
-    hashes.insert("config.json".to_owned(), sha256(&cut.config));
-    if let Some(index) = cut.layout.index(plan.variant.source()) {
-        staged.write(Layout::INDEX, &index)?;
-        hashes.insert(Layout::INDEX.to_owned(), sha256(&index));
-    }
-    let source = plan.variant.source();
-    for side in source.side_files() {
-        let hash = staged.copy(&source.path_of(&side.name), &side.name)?;
-        hashes.insert(side.name.clone(), hash);
-    }
-    Ok(hashes)
-}
-
-/// The hash of each file of the source's weights.
-fn hashed(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<Vec<String>, Error> {
-    let shards = plan.variant.source().shards();
-    let hashes = Mutex::new(vec![String::new(); shards.len()]);
-    events.stage_started("hash", shards.iter().map(|shard| shard.bytes).sum());
-    pool::for_each(plan.resources.threads, shards.iter().enumerate(), cancel, |(n, shard), _| {
-        let hash = shard.sha256()?;
-        hashes.lock().unwrap_or_else(PoisonError::into_inner)[n] = hash;
-        events.advanced(shard.bytes, &shard.name);
-        Ok(())
-    })?;
-    events.stage_finished("hash");
-    Ok(hashes.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let index = cut.layout.index(plan.source());
+    let write = |out: &mut dyn Write| out.write_all(index.as_deref().unwrap_or_default());
+    let files = FilesBeside {
+        source: plan.source(),
+        config: Some(&cut.config),
+        index: index.is_some().then_some(&write),
+        side_files: plan.source().side_files(),
+    };
+    files.write(staged)
 }
 
 const REPORT: &str = "llmopt.json";

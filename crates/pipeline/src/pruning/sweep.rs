@@ -4,18 +4,17 @@
 //! artifact from the files that it is written to.
 
 use crate::handover::{Handover, Progress};
-use crate::pruning::budget::{reads, watched};
 use crate::pruning::choice::{Chosen, chosen};
 use crate::pruning::cut::Cut;
+use crate::pruning::group::PruneGroup;
 use crate::pruning::journal::Records;
-use crate::pruning::moving::Tokens;
+use crate::pruning::moving::{Mover, Streams, Tokens};
 use crate::pruning::observe::Observed;
 use crate::pruning::plan::PrunePlan;
-use crate::pruning::target::Target;
 use crate::pruning::write::Files;
 use llmopt_arch::program::Phase;
 use llmopt_data::in_batches;
-use llmopt_forward::Taps;
+use llmopt_forward::{Taps, Weights};
 use llmopt_linalg::give_back_freed;
 use llmopt_model::{Variant, sliced};
 use llmopt_prune::{Side, magnitude};
@@ -39,14 +38,7 @@ pub(super) struct Sweep<'a> {
     pub(super) meter: Meter<'a>,
 }
 
-/// Hidden states of all batches, between two phases.
-pub(super) struct Streams {
-    /// Through the artifact.
-    pub(super) own: Store,
-    pub(super) original: Store,
-}
-
-/// What a place shows, as it was found.
+/// What a group shows, as it was found.
 struct Seen<'a> {
     sums: Observed,
     /// Where what makes its units is moved.
@@ -54,17 +46,17 @@ struct Seen<'a> {
 }
 
 impl Sweep<'_> {
-    /// Prunes every place. What `records` already knows is passed through as it was written.
+    /// Prunes every group. What `records` already knows is passed through as it was written.
     ///
     /// # Errors
     /// If the model cannot be read, computes NaN or infinity, or a fallback is forbidden.
     pub(super) fn observed(&self, batches: &Batches, records: &mut Records) -> Result<(), Error> {
-        let mut open = (0..self.cut.targets.len()).filter(|&t| !records.is_pruned(t)).count();
+        let mut open = (0..self.cut.groups.len()).filter(|&t| !records.is_pruned(t)).count();
         if open == 0 {
             return Ok(());
         }
         self.pass_over(batches, records);
-        let own = embedded(&self.plan.variant, batches, self.folder())?;
+        let own = embedded(&self.plan.variant, batches, self.store(batches)?)?;
         let original = own.copied(|| self.store(batches))?;
         let mut streams = Streams { own, original };
         let (source, written) = (&self.plan.variant, self.written);
@@ -72,16 +64,18 @@ impl Sweep<'_> {
         for (layers, (block, after)) in self.cut.runs().zip(blocks) {
             let phases = &source.program().blocks[layers.start].phases;
             for (number, (phase, after)) in phases.iter().zip(&after.phases).enumerate() {
-                self.run(source, phase, batches, &mut streams.original)?;
-                if number + 1 == phases.len() {
-                    self.pass(layers.start + 1..layers.end, batches, &mut streams.original)?;
-                }
-                if let Some(number) = self.target_of(phase).filter(|&t| !records.is_pruned(t)) {
-                    let seen = self.observe(phase, number, batches, &streams)?;
-                    self.prune(number, Some(seen), records)?;
-                    let target = &self.cut.targets[number];
-                    self.meter.did(self.plan.seen(target, batches.tokens()));
-                    open -= 1;
+                let is_last = number + 1 == phases.len();
+                let behind = if is_last { layers.start + 1..layers.end } else { 0..0 };
+                let weights = self.run_original(phase, behind, batches, &mut streams.original)?;
+                match self.group_of(phase).filter(|&t| !records.is_pruned(t)) {
+                    Some(number) => {
+                        let seen = self.observe(phase, weights, number, batches, &streams)?;
+                        self.prune(number, Some(seen), records)?;
+                        let group = &self.cut.groups[number];
+                        self.meter.did(self.plan.seen(group, batches.tokens()));
+                        open -= 1;
+                    }
+                    None => drop(weights),
                 }
                 if open == 0 {
                     return Ok(());
@@ -93,10 +87,10 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Prunes every place by its weights alone.
+    /// Prunes every group by its weights alone.
     pub(super) fn unobserved(&self, records: &mut Records) -> Result<(), Error> {
         self.pass_over(&in_batches(Vec::new(), false), records);
-        for number in 0..self.cut.targets.len() {
+        for number in 0..self.cut.groups.len() {
             self.go_on()?;
             if !records.is_pruned(number) {
                 self.prune(number, None, records)?;
@@ -107,20 +101,40 @@ impl Sweep<'_> {
 
     /// Tells what is pruned, and where this attempt goes on.
     fn pass_over(&self, batches: &Batches, records: &Records) {
-        let targets = || self.cut.targets.iter().enumerate();
-        let done = targets().filter(|(number, _)| records.is_pruned(*number));
-        let done: Vec<&Target> = done.map(|(_, target)| target).collect();
-        let first = targets().find(|(number, _)| !records.is_pruned(*number));
+        let groups = || self.cut.groups.iter().enumerate();
+        let done = groups().filter(|(number, _)| records.is_pruned(*number));
+        let done: Vec<&PruneGroup> = done.map(|(_, group)| group).collect();
+        let first = groups().find(|(number, _)| !records.is_pruned(*number));
         if let (Some((_, first)), false) = (first, done.is_empty()) {
-            let work = |target| self.plan.place_work(target, batches);
+            let work = |group| self.plan.group_work(group, batches);
             self.meter.passed_over(done.into_iter().map(work).sum());
             self.events.resuming(&format!("`{}`", first.reader));
         }
     }
 
-    /// The place whose units `phase` multiplies.
-    fn target_of(&self, phase: &Phase) -> Option<usize> {
-        self.cut.targets.iter().position(|target| reads(phase, target).is_some())
+    /// The group whose units `phase` multiplies.
+    fn group_of(&self, phase: &Phase) -> Option<usize> {
+        self.cut.groups.iter().position(|group| group.units_in(phase).is_some())
+    }
+
+    /// Takes the original's stream through a phase, and through the layers behind it that go. Returns the
+    /// weights of the phase, unless those of the layers needed their room.
+    fn run_original(
+        &self,
+        phase: &Phase,
+        behind: Range<usize>,
+        batches: &Batches,
+        original: &mut Store,
+    ) -> Result<Option<Weights>, Error> {
+        let source = &self.plan.variant;
+        let weights = self.weights(source, phase)?;
+        self.runner(source, batches).run(phase, &weights, original)?;
+        if behind.is_empty() {
+            return Ok(Some(weights));
+        }
+        drop(weights);
+        self.pass(behind, batches, original)?;
+        Ok(None)
     }
 
     /// Takes a stream through layers that go.
@@ -142,26 +156,35 @@ impl Sweep<'_> {
         batches: &Batches,
         store: &mut Store,
     ) -> Result<(), Error> {
-        let weights = variant.weights(phase, self.plan.engine.gemm())?;
-        self.meter.did(count::weights(phase));
+        let weights = self.weights(variant, phase)?;
         self.runner(variant, batches).run(phase, &weights, store)
     }
 
-    /// Runs the phase as it was found on a copy of the artifact's stream, and sums up what it shows.
+    fn weights(&self, variant: &Variant, phase: &Phase) -> Result<Weights, Error> {
+        let weights = variant.weights(phase, self.plan.engine.gemm())?;
+        self.meter.did(count::weights(phase));
+        Ok(weights)
+    }
+
+    /// Runs the phase as it was found on a copy of the artifact's stream, and sums up what it shows. Its
+    /// weights are read unless they are at hand.
     fn observe<'s>(
         &self,
         phase: &Phase,
+        weights: Option<Weights>,
         number: usize,
         batches: &Batches,
         streams: &'s Streams,
     ) -> Result<Seen<'s>, Error> {
-        let (plan, target) = (self.plan, &self.cut.targets[number]);
+        let (plan, group) = (self.plan, &self.cut.groups[number]);
         let gemm = plan.engine.gemm();
-        let watched = watched(phase, target);
-        let follows = follows(phase, target);
-        let mut observed = Observed::new(target, plan.recipe.needs_gram(), follows);
-        let weights = plan.variant.weights(phase, gemm)?;
-        self.meter.did(count::weights(phase));
+        let watched = group.watched_in(phase);
+        let follows = group.adds_to_hidden(phase);
+        let mut observed = Observed::new(group, plan.recipe.needs_gram(), follows);
+        let weights = match weights {
+            Some(weights) => weights,
+            None => self.weights(&plan.variant, phase)?,
+        };
         let mut tried = streams.own.copied(|| self.store(batches))?;
         let runner = self.runner(&plan.variant, batches);
         for batch in 0..batches.len() {
@@ -176,57 +199,58 @@ impl Sweep<'_> {
         }
         plan.engine.release();
         let tokens = Tokens { inputs: tried, streams, batches: batches.len() };
-        Ok(Seen { sums: observed, tokens: target.site.is_some().then_some(tokens) })
+        Ok(Seen { sums: observed, tokens: group.gated.is_some().then_some(tokens) })
     }
 
-    /// Chooses what stays of a place, and writes it.
+    /// Chooses what stays of a group, and writes it.
     fn prune(
         &self,
         number: usize,
         seen: Option<Seen<'_>>,
         records: &mut Records,
     ) -> Result<(), Error> {
-        let (plan, target) = (self.plan, &self.cut.targets[number]);
-        let reader = plan.variant.rows(&target.reader, 0..target.rows, target.columns)?;
-        let magnitudes = || self.magnitudes(target);
+        let (plan, group) = (self.plan, &self.cut.groups[number]);
+        let reader = plan.variant.rows(&group.reader, 0..group.rows, group.columns)?;
+        let magnitudes = || self.magnitudes(group);
         let gemm = plan.engine.gemm();
         let observed = seen.as_ref().map(|seen| &seen.sums);
-        let mut made = chosen(target, &plan.recipe, gemm, &reader, magnitudes, observed)?;
+        let mut made = chosen(group, &plan.recipe, gemm, &reader, magnitudes, observed)?;
         let tokens = seen.and_then(|seen| seen.tokens);
         drop(reader);
-        if let (Some(site), Some(tokens)) = (&target.site, &tokens) {
+        if let (Some(gated), Some(tokens)) = (&group.gated, &tokens) {
             give_back_freed();
-            self.move_units(target, site, &mut made, tokens)?;
+            let (variant, refine, cancel) = (&plan.variant, plan.recipe.refine, self.cancel);
+            Mover { variant, gemm, refine, cancel }.move_units(group, gated, &mut made, tokens)?;
         }
-        let prints = self.write(target, &made)?;
+        let prints = self.write(group, &made)?;
         self.files.sync(prints.keys())?;
         records.add_pruned(number, made.facts, prints)?;
-        self.meter.did(plan.rewriting(target));
-        self.events.advanced(target.bytes(plan.variant.model()), &target.reader);
+        self.meter.did(plan.rewriting(group));
+        self.events.advanced(group.bytes(plan.variant.model()), &group.reader);
         give_back_freed();
         Ok(())
     }
 
-    /// Writes every tensor that ranges over the units of a place. Returns their fingerprints.
-    fn write(&self, target: &Target, made: &Chosen) -> Result<BTreeMap<String, u64>, Error> {
+    /// Writes every tensor that ranges over the units of a group. Returns their fingerprints.
+    fn write(&self, group: &PruneGroup, made: &Chosen) -> Result<BTreeMap<String, u64>, Error> {
         let (model, source) = (self.plan.variant.model(), self.plan.variant.source());
         let mut prints = BTreeMap::new();
-        for part in target.written_parts() {
-            let fitted = made.weights.as_ref().filter(|_| part.tensor == target.reader);
+        for part in group.written_parts() {
+            let fitted = made.weights.as_ref().filter(|_| part.tensor == group.reader);
             let print = match fitted.or_else(|| made.moved.get(&part.tensor)) {
                 Some(weights) => self.files.write_values(&part.tensor, weights)?,
                 None => {
-                    let slice = model.slices(&part.tensor, target.kept(&made.facts.kept));
+                    let slice = model.slices(&part.tensor, group.kept(&made.facts.kept));
                     let slice = slice.expect("the plan has cut it");
                     self.files.write(&part.tensor, &sliced(source, &part.tensor, &slice)?)?
                 }
             };
             prints.insert(part.tensor.clone(), print);
         }
-        if let Some(name) = &target.bias {
+        if let Some(name) = &group.bias {
             let mut bias = match model.get(name) {
                 Some(_) => self.plan.variant.vector(name)?,
-                None => vec![0.0; target.rows],
+                None => vec![0.0; group.rows],
             };
             let added = made.bias.iter().flatten();
             bias.iter_mut().zip(added).for_each(|(value, added)| *value += added);
@@ -236,15 +260,15 @@ impl Sweep<'_> {
     }
 
     /// The norm of everything that a unit consists of.
-    fn magnitudes(&self, target: &Target) -> Result<Vec<f64>, Error> {
+    fn magnitudes(&self, group: &PruneGroup) -> Result<Vec<f64>, Error> {
         let model = self.plan.variant.model();
-        let mut squares = vec![0.0; target.coupling.units];
-        for part in &target.coupling.parts {
+        let mut squares = vec![0.0; group.coupling.units];
+        for part in &group.coupling.parts {
             let Some(&[rows, columns]) = model.get(&part.tensor).map(|t| t.meta.shape()) else {
                 continue;
             };
             let weights = self.plan.variant.rows(&part.tensor, 0..rows, columns)?;
-            let units: Vec<usize> = (0..target.coupling.units).collect();
+            let units: Vec<usize> = (0..group.coupling.units).collect();
             // The units' places, copy after copy of what is fused, each the units in their order.
             let copies = part.places(0).len();
             for copy in 0..copies {
@@ -265,7 +289,7 @@ impl Sweep<'_> {
 
     /// # Errors
     /// If the run is to stop.
-    pub(super) fn go_on(&self) -> Result<(), Error> {
+    fn go_on(&self) -> Result<(), Error> {
         if self.cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
@@ -287,10 +311,4 @@ impl Sweep<'_> {
     fn folder(&self) -> Option<&Path> {
         self.plan.memory.spills.then_some(self.plan.scratch.as_path())
     }
-}
-
-/// Whether what the reader gives is added to the hidden state as it is, so that the original's stream
-/// behind the phase says what it should give. Tokens of experts are others in the two streams.
-pub(super) fn follows(phase: &Phase, target: &Target) -> bool {
-    target.coupling.expert.is_none() && llmopt_calib::adds_to_hidden(phase, &target.reader)
 }

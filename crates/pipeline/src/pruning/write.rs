@@ -2,12 +2,13 @@
 
 use crate::fingerprint::fingerprint;
 use crate::pruning::layout::{Fate, Layout, OutTensor};
-use crate::pruning::plan::PrunePlan;
+use crate::pruning::pieces::pieces;
 use llmopt_checkpoint::{OutFile, Output as Staged};
 use llmopt_model::nonfinite::matters;
-use llmopt_model::refuse_not_finite;
+use llmopt_model::{Variant, refuse_not_finite};
+use llmopt_run::Error;
 use llmopt_run::pool::for_each_with;
-use llmopt_run::{Cancel, Error, Events};
+use llmopt_sweep::Run;
 use llmopt_tensor::encode;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -41,38 +42,43 @@ impl<'a> Files<'a> {
         })
     }
 
-    /// Copies what stays of a file of the source as it is. Returns the fingerprints.
+    /// Copies what stays of a file of the source as it is, that of `variant`. Returns the
+    /// fingerprints.
     pub(super) fn copy(
         &self,
         shard: usize,
-        plan: &PrunePlan,
-        events: &dyn Events,
-        cancel: &Cancel,
+        variant: &Variant,
+        run: Run<'_>,
     ) -> Result<BTreeMap<String, u64>, Error> {
-        let source = &plan.variant.source().shards()[self.layout.shards[shard].source];
+        let source = &variant.source().shards()[self.layout.shards[shard].source];
         let prints = Mutex::new(BTreeMap::new());
         let tensors = self.layout.shards[shard].tensors.iter().filter(|t| t.fate.is_plain());
-        let threads = plan.resources.threads;
-        for_each_with(threads, tensors, cancel, |piece: &mut Vec<u8>, tensor, _| {
-            let entry = source.header.tensors().iter().find(|entry| entry.name == tensor.origin);
-            let mut print = 0u64;
-            for range in pieces(tensor.meta.bytes()) {
-                piece.clear();
-                piece.resize((range.end - range.start) as usize, 0);
-                if let (Some(entry), Fate::Kept) = (entry, tensor.fate) {
-                    source.read_tensor(entry, range.clone(), piece)?;
-                    if matters(plan.variant.model(), &entry.name) {
-                        refuse_not_finite((source, entry), range.start, piece)?;
+        for_each_with(
+            run.resources.threads,
+            tensors,
+            run.cancel,
+            |piece: &mut Vec<u8>, tensor, _| {
+                let entry =
+                    source.header.tensors().iter().find(|entry| entry.name == tensor.origin);
+                let mut print = 0u64;
+                for range in pieces(tensor.meta.bytes()) {
+                    piece.clear();
+                    piece.resize((range.end - range.start) as usize, 0);
+                    if let (Some(entry), Fate::Kept) = (entry, tensor.fate) {
+                        source.read_tensor(entry, range.clone(), piece)?;
+                        if matters(variant.model(), &entry.name) {
+                            refuse_not_finite((source, entry), range.start, piece)?;
+                        }
                     }
+                    self.files[shard].write_at(tensor.begin + range.start, piece)?;
+                    print = print.wrapping_add(fingerprint(range.start, piece));
                 }
-                self.files[shard].write_at(tensor.begin + range.start, piece)?;
-                print = print.wrapping_add(fingerprint(range.start, piece));
-            }
-            events.advanced(tensor.meta.bytes(), &tensor.name);
-            let mut prints = prints.lock().unwrap_or_else(PoisonError::into_inner);
-            prints.insert(tensor.origin.clone(), print);
-            Ok(())
-        })?;
+                run.events.advanced(tensor.meta.bytes(), &tensor.name);
+                let mut prints = prints.lock().unwrap_or_else(PoisonError::into_inner);
+                prints.insert(tensor.origin.clone(), print);
+                Ok(())
+            },
+        )?;
         self.files[shard].sync()?;
         Ok(prints.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
@@ -104,17 +110,8 @@ impl<'a> Files<'a> {
         shards.into_iter().try_for_each(|shard| Ok(self.files[shard].sync()?))
     }
 
-    /// Fills `bytes` with a piece of a file.
-    pub(super) fn read(&self, shard: usize, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
-        Ok(self.files[shard].read_at(offset, bytes)?)
+    /// The files, in the order of the layout.
+    pub(super) fn files(&self) -> &[OutFile] {
+        &self.files
     }
 }
-
-/// Ranges of a tensor's bytes, of constant size.
-pub(super) fn pieces(bytes: u64) -> impl Iterator<Item = Range<u64>> {
-    let begins = (0..bytes).step_by(COPY_BYTES);
-    begins.map(move |begin| begin..(begin + COPY_BYTES as u64).min(bytes))
-}
-
-/// Bytes that are copied at a time.
-pub(super) const COPY_BYTES: usize = 1 << 20;

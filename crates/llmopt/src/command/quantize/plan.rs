@@ -67,7 +67,7 @@ fn observed(calibration: &CalibrationSummary) -> String {
         ),
         ("methods", methods.join(", ")),
         ("memory", bounded([memory.predicted_peak, memory.budget, memory.smallest])),
-        ("hidden", format!("{hidden}; {} over a block", units::counted(memory.passes, "run"))),
+        ("hidden", hidden),
     ])
 }
 

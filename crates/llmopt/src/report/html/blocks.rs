@@ -1,8 +1,9 @@
 //! Which block does the damage.
 
 use super::axis::{Axis, every, percent_tick};
+use super::escape::escaped;
+use super::parts::{figure, table};
 use super::svg::{Anchor, Screen, Svg};
-use super::{escaped, figure, table};
 use crate::report::figures::{added_how, worst};
 use crate::report::numbers::share;
 use llmopt_pipeline::{BlockLoss, Evaluation};

@@ -1,7 +1,7 @@
 //! How KL divergence is distributed over tokens.
 
 use super::axis::{Axis, every, percent_tick};
-use super::figure;
+use super::parts::figure;
 use super::svg::{Anchor, Screen, Svg};
 use crate::report::numbers::{share, significant};
 use llmopt_pipeline::{Comparison, Histogram};

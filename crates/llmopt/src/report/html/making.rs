@@ -1,6 +1,7 @@
 //! How the artifact was made, by its own report.
 
-use super::{escaped, table};
+use super::escape::escaped;
+use super::parts::table;
 use crate::report::figures::{data, method};
 use crate::units;
 use llmopt_pipeline::Evaluation;

@@ -1,6 +1,6 @@
 //! What shrank.
 
-use super::figure;
+use super::parts::figure;
 use super::svg::{Anchor, Screen, Svg};
 use crate::units;
 use llmopt_pipeline::{ClassSize, Evaluation};

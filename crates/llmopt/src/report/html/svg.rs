@@ -1,6 +1,6 @@
 //! Pictures of rectangles, lines and words.
 
-use super::escaped;
+use super::escape::escaped;
 use std::fmt::Write;
 
 /// What a picture is drawn for. Words keep their size, so that both can be read.

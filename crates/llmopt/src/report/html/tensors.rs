@@ -1,8 +1,9 @@
 //! Which tensors have which scheme and error.
 
 use super::axis::every;
+use super::escape::escaped;
+use super::parts::{figure, table};
 use super::svg::{Anchor, Screen, Svg};
-use super::{escaped, figure, table};
 use crate::report::kinds::{Kind, Measure, kinds};
 use crate::report::numbers::share;
 use crate::units;

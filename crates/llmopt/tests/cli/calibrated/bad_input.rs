@@ -14,43 +14,6 @@ fn refused(dir: &Dir, args: &str, code: i32, stderr: &str) {
 }
 
 #[test]
-fn a_method_without_its_data_and_data_without_a_method_are_refused() {
-    let dir = with_text();
-    let check = |args: &str, message: &str, hint: &str| {
-        let stderr = format!("error: {message}\n\nhint: {hint}\n");
-        refused(&dir, &format!("tiny-llama --bits 4 {args}"), 2, &stderr);
-    };
-    for method in ["gptq", "qep+cd", "auto"] {
-        check(
-            &format!("--method {method}"),
-            &format!("`--method {method}` needs calibration data"),
-            "`--calibrate FILE` gives them; `--calibrate self` draws them from the model",
-        );
-    }
-    check(
-        "--method rtn --calibrate text.txt",
-        "`--method rtn` does nothing with calibration data",
-        "leave `--calibrate` out, or choose another method",
-    );
-    let sources = "a file, `self`, or either with its weight: `chat.jsonl:0.7`";
-    check(
-        "--calibrate text.txt:0",
-        "`--calibrate text.txt:0`: the weight of `text.txt` is 0, expected a finite number above 0",
-        sources,
-    );
-    check(
-        "--calibrate text.txt --calibrate text.txt:2",
-        "`text.txt` is given twice as calibration data",
-        "a greater weight gives a source more windows",
-    );
-    check(
-        "--calibrate self --kernel gpu",
-        "there is no `--kernel gpu`",
-        "`--kernel` takes auto, portable, faer, avx2, avx512, avx512bf16 or amx",
-    );
-}
-
-#[test]
 fn a_solver_does_not_take_scales_that_rows_share() {
     let dir = with_text();
     let args = "tiny-llama --scheme fp8-block --runtime transformers --calibrate text.txt --method";
@@ -68,31 +31,17 @@ fn a_solver_does_not_take_scales_that_rows_share() {
 }
 
 #[test]
-fn options_of_calibration_need_it() {
-    let dir = with_text();
-    for option in [
-        "--samples 3",
-        "--window 64",
-        "--bos window",
-        "--seed 1",
-        "--date 2026-01-31",
-        "--whole-block",
-        "--dtype bf16",
-        "--kernel auto",
-        "--scratch .",
-    ] {
-        let ran = dir.run(&format!("quantize tiny-llama {option}"));
-        assert_eq!(ran.code, Some(2), "{option}: {}", ran.stderr);
-        let missing = "the following required arguments were not provided:\n  --calibrate <SOURCE>";
-        assert!(ran.stderr.contains(missing), "{option}: {}", ran.stderr);
-    }
-}
-
-#[test]
 fn data_that_cannot_be_used_are_named() {
     let dir = with_text();
     dir.write("short.txt", b"too short");
     let args = "tiny-llama --bits 4 --method gptq";
+    refused(
+        &dir,
+        &format!("{args} --calibrate text.txt --calibrate text.txt:2"),
+        2,
+        "error: `text.txt` is given twice as calibration data\n\nhint: a greater weight gives a source \
+         more windows\n",
+    );
     refused(
         &dir,
         &format!("{args} --calibrate nowhere.txt"),
@@ -118,38 +67,51 @@ fn a_file_without_a_config_cannot_be_run() {
     );
 }
 
-#[test]
-fn too_little_memory_is_refused_with_enough() {
+#[track_caller]
+fn check_memory(recipe: &str, part: &str) {
     let dir = with_text();
-    let check = |recipe: &str, part: &str| {
-        let args = format!("tiny-llama --bits 4 --threads 2 {recipe} -q -o out");
-        let plan = plan(&dir, &format!("quantize {args}"));
-        let smallest = plan["memory"]["smallest"].as_u64().unwrap();
-        assert_eq!(plan[part]["memory"]["smallest"], smallest, "what takes most: {plan}");
-        for memory in [1 << 20, smallest - 1] {
-            refused(
-                &dir,
-                &format!("{args} --memory {memory}"),
-                2,
-                &format!(
-                    "error: {memory} bytes of memory are not enough, expected at least {smallest}\
-                     \n\nhint: `--memory {smallest}` works\n"
-                ),
-            );
-        }
-        dir.done(&format!("quantize {args} --memory {smallest}"));
-        dir.remove("out");
-    };
-    check(&format!("--method gptq --calibrate text.txt {WINDOWS}"), "calibration");
-    check(&format!("--method qep --calibrate self {WINDOWS} --whole-block"), "calibration");
+    let args = format!("tiny-llama --bits 4 --threads 2 {recipe} -q -o out");
+    let plan = plan(&dir, &format!("quantize {args}"));
+    let smallest = plan["memory"]["smallest"].as_u64().unwrap();
+    assert_eq!(plan[part]["memory"]["smallest"], smallest, "what takes most: {plan}");
+    for memory in [1 << 20, smallest - 1] {
+        refused(
+            &dir,
+            &format!("{args} --memory {memory}"),
+            2,
+            &format!(
+                "error: {memory} bytes of memory are not enough, expected at least {smallest}\
+                 \n\nhint: `--memory {smallest}` works\n"
+            ),
+        );
+    }
+    dir.done(&format!("quantize {args} --memory {smallest}"));
+    dir.remove("out");
+}
+
+rows! {
+    too_little_memory_is_refused_with_enough = check_memory;
+    a_text("--method gptq --calibrate text.txt --window 64 --samples 2", "calibration")
+    whole_blocks_of_drawn_windows(
+        "--method qep --calibrate self --window 64 --samples 2 --whole-block", "calibration"
+    )
     // Logits of all windows, and little to observe.
-    let little = "--window 1024 --include model.layers.0.self_attn.q_proj.weight";
-    let draw = "--method search --calibrate self --samples 16 --runtime transformers";
-    check(&format!("{draw} {little}"), "calibration");
+    drawing(
+        "--method search --calibrate self --samples 4 --runtime transformers --window 1024 \
+         --include model.layers.0.self_attn.q_proj.weight",
+        "calibration"
+    )
     // Those of four models side by side.
-    let few = format!("--samples 2 {little}");
-    check(&format!("--calibrate text.txt {few} --runtime transformers"), "decision");
-    check(&format!("--calibrate self {few} --format dense"), "decision");
+    judging(
+        "--calibrate text.txt --runtime transformers --samples 2 --window 1024 \
+         --include model.layers.0.self_attn.q_proj.weight",
+        "decision"
+    )
+    judging_what_was_drawn_on(
+        "--calibrate self --format dense --samples 2 --window 1024 \
+         --include model.layers.0.self_attn.q_proj.weight",
+        "decision"
+    )
 }
 
 #[test]

@@ -29,51 +29,52 @@ fn known(dir: &Dir) -> usize {
     journal.lines().filter(|line| line.starts_with("\"tensor ")).count()
 }
 
-#[test]
-fn interrupted_in_the_middle_it_does_the_rest_alone() {
-    let check = |recipe: &str| {
-        let dir = with_text();
-        let args = format!("{TINY} --window 64 --samples 16 {recipe} --json");
-        dir.done(&args);
-        let expected = dir.tree("out");
-        dir.remove("out");
+#[track_caller]
+fn check_interrupted(recipe: &str) {
+    let dir = with_text();
+    let args = format!("{TINY} --window 64 --samples 16 {recipe} --json");
+    dir.done(&args);
+    let expected = dir.tree("out");
+    dir.remove("out");
 
-        let mut child = dir.command(&args).spawn().unwrap();
-        let mut begun = false;
-        progress(&mut child, |event| {
-            begun |= event["stage"] == "calibrate";
-            begun && event["event"] == "advanced"
-        });
-        interrupt(&child);
-        assert_eq!(child.wait().unwrap().code(), Some(130), "{recipe}");
-        let done = known(&dir);
-        assert!((1..28).contains(&done), "{recipe}: {done} of 28 tensors before the interruption");
-        assert_eq!(dir.names(), ["out.partial", "text.txt", "tiny-llama"]);
+    let mut child = dir.command(&args).spawn().unwrap();
+    let mut begun = false;
+    progress(&mut child, |event| {
+        begun |= event["stage"] == "calibrate";
+        begun && event["event"] == "advanced"
+    });
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{recipe}");
+    let done = known(&dir);
+    assert!((1..28).contains(&done), "{recipe}: {done} of 28 tensors before the interruption");
+    assert_eq!(dir.names(), ["out.partial", "text.txt", "tiny-llama"]);
 
-        let mut child = dir.command(&args).spawn().unwrap();
-        let calibrated =
-            |event: &Value| event["event"] == "stage-finished" && event["stage"] == "calibrate";
-        let events = progress(&mut child, calibrated);
-        assert!(child.wait_with_output().unwrap().status.success());
-        let resuming =
-            events.iter().find(|event| event["event"] == "resuming").expect("it says so");
-        let at = resuming["at"].as_str().unwrap();
-        assert!(at.starts_with("layer ") && at.ends_with(" of 4"), "{recipe}: {at}");
-        assert_eq!(resuming["stage"], "calibrate");
-        // What was done is done: shares go on from there, and end where the stage does.
-        let started = events.iter().find(|event| event["stage"] == "calibrate").unwrap();
-        let share = |event: &Value| event["share"].as_f64().unwrap();
-        assert!(at == "layer 1 of 4" || share(resuming) > share(started), "{recipe}: {resuming}");
-        assert!(share(events.last().unwrap()) > share(resuming), "{recipe}");
-        let mut rest = events.iter().skip_while(|event| event["stage"] != "calibrate");
-        let all = rest.next().unwrap()["bytes"].as_u64().unwrap();
-        let done = rest.filter_map(|event| event["done"].as_u64()).max().unwrap_or(0);
-        assert!(done < all, "{recipe}: nothing was kept of {all} bytes");
-        assert!(dir.tree("out") == expected, "{recipe}: the bytes differ");
-    };
-    check("--method gptq+cd --calibrate text.txt");
-    check("--method qep+cd --calibrate self");
-    check("--method gptq+cd --calibrate self --whole-block");
+    let mut child = dir.command(&args).spawn().unwrap();
+    let calibrated =
+        |event: &Value| event["event"] == "stage-finished" && event["stage"] == "calibrate";
+    let events = progress(&mut child, calibrated);
+    assert!(child.wait_with_output().unwrap().status.success());
+    let resuming = events.iter().find(|event| event["event"] == "resuming").expect("it says so");
+    let at = resuming["at"].as_str().unwrap();
+    assert!(at.starts_with("layer ") && at.ends_with(" of 4"), "{recipe}: {at}");
+    assert_eq!(resuming["stage"], "calibrate");
+    // What was done is done: shares go on from there, and end where the stage does.
+    let started = events.iter().find(|event| event["stage"] == "calibrate").unwrap();
+    let share = |event: &Value| event["share"].as_f64().unwrap();
+    assert!(at == "layer 1 of 4" || share(resuming) > share(started), "{recipe}: {resuming}");
+    assert!(share(events.last().unwrap()) > share(resuming), "{recipe}");
+    let mut rest = events.iter().skip_while(|event| event["stage"] != "calibrate");
+    let all = rest.next().unwrap()["bytes"].as_u64().unwrap();
+    let done = rest.filter_map(|event| event["done"].as_u64()).max().unwrap_or(0);
+    assert!(done < all, "{recipe}: nothing was kept of {all} bytes");
+    assert!(dir.tree("out") == expected, "{recipe}: the bytes differ");
+}
+
+rows! {
+    interrupted_in_the_middle_it_does_the_rest_alone = check_interrupted;
+    gptq("--method gptq+cd --calibrate text.txt")
+    qep_of_drawn_windows("--method qep+cd --calibrate self")
+    whole_blocks_of_drawn_windows("--method gptq+cd --calibrate self --whole-block")
 }
 
 #[test]
@@ -149,16 +150,16 @@ fn wide() -> Dir {
     let dir = Dir::with_family("qwen3");
     let mut config = dir.json("model/config.json");
     config["num_hidden_layers"] = json!(1);
-    config["intermediate_size"] = json!(12_000);
+    config["intermediate_size"] = json!(8_448);
     config["tie_word_embeddings"] = json!(false);
     dir.write("model/config.json", config.to_string().as_bytes());
     let shapes: &[(&str, &[usize])] = &[
         ("lm_head.weight", &[96, 64]),
         ("model.embed_tokens.weight", &[96, 64]),
         ("model.layers.0.input_layernorm.weight", &[64]),
-        ("model.layers.0.mlp.down_proj.weight", &[64, 12_000]),
-        ("model.layers.0.mlp.gate_proj.weight", &[12_000, 64]),
-        ("model.layers.0.mlp.up_proj.weight", &[12_000, 64]),
+        ("model.layers.0.mlp.down_proj.weight", &[64, 8_448]),
+        ("model.layers.0.mlp.gate_proj.weight", &[8_448, 64]),
+        ("model.layers.0.mlp.up_proj.weight", &[8_448, 64]),
         ("model.layers.0.post_attention_layernorm.weight", &[64]),
         ("model.layers.0.self_attn.k_norm.weight", &[16]),
         ("model.layers.0.self_attn.k_proj.weight", &[48, 64]),

@@ -127,13 +127,20 @@ fn duplicate_columns_and_columns_of_zeros_are_fitted() {
     assert_eq!((fallbacks(&report), dead(&report, "weight")), (Vec::new(), 0));
 }
 
-#[test]
-fn massive_activations_overflow_nothing() {
-    for (columns, power) in [(1, 17), (128, 14), (1, 40), (128, 25)] {
-        let dir = with_text();
-        edit(&dir, WEIGHTS, "layers.1.post_attention_layernorm.weight", |gains| {
-            gains[..columns].iter_mut().for_each(|gain| gain[0] *= 2.0_f32.powi(power));
-        });
-        assert_eq!(fallbacks(&check(&dir, WINDOWS)), [], "{columns} times 2^{power}");
-    }
+/// Gains of so many features times so many powers of two.
+#[track_caller]
+fn check_massive(columns: usize, power: i32) {
+    let dir = with_text();
+    edit(&dir, WEIGHTS, "layers.1.post_attention_layernorm.weight", |gains| {
+        gains[..columns].iter_mut().for_each(|gain| gain[0] *= 2.0_f32.powi(power));
+    });
+    assert_eq!(fallbacks(&check(&dir, WINDOWS)), []);
+}
+
+rows! {
+    massive_activations_overflow_nothing = check_massive;
+    of_one_feature(1, 17)
+    of_all_features(128, 14)
+    of_one_feature_far_beyond_f16(1, 40)
+    of_all_features_far_beyond_f16(128, 25)
 }

@@ -2,8 +2,9 @@
 
 use crate::calibration::plan::Calibration;
 use crate::calibration::smoothing::plan::PlannedSmoothing;
+use llmopt_arch::program::{Block, Phase};
 use llmopt_arch::smoothing::SmoothingPair;
-use llmopt_calib::{InputSite, Watch, watches, whole};
+use llmopt_calib::InputSite;
 use llmopt_data::{held_out, in_batches};
 use llmopt_sweep::count::{phase, share_of_expert, weights};
 use llmopt_sweep::{Batches, Kind, Work};
@@ -19,10 +20,10 @@ impl PlannedSmoothing {
         let mut work = Work::default();
         for (number, block) in program.blocks.iter().enumerate().take(self.reached()) {
             let sites = self.sites(number, block);
-            for Watch { phase: of, sites: shown, .. } in self.watched(number, calibration) {
-                work += weights(&of);
+            for (of, shown) in phases(block, &sites) {
+                work += weights(of);
                 for batch in 0..batches.len() {
-                    work += phase(program, &of, &batches.shape_of(batch));
+                    work += phase(program, of, &batches.shape_of(batch));
                     let adding =
                         |&site: &usize| adding(calibration, &sites[site], batches.rows_of(batch));
                     work += shown.iter().map(adding).sum();
@@ -31,16 +32,6 @@ impl PlannedSmoothing {
             work += self.blocks[number].iter().map(|pair| looking(calibration, pair)).sum();
         }
         work
-    }
-
-    /// What is run of a block: all of it where blocks with pairs come behind it.
-    pub(super) fn watched(&self, number: usize, calibration: &Calibration) -> Vec<Watch> {
-        let block = &calibration.variant.program().blocks[number];
-        let sites = self.sites(number, block);
-        match number + 1 == self.reached() {
-            true => watches(block, &sites),
-            false => whole(block, &sites),
-        }
     }
 
     /// How many blocks are read: as far as the last that has pairs.
@@ -57,6 +48,15 @@ impl Calibration {
         }
         in_batches(windows, false)
     }
+}
+
+/// The phases of a block, each with the numbers of the sites that it shows.
+pub(super) fn phases<'b>(block: &'b Block, sites: &[InputSite]) -> Vec<(&'b Phase, Vec<usize>)> {
+    let shown = |number: usize| -> Vec<usize> {
+        let here = sites.iter().enumerate().filter(|(_, site)| site.phase == number);
+        here.map(|(site, _)| site).collect()
+    };
+    block.phases.iter().enumerate().map(|(number, phase)| (phase, shown(number))).collect()
 }
 
 /// Adding the tokens of a batch to what is known of some channels.

@@ -1,19 +1,21 @@
 //! What finding scales takes, and what they take until the end of the run.
 
-use crate::calibration::budget::{CalibrationMemory, Demand};
+use crate::calibration::budget::CalibrationMemory;
 use crate::calibration::plan::Calibration;
 use crate::calibration::smoothing::plan::PlannedSmoothing;
+use crate::calibration::statistics::budget::Demand;
+use crate::calibration::statistics::saved::Saved;
 use llmopt_arch::smoothing::SmoothingPair;
 use llmopt_calib::{InputSite, Observation};
 use llmopt_run::{Error, Resources, check_room};
-use std::collections::BTreeMap;
 
 impl PlannedSmoothing {
     /// Bytes that scales, gains and the names of their tensors take from the decision on.
     pub(crate) fn held_bytes(&self) -> u64 {
         let of = |pair: &SmoothingPair| {
-            let names: usize = pair.readers.iter().map(|name| 2 * (name.len() + NAME_BYTES)).sum();
-            pair.channels * BYTES_PER_CHANNEL + 2 * names
+            // Of the pair as planned and as scaled, of what is planned, and of what falls on a tensor.
+            let names: usize = pair.readers.iter().map(|name| 4 * (name.len() + NAME_BYTES)).sum();
+            pair.channels * BYTES_PER_CHANNEL + names
         };
         self.blocks.iter().flatten().map(of).sum::<usize>() as u64
     }
@@ -33,21 +35,18 @@ impl PlannedSmoothing {
         let sites: Vec<Vec<InputSite>> =
             blocks.map(|(number, block)| self.sites(number, block)).collect();
         let batches = calibration.fitted_batches(calibration.placeholders());
+        let merged = Saved::of(&[])?;
         let demand = Demand {
             variant: &calibration.variant,
             batches: &batches,
             engine: &calibration.engine,
-            methods: &[],
             needs: self.smooth.needs(),
-            judges: false,
-            sequential: false,
-            threads: resources.threads,
-            schemes: &BTreeMap::new(),
+            merged: &merged,
         };
         // Maxima or sums of the columns of a reader, for each thread.
         let widest = self.blocks.iter().flatten().map(|pair| pair.channels).max().unwrap_or(0);
         let columns = ((resources.threads + 1) * widest * size_of::<f64>()) as u64;
-        // All channels of a block are watched together; the plan leaves room for the widest.
+        // The sums of a phase are in the plan; those of other phases wait for the end of the block.
         let sums = |sites: &Vec<InputSite>| -> u64 {
             sites.iter().map(|site| Observation::bytes(site.extent, self.smooth.needs())).sum()
         };

@@ -1,12 +1,12 @@
 //! The reading sweep over the original model that finds scales, block after block.
 
 use crate::calibration::plan::Calibration;
-use crate::calibration::smoothing::estimate::{adding, looking};
+use crate::calibration::smoothing::estimate::{adding, looking, phases};
 use crate::calibration::smoothing::plan::PlannedSmoothing;
 use crate::calibration::smoothing::recipe::Columns;
-use llmopt_arch::program::Block;
+use llmopt_arch::program::{Block, Tap};
 use llmopt_arch::smoothing::SmoothingPair;
-use llmopt_calib::{Observation, Watch};
+use llmopt_calib::Observation;
 use llmopt_model::{ScaledPair, band_rows};
 use llmopt_run::{Cancel, Error, Events, on_threads};
 use llmopt_sweep::count::weights;
@@ -51,7 +51,8 @@ impl Sweep<'_> {
         let Calibration { variant, scratch, .. } = self.calibration;
         let spills = self.planned.memory.as_ref().is_some_and(|memory| memory.spills);
         let folder = spills.then_some(scratch.as_path());
-        let mut hidden = embedded(variant, self.batches, folder)?;
+        let store = Store::new(variant.program(), self.batches, folder)?;
+        let mut hidden = embedded(variant, self.batches, store)?;
         let mut scaled = Vec::new();
         for (number, block) in blocks.iter().enumerate() {
             let observed = self.observed(number, block, &mut hidden)?;
@@ -76,17 +77,19 @@ impl Sweep<'_> {
         let (sites, needs) = (self.planned.sites(number, block), self.planned.smooth.needs());
         let mut observed: Vec<Observation> =
             sites.iter().map(|site| Observation::new(site.extent, needs)).collect();
-        for Watch { phase, taps, sites: shown } in self.planned.watched(number, self.calibration) {
-            let fetched = variant.weights(&phase, engine.gemm())?;
-            self.meter.did(weights(&phase));
+        for (phase, shown) in phases(block, &sites) {
+            let taps: Vec<Tap> = shown.iter().map(|&site| sites[site].tap).collect();
+            let fetched = variant.weights(phase, engine.gemm())?;
+            self.meter.did(weights(phase));
             for batch in 0..self.batches.len() {
-                let seen = self.runner().observe(&phase, &fetched, hidden, batch, &taps)?;
+                let seen = self.runner().observe(phase, &fetched, hidden, batch, &taps)?;
                 for (&site, seen) in shown.iter().zip(&seen) {
                     observed[site].add(engine.gemm(), seen);
                     let tokens = self.batches.rows_of(batch);
                     self.meter.did(adding(self.calibration, &sites[site], tokens));
                 }
             }
+            drop(fetched);
             engine.release();
         }
         Ok(observed)

@@ -4,6 +4,7 @@
 //! named after the first weight that reads the site. Its metadata say of which model they are, on what
 //! data it was observed, which weights read each site, and the hash of every tensor.
 
+pub(crate) mod budget;
 pub(crate) mod described;
 pub(crate) mod file;
 pub(crate) mod identity;

@@ -1,7 +1,8 @@
 //! A statistics file that can be made: everything known before a weight is read.
 
-use crate::calibration::budget::{CalibrationMemory, Demand};
+use crate::calibration::budget::CalibrationMemory;
 use crate::calibration::plan::sites;
+use crate::calibration::statistics::budget::Demand;
 use crate::calibration::statistics::described::{Described, ObservedRun};
 use crate::calibration::statistics::identity::ModelIdentity;
 use crate::calibration::statistics::saved::Saved;
@@ -14,7 +15,6 @@ use llmopt_linalg::{Gemm, KernelChoice, Precision};
 use llmopt_model::{Variant, notes};
 use llmopt_run::{Disk, Error, Resources, check_room};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Which statistics are asked for.
@@ -116,12 +116,8 @@ pub fn plan_statistics(
         variant: &variant,
         batches: &batches,
         engine: &engine,
-        methods: &[],
         needs: Needs { gram: request.gram, ..Needs::default() },
-        judges: merged.len() > 0,
-        sequential: false,
-        threads: resources.threads,
-        schemes: &BTreeMap::new(),
+        merged: &merged,
     };
     let memory = demand.planned(&blocks, resources)?.after(drawing);
     let request = request.clone();

@@ -49,7 +49,7 @@ impl Saved {
     }
 
     /// These files.
-    pub(super) fn of(paths: &[PathBuf]) -> Result<Self, Error> {
+    pub(in crate::calibration) fn of(paths: &[PathBuf]) -> Result<Self, Error> {
         let open = |path: &PathBuf| StatisticsFile::open(path);
         Ok(Self { files: paths.iter().map(open).collect::<Result<_, _>>()? })
     }

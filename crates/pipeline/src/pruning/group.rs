@@ -1,12 +1,13 @@
-//! A place that loses units, and what became of it.
+//! A group of units of which some go, with the matrix that reads them.
 
-use crate::pruning::site::Site;
+use crate::pruning::gated::GatedUnits;
 use llmopt_arch::Model;
 use llmopt_arch::axes::{Axis, Coupling, Kept, Part};
+use llmopt_arch::program::{Phase, Tap};
 
-/// Units of one place, of which some go.
+/// Units of one place that are cut alike, of which some go.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
+pub(crate) struct PruneGroup {
     pub(super) axis: Axis,
     pub(super) coupling: Coupling,
     /// Units that stay.
@@ -21,16 +22,16 @@ pub(crate) struct Target {
     /// Layers right behind it that go, if it can stand in for them.
     pub(super) stands_for: Vec<usize>,
     /// What makes the units, where it is moved, too.
-    pub(super) site: Option<Site>,
+    pub(super) gated: Option<GatedUnits>,
 }
 
-impl Target {
-    /// A place that keeps all of its units; none where no matrix reads them.
+impl PruneGroup {
+    /// A group that keeps all of its units; none where no matrix reads them.
     pub(super) fn whole(model: &Model, axis: Axis, coupling: Coupling) -> Option<Self> {
         let reader = coupling.reader()?.tensor.clone();
         let &[rows, columns] = model.get(&reader)?.meta.shape() else { return None };
-        let (keep, bias, stands_for, site) = (coupling.units, None, Vec::new(), None);
-        Some(Self { axis, coupling, keep, reader, rows, columns, bias, stands_for, site })
+        let (keep, bias, stands_for, gated) = (coupling.units, None, Vec::new(), None);
+        Some(Self { axis, coupling, keep, reader, rows, columns, bias, stands_for, gated })
     }
 
     /// Columns of the reader that belong to a unit.
@@ -53,10 +54,10 @@ impl Target {
 
     /// The tensors that are moved.
     pub(super) fn moved_tensors(&self) -> impl Iterator<Item = &str> {
-        self.site.iter().flat_map(Site::tensors)
+        self.gated.iter().flat_map(GatedUnits::tensors)
     }
 
-    /// The place as it is once the units that go are gone.
+    /// The group as it is once the units that go are gone.
     pub(super) fn narrowed(&self) -> Self {
         let coupling = Coupling { units: self.keep, ..self.coupling.clone() };
         Self { columns: self.kept_columns(), coupling, ..self.clone() }
@@ -80,5 +81,22 @@ impl Target {
     /// Columns of the reader that stay.
     pub(super) fn kept_columns(&self) -> usize {
         self.keep * self.width()
+    }
+    /// The tap that holds the units, if `phase` multiplies them.
+    pub(super) fn units_in(&self, phase: &Phase) -> Option<Tap> {
+        let mut linears = phase.operations.iter().filter_map(|operation| operation.linear());
+        linears.find(|linear| linear.weight == self.reader).map(|linear| linear.input)
+    }
+
+    /// The tap that holds the units and, where they are moved, that of what they are made of.
+    pub(super) fn watched_in(&self, phase: &Phase) -> Vec<Tap> {
+        let input = self.gated.as_ref().map(|gated| gated.input);
+        self.units_in(phase).into_iter().chain(input).collect()
+    }
+
+    /// Whether what the reader gives is added to the hidden state as it is, so that the original's
+    /// stream behind `phase` says what it should give. Tokens of experts are others in the two streams.
+    pub(super) fn adds_to_hidden(&self, phase: &Phase) -> bool {
+        self.coupling.expert.is_none() && llmopt_calib::adds_to_hidden(phase, &self.reader)
     }
 }

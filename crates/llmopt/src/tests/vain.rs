@@ -1,12 +1,9 @@
 //! Options that would do nothing beside the others: refused before any work, with what they need.
 
-use crate::dir::Dir;
-
-#[track_caller]
-fn check(args: &str, message: &str, hint: &str) {
-    // No file is there: nothing is opened before.
-    Dir::new().refused(args, 2, &format!("error: {message}\n\nhint: {hint}\n"));
-}
+use super::{failure, parsed, refused};
+use crate::flags::Command;
+use crate::vain;
+use std::ffi::OsString;
 
 const NO_DRAWS: &str = "`--seed` would do nothing here: it decides what is drawn from the model, and \
                         all data are files";
@@ -22,12 +19,12 @@ fn a_seed_without_draws_and_a_day_without_messages() {
         "prune m --sparsity 0.2 --calibrate a.txt",
         "calibrate m --data a.txt -o s.safetensors",
     ] {
-        check(&format!("{command} --seed 0"), NO_DRAWS, LET_SELF);
-        check(&format!("{command} --date 2026-01-31"), NO_TEMPLATE, MESSAGES);
+        refused(&format!("{command} --seed 0"), NO_DRAWS, LET_SELF);
+        refused(&format!("{command} --date 2026-01-31"), NO_TEMPLATE, MESSAGES);
     }
-    check("eval m --text ids.safetensors --date 2026-01-31", NO_TEMPLATE, MESSAGES);
-    check("prune m --sparsity 0.2 --date 2026-01-31", NO_TEMPLATE, MESSAGES);
-    check(
+    refused("eval m --text ids.safetensors --date 2026-01-31", NO_TEMPLATE, MESSAGES);
+    refused("prune m --sparsity 0.2 --date 2026-01-31", NO_TEMPLATE, MESSAGES);
+    refused(
         "generate m Hi --seed 7",
         "`--seed` would do nothing here: at `--temperature 0` the likeliest token is taken, and none \
          is drawn",
@@ -39,7 +36,7 @@ fn a_seed_without_draws_and_a_day_without_messages() {
 fn options_of_windows_without_a_text() {
     for option in ["--window 64", "--samples 3", "--bos none", "--date 2026-01-31"] {
         let name = option.split(' ').next().unwrap();
-        check(
+        refused(
             &format!("eval m --tasks t.jsonl {option}"),
             &format!(
                 "`{name}` would do nothing here: it says how a text becomes windows, and there is no \
@@ -52,13 +49,13 @@ fn options_of_windows_without_a_text() {
 
 #[test]
 fn a_degree_of_parallelism_that_nobody_asks_about() {
-    check(
+    refused(
         "quantize m --tp 2 --runtime transformers",
         "`--tp` would do nothing here: none of the runtimes asked for has rules on how matrices are \
          split over devices",
         "leave it out, or name one that has with `--runtime vllm` or `sglang`",
     );
-    check(
+    refused(
         "quantize m --tp 2 --format dense",
         "`--tp` would do nothing here: dense weights can be split wherever the model's own could",
         "leave it out",
@@ -68,18 +65,18 @@ fn a_degree_of_parallelism_that_nobody_asks_about() {
 #[test]
 fn options_of_what_the_axes_leave_as_it_is() {
     for axes in ["heads", "layers", "heads,layers"] {
-        check(
+        refused(
             &format!("prune m --sparsity 0.2 --axes {axes} --align 8"),
             "`--align` would do nothing here: it is for the widths of axis `ffn`, which keeps them all",
             "leave it out, or add `ffn` to `--axes`",
         );
     }
-    check(
+    refused(
         "prune m --sparsity 0.2 --axes heads --refine 5",
         "`--refine` would do nothing here: gate and up projections stay as they are where only heads go",
         "leave it out, or add `ffn` or `layers` to `--axes`",
     );
-    check(
+    refused(
         "prune m --sparsity 0.2 --axes layers --method obs",
         "`--method` would do nothing here: layers are chosen by the divergence of what is left",
         "leave it out, or add `ffn` or `heads` to `--axes`",
@@ -101,7 +98,7 @@ fn options_of_data_that_nothing_looks_at() {
     ] {
         let name = option.split(' ').next().unwrap();
         for axes in ["", "--axes ffn,heads"] {
-            check(
+            refused(
                 &format!("prune m --sparsity 0.2 --method magnitude --no-refit {axes} {option}"),
                 &format!(
                     "`{name}` would do nothing here: `--method magnitude --no-refit` looks at weights \
@@ -116,7 +113,6 @@ fn options_of_data_that_nothing_looks_at() {
 /// Each is refused elsewhere, as there is no model: it does something.
 #[test]
 fn options_that_do_something_are_taken() {
-    let dir = Dir::new();
     for args in [
         "quantize m --calibrate a.txt:1 --calibrate self:2 --seed 3",
         "quantize m --calibrate a.JSONL --date 2026-01-31",
@@ -127,21 +123,12 @@ fn options_that_do_something_are_taken() {
         "prune m --sparsity 0.2 --axes heads --method magnitude --no-refit --bias --samples 4",
         "eval m --text a.json --date 2026-01-31 --window 64",
         "eval m --text a.txt --tasks t.jsonl --window 64",
-        "generate m Hi --temperature 0.5 --seed 7",
     ] {
-        let ran = dir.run(args);
-        assert!(!ran.stderr.contains("would do nothing"), "{args}: {}", ran.stderr);
-        assert_eq!(ran.stderr.lines().next(), Some("error: `m` does not exist"), "{args}");
+        assert_eq!(failure(args).message(), "`m` does not exist", "{args}");
     }
-}
-
-#[test]
-fn whole_blocks_of_statistics() {
-    let dir = Dir::with_tiny_llama();
-    dir.done("calibrate tiny-llama --data self --samples 2 --window 32 -q -o s.safetensors");
-    dir.refused(
-        "quantize tiny-llama --calibrate s.safetensors --whole-block",
-        2,
-        "error: `--whole-block` does nothing with statistics, which were taken so\n\nhint: leave it out\n",
-    );
+    let args = "llmopt generate m Hi --temperature 0.5 --seed 7".split(' ').map(OsString::from);
+    match parsed(args).expect("known flags").command {
+        Command::Generate(flags) => assert_eq!(vain::of_generate(&flags), Ok(())),
+        other => panic!("{other:?}"),
+    }
 }

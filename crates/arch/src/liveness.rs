@@ -4,8 +4,8 @@ use crate::program::{Operation, Phase, Program};
 use std::collections::BTreeSet;
 
 /// Fills in what each phase of a block carries: taps that have been made and that a later phase
-/// takes before it makes them anew.
-pub(crate) fn fill_carried(phases: &mut [Phase]) {
+/// takes before it makes them anew. The hidden state is there from the beginning, and always carried.
+pub fn fill_carried(phases: &mut [Phase]) {
     let mut made = BTreeSet::from([Program::HIDDEN]);
     for phase in phases.iter_mut() {
         made.extend(phase.operations.iter().flat_map(Operation::writes));

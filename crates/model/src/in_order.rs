@@ -1,6 +1,7 @@
 //! Hashing a file in the order of its bytes while several workers read it.
 
-use llmopt_checkpoint::Sha256;
+use llmopt_checkpoint::{Sha256, Shard};
+use llmopt_run::Error;
 use llmopt_run::pool::Stop;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 /// A hash that takes numbered pieces, each when its turn comes.
 ///
 /// Workers claim pieces in order, so the piece awaited is always in the hands of a running worker.
-pub(crate) struct InOrder {
+pub struct InOrder {
     state: Mutex<State>,
     turn: Condvar,
 }
@@ -20,14 +21,24 @@ struct State {
 
 impl InOrder {
     /// Begins with `head`, the bytes before the first piece.
-    pub(crate) fn new(head: &[u8]) -> Self {
+    pub fn new(head: &[u8]) -> Self {
         let mut hash = Sha256::new();
         hash.update(head);
         Self { state: Mutex::new(State { next: 0, hash }), turn: Condvar::new() }
     }
 
+    /// Begins with all that stands before the data of a file.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn after_header(shard: &Shard) -> Result<Self, Error> {
+        let mut head = vec![0; shard.header_bytes as usize];
+        shard.read_at(0, &mut head)?;
+        Ok(Self::new(&head))
+    }
+
     /// Adds piece `number` once all before it were added. Gives up when the pool stops.
-    pub(crate) fn update(&self, number: u64, bytes: &[u8], stop: &Stop) {
+    pub fn update(&self, number: u64, bytes: &[u8], stop: &Stop) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.next != number {
             if stop.is_set() {
@@ -42,7 +53,7 @@ impl InOrder {
     }
 
     /// The digest of all pieces, in hexadecimal.
-    pub(crate) fn finish(self) -> String {
+    pub fn finish(self) -> String {
         self.state.into_inner().unwrap_or_else(PoisonError::into_inner).hash.finish()
     }
 }

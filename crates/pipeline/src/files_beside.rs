@@ -1,0 +1,40 @@
+//! The files of an artifact beside its weights: config, index, and what is copied.
+
+use crate::layout::INDEX;
+use llmopt_checkpoint::{Output as Staged, SideFile, Source, sha256};
+use llmopt_run::Error;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// What they will hold.
+pub(crate) struct FilesBeside<'a> {
+    pub(crate) source: &'a Source,
+    /// The new `config.json`.
+    pub(crate) config: Option<&'a [u8]>,
+    /// What writes the index, if there is to be one.
+    pub(crate) index: Option<&'a dyn Fn(&mut dyn Write) -> io::Result<()>>,
+    /// Copied as they are.
+    pub(crate) side_files: &'a [SideFile],
+}
+
+impl FilesBeside<'_> {
+    /// Writes them, and returns their hashes by name.
+    ///
+    /// # Errors
+    /// If one cannot be read or written.
+    pub(crate) fn write(&self, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
+        let mut hashes = BTreeMap::new();
+        if let Some(config) = self.config {
+            staged.write("config.json", config)?;
+            hashes.insert("config.json".to_owned(), sha256(config));
+        }
+        if let Some(write) = self.index {
+            hashes.insert(INDEX.to_owned(), staged.write_with(INDEX, write)?);
+        }
+        for side in self.side_files {
+            let hash = staged.copy(&self.source.path_of(&side.name), &side.name)?;
+            hashes.insert(side.name.clone(), hash);
+        }
+        Ok(hashes)
+    }
+}

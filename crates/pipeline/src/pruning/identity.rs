@@ -1,0 +1,23 @@
+//! What makes a run of pruning the same run.
+
+use crate::pruning::plan::PrunePlan;
+use llmopt_checkpoint::sha256;
+use llmopt_run::Error;
+
+/// What must be equal for a run to go on from a journal: version, recipe, data, kernel, and the input's
+/// names, sizes, headers and times of change.
+pub(super) fn identity(plan: &PrunePlan) -> Result<String, Error> {
+    let told = |error: serde_json::Error| Error::Refused(error.to_string());
+    let mut text = format!("llmopt {} prune\n", env!("CARGO_PKG_VERSION"));
+    text += &serde_json::to_string(&plan.recipe).map_err(told)?;
+    text += &serde_json::to_string(&plan.facts()).map_err(told)?;
+    text += plan.engine.gemm().name();
+    for source in plan.variant.source().shards() {
+        text += &format!("\n{} {} {}", source.name, source.bytes, source.modified()?);
+    }
+    for planned in &plan.cut.layout.shards {
+        text += &format!("\n{} {}", planned.name, sha256(&planned.header()?));
+    }
+    text += &format!("\nconfig {}", sha256(&plan.cut.config));
+    Ok(sha256(text.as_bytes()))
+}
