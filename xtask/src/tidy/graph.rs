@@ -33,6 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "llmopt-codec",
             "llmopt-forward",
             "llmopt-linalg",
+            "llmopt-quant",
             "llmopt-run",
             "llmopt-scheme",
             "llmopt-tensor",
