@@ -12,7 +12,7 @@ use crate::planned_shard::PlannedShard;
 use crate::recipe::{DenseDtype, Format, Recipe};
 use crate::select::{Fallback, Selection};
 use llmopt_arch::{Model, scaled_weight};
-use llmopt_checkpoint::{HeaderEntry, OutputOptions, Source};
+use llmopt_checkpoint::{HeaderEntry, OutputOptions, REPORT_NAME, Source, report_name_beside};
 use llmopt_codec::{QuantizationConfig, for_scheme};
 use llmopt_model::nonfinite::Allowed;
 use llmopt_model::{Checkpoint, QUANTIZATION_CONFIG, Variant};
@@ -239,11 +239,8 @@ impl Plan {
     /// The name of the report.
     pub(crate) fn report_name(&self) -> String {
         match self.shards.first() {
-            Some(shard) if self.bare => {
-                let stem = shard.name.strip_suffix(".safetensors").unwrap_or(&shard.name);
-                format!("{stem}.llmopt.json")
-            }
-            _ => "llmopt.json".to_owned(),
+            Some(shard) if self.bare => report_name_beside(&shard.name),
+            _ => REPORT_NAME.to_owned(),
         }
     }
 }

@@ -127,7 +127,7 @@ fn removed(summary: &PruneSummary) -> String {
         units::percent(summary.sparsity),
         units::count(summary.block_parameters),
         summary.axes.join(" and "),
-        units::counted(summary.places, "place")
+        units::counted(summary.groups, "group")
     )
 }
 
@@ -172,17 +172,17 @@ fn told(summary: &PruneSummary, report: &PruneReport) -> String {
     print::facts(&facts) + &curve(&report.pruned)
 }
 
-/// The estimated loss while units go: for every axis, the mean over its places at shares of units left.
+/// The estimated loss while units go: for every axis, the mean over its groups at shares of units left.
 fn curve(pruned: &[PrunedUnits]) -> String {
     let mut axes: Vec<&str> = pruned.iter().map(|units| units.axis.as_str()).collect();
     axes.dedup();
     let mut table = Table::new(&["axis", ">left", ">loss", "of the outputs' energy"]);
     let mut rows = 0;
     for axis in axes {
-        let places: Vec<&PrunedUnits> =
+        let groups: Vec<&PrunedUnits> =
             pruned.iter().filter(|units| units.axis == axis && !units.curve.is_empty()).collect();
         let mut points: Vec<(f64, f64)> =
-            SHARES.iter().filter_map(|&share| mean_loss(&places, share)).collect();
+            SHARES.iter().filter_map(|&share| mean_loss(&groups, share)).collect();
         points.dedup();
         let most = points.iter().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max);
         for (share, loss) in points {
@@ -194,15 +194,15 @@ fn curve(pruned: &[PrunedUnits]) -> String {
     if rows == 0 { String::new() } else { format!("\n{table}") }
 }
 
-/// The mean share of units left, and the mean loss, of places at the first step with no more than this
+/// The mean share of units left, and the mean loss, of groups at the first step with no more than this
 /// share of their units; none, if there was no such step.
-fn mean_loss(places: &[&PrunedUnits], share: f64) -> Option<(f64, f64)> {
-    let at = |place: &&PrunedUnits| {
-        let wanted = (share * place.units as f64).ceil() as usize;
-        let step = place.curve.iter().find(|step| step.kept <= wanted)?;
-        Some((step.kept as f64 / place.units as f64, step.loss))
+fn mean_loss(groups: &[&PrunedUnits], share: f64) -> Option<(f64, f64)> {
+    let at = |group: &&PrunedUnits| {
+        let wanted = (share * group.units as f64).ceil() as usize;
+        let step = group.curve.iter().find(|step| step.kept <= wanted)?;
+        Some((step.kept as f64 / group.units as f64, step.loss))
     };
-    let found = places.iter().map(at).collect::<Option<Vec<(f64, f64)>>>()?;
+    let found = groups.iter().map(at).collect::<Option<Vec<(f64, f64)>>>()?;
     let sum = found.iter().fold((0.0, 0.0), |sum, step| (sum.0 + step.0, sum.1 + step.1));
     (!found.is_empty()).then(|| (sum.0 / found.len() as f64, sum.1 / found.len() as f64))
 }
