@@ -43,14 +43,14 @@ pub struct Plan {
     /// What of the source is not finite, and allowed to be.
     pub(crate) nonfinite: Vec<NonFinite>,
     pub(crate) memory: Memory,
-    /// What it was made from; none for a rival.
+    /// What it was made from; none for an alternative.
     pub(crate) requested: Option<Box<Requested>>,
     /// Which channels are scaled, and with what.
     pub(crate) smoothing: Option<PlannedSmoothing>,
     /// How the blocks' matrices are quantized with what their inputs show.
     pub(crate) calibration: Option<Calibration>,
     /// Plainer artifacts that are made, too; the best of all gets the name.
-    pub(crate) rivals: Vec<Plan>,
+    pub(crate) alternatives: Vec<Plan>,
     /// How the best is found, if there are any.
     pub(crate) decision: Option<PlannedDecision>,
     /// What writes the source meanwhile, if anything does.
@@ -110,7 +110,7 @@ impl Plan {
             source,
             smoothing,
             calibration: None,
-            rivals: Vec::new(),
+            alternatives: Vec::new(),
             decision: None,
             before: None,
         })
@@ -130,7 +130,7 @@ impl Plan {
     /// Has everything wait for the stage before.
     pub(crate) fn follow(&mut self, before: &Arc<Handover>) {
         self.before = Some(before.clone());
-        self.rivals.iter_mut().for_each(|rival| rival.follow(before));
+        self.alternatives.iter_mut().for_each(|alternative| alternative.follow(before));
     }
 
     /// Waits until so much of the source is written.

@@ -132,7 +132,11 @@ fn facts(summary: &Summary, timing: &Timing) -> String {
         ),
         (
             "disk",
-            format!("{} needed{}, {free}", units::bytes(summary.disk.needed), rivals(summary)),
+            format!(
+                "{} needed{}, {free}",
+                units::bytes(summary.disk.needed),
+                alternatives(summary)
+            ),
         ),
         ("time", timing.told()),
     ];
@@ -152,10 +156,10 @@ fn smoothed(smoothing: &SmoothingSummary) -> String {
 }
 
 /// What lies on the disk beside the artifact.
-fn rivals(summary: &Summary) -> String {
+fn alternatives(summary: &Summary) -> String {
     let Some(decision) = &summary.decision else { return String::new() };
     let count = units::counted(decision.methods.len() - 1, "other artifact");
-    format!(" ({} by {count} until one is chosen)", units::bytes(decision.rival_bytes))
+    format!(" ({} by {count} until one is chosen)", units::bytes(decision.alternative_bytes))
 }
 
 fn list(text: &mut String, heading: &str, lines: &[String]) {
