@@ -184,14 +184,14 @@ fn attempted(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report
     let outputs = [plan].into_iter().chain(&plan.alternatives).map(Plan::staging);
     let candidates = Candidates::begin(&plan.output, outputs, Recipe::alternative_names())?;
     candidates.published(|staged| {
-        let (best, report) = carried_out(plan, staged, events, cancel)?;
+        let (best, report) = write_artifact(plan, staged, events, cancel)?;
         let files = plan.files().into_keys().map(str::to_owned);
         Ok(Written { best, names: files.chain([plan.report_name()]).collect(), report })
     })
 }
 
 /// Writes the artifact and its alternatives, and chooses: the number of the chosen one, and its report.
-fn carried_out(
+fn write_artifact(
     plan: &Plan,
     staged: &[Staged],
     events: &dyn Events,

@@ -5,38 +5,38 @@ use crate::failure::Failure;
 use crate::flags::Prune;
 use crate::print::{self, Table};
 use crate::progress::Progress;
-use crate::timing::{Said, Timing};
+use crate::timing::{RequestedAmount, Timing};
 use crate::{passed, report, request, signal, units};
 use llmopt_pipeline::{JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits};
 use std::fmt::Write;
 
 pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
-    let voice = flags.voice.voice(flags.quiet.quiet);
-    let input = Input::of(flags.model.as_deref(), voice)?;
-    input.announce_output(flags.output.as_deref(), voice);
+    let console = flags.console.console(flags.quiet.quiet);
+    let input = Input::of(flags.model.as_deref(), console)?;
+    input.announce_output(flags.output.as_deref(), console);
     let request = request::pruned(flags, input.path)?;
     let resources = request::resources(flags.memory, flags.threads);
     let plan = llmopt_pipeline::plan_prune(&request, resources)?;
     let speed = plan.speed()?;
-    let said = Said { samples: flags.data.samples, window: flags.data.window };
+    let said = RequestedAmount { samples: flags.data.samples, window: flags.data.window };
     let on = |windows| Ok::<_, Failure>(plan.estimate(&speed, windows));
     let timing =
         Timing::new(on(None)?, said, plan.observed_windows(), |windows| on(Some(windows)))?;
     if flags.dry_run {
         let summary = plan.summary();
-        return match voice.json {
+        return match console.json {
             true => print::json(&timing.document(&summary)?),
             false => print::data(&planned(&summary, &timing)),
         };
     }
     let file = flags.report.as_deref().map(report::pending).transpose()?;
-    let progress = Progress::begin(voice, Some(&timing));
+    let progress = Progress::begin(console, Some(&timing));
     signal::watch(&progress, STOPPING);
     let report = llmopt_pipeline::prune(&plan, &*progress, &signal::CANCEL)?;
-    if voice.json {
+    if console.json {
         print::json(&report)?;
-    } else if !voice.quiet {
-        print::say(told(&plan.summary(), &report).trim_end());
+    } else if !console.quiet {
+        print::say(render(&plan.summary(), &report).trim_end());
     }
     if let Some(file) = file {
         report::publish(file, &print::document(&report)?)?;
@@ -98,7 +98,7 @@ fn planned(summary: &PruneSummary, timing: &Timing) -> String {
     facts.push(("memory", format!("at most {peak} of {budget}; {smallest} would do")));
     let free = summary.disk.free.map_or_else(|| "unknown".to_owned(), units::bytes);
     facts.push(("disk", format!("{} needed, {free} free", units::bytes(summary.disk.needed))));
-    facts.push(("time", timing.told()));
+    facts.push(("time", timing.render()));
     let mut text = print::facts(&facts);
     let mut files = Table::new(&["file", ">bytes"]);
     for file in &summary.files {
@@ -132,7 +132,7 @@ fn removed(summary: &PruneSummary) -> String {
 }
 
 /// Where the artifact is, what it weighs, what it lost, and what to do next.
-fn told(summary: &PruneSummary, report: &PruneReport) -> String {
+fn render(summary: &PruneSummary, report: &PruneReport) -> String {
     let mut facts = vec![
         ("wrote", format!("folder `{}`", summary.output)),
         (

@@ -41,7 +41,7 @@ pub(crate) fn led(
     let candidates =
         Candidates::begin(&plan.output, plan.all().map(PrunePlan::staging), alternatives())?;
     candidates.published(|staged| {
-        let (best, report) = carried_out(plan, staged, handover, events, cancel)?;
+        let (best, report) = write_artifact(plan, staged, handover, events, cancel)?;
         // What follows reads the folder under its present name.
         handover.inspect(|handover| handover.written(Progress::All));
         let names = report.outputs.keys().cloned().chain([REPORT_NAME.to_owned()]).collect();
@@ -50,7 +50,7 @@ pub(crate) fn led(
 }
 
 /// Writes the artifacts of all mixes of axes, and chooses: the number of the chosen one, and its report.
-fn carried_out(
+fn write_artifact(
     plan: &PrunePlan,
     staged: &[Staged],
     handover: Option<&Handover>,

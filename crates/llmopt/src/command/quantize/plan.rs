@@ -7,7 +7,7 @@ use llmopt_pipeline::{CalibrationSummary, Method, PlannedDecision, SmoothingSumm
 use std::fmt::Write;
 
 /// The whole plan; every tensor of it when `verbose`.
-pub(super) fn told(summary: &Summary, timing: &Timing, verbose: bool) -> String {
+pub(super) fn render(summary: &Summary, timing: &Timing, verbose: bool) -> String {
     let mut text = facts(summary, timing);
     let mut actions = Table::new(&["action", ">tensors", ">parameters", ">before", ">after"]);
     for action in &summary.actions {
@@ -138,7 +138,7 @@ fn facts(summary: &Summary, timing: &Timing) -> String {
                 alternatives(summary)
             ),
         ),
-        ("time", timing.told()),
+        ("time", timing.render()),
     ];
     facts.extend(summary.smoothing.as_ref().map(|smoothing| ("smooth", smoothed(smoothing))));
     facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
