@@ -28,7 +28,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         times.arrived(arrived, String::from_utf8_lossy(&line).trim_end());
         line.clear();
     }
-    out.write_all(times.told().as_bytes()).context("cannot pass output on")
+    out.write_all(times.render().as_bytes()).context("cannot pass output on")
 }
 
 /// How many tests a program runs at a time.
@@ -84,7 +84,7 @@ impl Times {
     }
 
     /// The slowest tests, a line for each.
-    fn told(mut self) -> String {
+    fn render(mut self) -> String {
         self.close();
         self.taken.sort();
         let lines = self.taken.iter().rev().take(NAMED);
@@ -122,10 +122,10 @@ mod tests {
     use super::*;
 
     /// What is told of an output whose lines arrive at these seconds.
-    fn told(threads: usize, lines: &[(u64, &str)]) -> String {
+    fn render(threads: usize, lines: &[(u64, &str)]) -> String {
         let mut times = Times::new(threads);
         lines.iter().for_each(|&(at, line)| times.arrived(Duration::from_secs(at), line));
-        times.told()
+        times.render()
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
                         3.0 s  cli: c::odd\n     \
                         2.0 s  cli: e\n     \
                         2.0 s  cli: b\n";
-        assert_eq!(told(2, &output), expected);
+        assert_eq!(render(2, &output), expected);
     }
 
     #[test]
@@ -169,8 +169,8 @@ mod tests {
             (171, "test docs/library.md - (line 3) ... ok"),
         ];
         let output: Vec<_> = first.into_iter().chain(lines).chain(second).collect();
-        let told = told(1, &output);
-        let lines: Vec<&str> = told.lines().skip(2).collect();
+        let text = render(1, &output);
+        let lines: Vec<&str> = text.lines().skip(2).collect();
         assert_eq!(lines.len(), NAMED);
         assert_eq!(lines[0], "   100.0 s  examples of llmopt_pipeline: docs/library.md - (line 3)");
         assert_eq!(lines[1], "    11.0 s  llmopt_arch: t11");
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn an_output_without_tests_is_not_commented_on() {
         assert_eq!(
-            told(4, &[(0, "error: could not compile `llmopt-quant`"), (1, "test it yourself")]),
+            render(4, &[(0, "error: could not compile `llmopt-quant`"), (1, "test it yourself")]),
             ""
         );
     }

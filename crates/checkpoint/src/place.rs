@@ -1,7 +1,7 @@
 //! Where an output goes: its name, the names beside it that a run uses, and what may be replaced.
 
 use crate::file::kind;
-use crate::{Error, RequestError};
+use crate::{Error, REPORT_NAME, RequestError};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Component, Path, PathBuf};
@@ -108,7 +108,7 @@ fn is_model(folder: &Path) -> bool {
     names_in(folder).is_some_and(|names| {
         let is_mark = |name: &std::ffi::OsString| {
             name == "config.json"
-                || name == "llmopt.json"
+                || name == REPORT_NAME
                 || Path::new(name).extension() == Some(OsStr::new("safetensors"))
         };
         names.is_empty() || names.iter().any(is_mark)

@@ -5,7 +5,7 @@
 
 use crate::file::regular_bytes;
 use crate::folder::{MAX_FILES, visible_names};
-use crate::{Error, ModelError};
+use crate::{Error, ModelError, REPORT_NAME};
 use std::fs;
 use std::path::Path;
 
@@ -56,7 +56,7 @@ fn collect(
         return Err(ModelError::TooDeep { folder: path, limit: MAX_DEPTH }.into());
     }
     let inner = visible_names(&path)?;
-    if inner.iter().any(|name| name == REPORT) {
+    if inner.iter().any(|name| name == REPORT_NAME) {
         return Ok(());
     }
     inner
@@ -90,10 +90,8 @@ const ROOT_ONLY: &[&str] = &[
     "hf_quant_config.json",
     "quant_config.json",
     "quantize_config.json",
-    REPORT,
+    REPORT_NAME,
 ];
-
-const REPORT: &str = "llmopt.json";
 
 const WEIGHT_ENDINGS: &[&str] = &[
     "bin",

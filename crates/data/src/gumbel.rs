@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn neither_pieces_nor_skipped_noise_change_a_draw() {
         let mut random = SplitMix64::new(5);
-        let logits: Vec<f32> = (0..701).map(|_| (random.next() >> 50) as f32 / 1e3).collect();
+        let logits: Vec<f32> = (0..701).map(|_| (random.next_u64() >> 50) as f32 / 1e3).collect();
         for number in 0..500 {
             let random = random.forked(number);
             let temperature = [1.0, 1.3][number as usize % 2];
@@ -114,7 +114,7 @@ mod tests {
         let mut random = SplitMix64::new(1);
         let edges =
             [0, 1 << 12, 1 << 63, u64::MAX, u64::MAX << 12, u64::MAX - (1 << 12), !(1 << 62)];
-        for bits in edges.into_iter().chain((0..10_000).map(|_| random.next())) {
+        for bits in edges.into_iter().chain((0..10_000).map(|_| random.next_u64())) {
             let noise = gumbel(bits);
             assert!(noise.is_finite() && noise <= at_most(bits), "{bits:x}: {noise}");
         }

@@ -1,7 +1,7 @@
 //! The model that a command works on: the one that it is given, or the current folder's.
 
 use crate::failure::{Failure, Refusal};
-use crate::print::{self, Voice};
+use crate::print::{self, Console};
 use llmopt_pipeline::{InFolder, cached_repository, model_in};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,16 @@ pub(crate) struct Input {
 impl Input {
     /// The model of the command line. Without one it is that of the current folder, and what is made of
     /// it goes beside that folder: a second run must find there what the first one found.
-    pub(crate) fn of(given: Option<&Path>, voice: Voice) -> Result<Self, Failure> {
-        let Some(given) = given else { return Self::of_current_folder(voice) };
+    pub(crate) fn of(given: Option<&Path>, console: Console) -> Result<Self, Failure> {
+        let Some(given) = given else { return Self::of_current_folder(console) };
         Ok(Self { path: given.to_owned(), output_folder: None })
     }
 
     /// Says where the output goes, if it was given no path and the model lies where nothing may be
     /// written.
-    pub(crate) fn announce_output(&self, output: Option<&Path>, voice: Voice) {
+    pub(crate) fn announce_output(&self, output: Option<&Path>, console: Console) {
         let cached = cached_repository(&self.path).filter(|_| output.is_none());
-        if cached.is_some() && !voice.quiet && !voice.json {
+        if cached.is_some() && !console.quiet && !console.json {
             print::say(&format!(
                 "output  in the current folder: `{}` is a snapshot in a cache of the Hugging Face hub",
                 self.path.display()
@@ -33,37 +33,37 @@ impl Input {
         }
     }
 
-    fn of_current_folder(voice: Voice) -> Result<Self, Failure> {
+    fn of_current_folder(console: Console) -> Result<Self, Failure> {
         let name =
             std::env::current_dir().ok().and_then(|folder| Some(folder.file_name()?.to_owned()));
         let name = name.map_or_else(|| "/".to_owned(), |name| name.to_string_lossy().into_owned());
-        let (input, told) = match model_in(Path::new("."))? {
+        let (input, text) = match model_in(Path::new("."))? {
             InFolder::Model => {
-                let told = format!("the current folder, `{name}`");
-                (Self { path: PathBuf::from("."), output_folder: None }, told)
+                let text = format!("the current folder, `{name}`");
+                (Self { path: PathBuf::from("."), output_folder: None }, text)
             }
             InFolder::LoneFile(file) => {
                 let file = file.strip_prefix(".").unwrap_or(&file).to_owned();
-                let told = format!(
+                let text = format!(
                     "`{}`, the one `.safetensors` file in the current folder, `{name}`",
                     file.display()
                 );
-                (Self { path: file, output_folder: Some(PathBuf::from("..")) }, told)
+                (Self { path: file, output_folder: Some(PathBuf::from("..")) }, text)
             }
             InFolder::Neither { config, files } => return Err(nothing(&name, config, files).into()),
         };
-        say(&input.path, &told, voice);
+        say(&input.path, &text, console);
         Ok(input)
     }
 }
 
-fn say(path: &Path, told: &str, voice: Voice) {
-    match voice {
-        Voice { json: true, .. } => {
+fn say(path: &Path, text: &str, console: Console) {
+    match console {
+        Console { json: true, .. } => {
             print::event(&json!({ "event": "model", "path": path.to_string_lossy() }));
         }
-        Voice { quiet: true, .. } => {}
-        _ => print::say(&format!("model  {told}")),
+        Console { quiet: true, .. } => {}
+        _ => print::say(&format!("model  {text}")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a command did not do what was asked, and how that is said.
 
 use crate::absent;
-use crate::print::{self, Voice};
+use crate::print::{self, Console};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde_json::json;
 
@@ -54,15 +54,15 @@ impl Failure {
 
     /// Says it on standard error; as a line of JSON where those are wanted. Help and versions go to standard
     /// output.
-    pub(crate) fn report(&self, voice: Voice) {
+    pub(crate) fn report(&self, console: Console) {
         match self {
             // If nobody reads help, there is nobody to tell.
             Self::Flags(error) => drop(error.print()),
-            Self::Gates(missed) => missed.iter().for_each(|line| say_missed(line, voice)),
-            _ if voice.json => print::event(
+            Self::Gates(missed) => missed.iter().for_each(|line| say_missed(line, console)),
+            _ if console.json => print::event(
                 &json!({ "event": "error", "message": self.message(), "hint": self.hint() }),
             ),
-            _ => print::error(&self.message(), self.hint().as_deref(), voice.color),
+            _ => print::error(&self.message(), self.hint().as_deref(), console.color),
         }
     }
 
@@ -90,8 +90,8 @@ impl Failure {
     }
 }
 
-fn say_missed(line: &str, voice: Voice) {
-    if voice.json {
+fn say_missed(line: &str, console: Console) {
+    if console.json {
         print::event(&json!({ "event": "gate-missed", "message": line }));
     } else {
         print::say(line);

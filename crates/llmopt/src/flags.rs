@@ -11,7 +11,7 @@ pub(crate) use calibrate::{Calibrate, DataFlags};
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
 
 use crate::exit;
-use crate::print::Voice;
+use crate::print::Console;
 use crate::units;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -49,7 +49,7 @@ pub(crate) struct Inspect {
     /// `.safetensors` file in it]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) voice: VoiceFlags,
+    pub(crate) console: ConsoleFlags,
 }
 
 /// Write a smaller artifact that the runtimes asked for load unmodified
@@ -165,7 +165,7 @@ pub(crate) struct Quantize {
     #[command(flatten)]
     pub(crate) quiet: Quiet,
     #[command(flatten)]
-    pub(crate) voice: VoiceFlags,
+    pub(crate) console: ConsoleFlags,
 }
 
 /// Measure what an artifact lost against the original, and hold it to gates
@@ -220,7 +220,7 @@ pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) quiet: Quiet,
     #[command(flatten)]
-    pub(crate) voice: VoiceFlags,
+    pub(crate) console: ConsoleFlags,
 }
 
 /// Let a model go on from prompts, to see with your own eyes that it still speaks
@@ -257,7 +257,7 @@ pub(crate) struct Generate {
     #[command(flatten)]
     pub(crate) quiet: Quiet,
     #[command(flatten)]
-    pub(crate) voice: VoiceFlags,
+    pub(crate) console: ConsoleFlags,
 }
 
 /// Check an artifact: hashes, that no tensor is lost, and the rules of the runtimes
@@ -279,7 +279,7 @@ pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) quiet: Quiet,
     #[command(flatten)]
-    pub(crate) voice: VoiceFlags,
+    pub(crate) console: ConsoleFlags,
 }
 
 /// Print the completions of a shell
@@ -312,7 +312,7 @@ pub(crate) struct Quiet {
 }
 
 #[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct VoiceFlags {
+pub(crate) struct ConsoleFlags {
     /// Print one JSON document on standard output, and events as lines of JSON on standard error
     #[arg(long, help_heading = RUN)]
     pub(crate) json: bool,
@@ -372,29 +372,29 @@ pub(crate) enum Group {
 
 impl Command {
     /// How the command speaks.
-    pub(crate) fn voice(&self) -> Voice {
+    pub(crate) fn console(&self) -> Console {
         match self {
-            Self::Inspect(flags) => flags.voice.voice(false),
-            Self::Quantize(flags) => flags.voice.voice(flags.quiet.quiet),
-            Self::Prune(flags) => flags.voice.voice(flags.quiet.quiet),
-            Self::Calibrate(flags) => flags.voice.voice(flags.quiet.quiet),
-            Self::Eval(flags) => flags.voice.voice(flags.quiet.quiet),
-            Self::Generate(flags) => flags.voice.voice(flags.quiet.quiet),
-            Self::Verify(flags) => flags.voice.voice(flags.quiet.quiet),
-            Self::Completions(_) => Voice::default(),
+            Self::Inspect(flags) => flags.console.console(false),
+            Self::Quantize(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Prune(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Calibrate(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Eval(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Generate(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Verify(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Completions(_) => Console::default(),
         }
     }
 }
 
-impl VoiceFlags {
+impl ConsoleFlags {
     /// With `quiet` from elsewhere, since not every command can be.
-    pub(crate) fn voice(self, quiet: bool) -> Voice {
+    pub(crate) fn console(self, quiet: bool) -> Console {
         let color = match self.color {
-            Color::Auto => Voice::default().color,
+            Color::Auto => Console::default().color,
             Color::Always => true,
             Color::Never => false,
         };
-        Voice { quiet, json: self.json, color }
+        Console { quiet, json: self.json, color }
     }
 }
 

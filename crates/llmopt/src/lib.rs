@@ -29,7 +29,7 @@ pub use reference::reference;
 use clap::{CommandFactory, FromArgMatches};
 use failure::Failure;
 use flags::Flags;
-use print::Voice;
+use print::Console;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -40,12 +40,12 @@ pub fn command() -> clap::Command {
 
 /// Runs `llmopt` with `args`, the first of which is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let (voice, result) = match parsed(args) {
-        Ok(flags) => (flags.command.voice(), command::run(flags.command)),
-        Err(failure) => (Voice::default(), Err(failure)),
+    let (console, result) = match parsed(args) {
+        Ok(flags) => (flags.command.console(), command::run(flags.command)),
+        Err(failure) => (Console::default(), Err(failure)),
     };
     if let Err(failure) = &result {
-        failure.report(voice);
+        failure.report(console);
     }
     exit::code(&result)
 }

@@ -11,7 +11,7 @@ type Fact = (&'static str, String);
 /// How much of the model's `parameters` stays dense because experts are stacked, and why.
 pub(crate) fn stacked(stacked: Option<&StackedExperts>, parameters: u64) -> Option<Fact> {
     let stacked = stacked?;
-    let told = format!(
+    let text = format!(
         "{} parameters ({} of the model) in {} such as `{}`: {}",
         units::count(stacked.parameters),
         units::share(stacked.parameters, parameters),
@@ -19,7 +19,7 @@ pub(crate) fn stacked(stacked: Option<&StackedExperts>, parameters: u64) -> Opti
         stacked.first,
         stacked.why
     );
-    Some(("stay dense", told))
+    Some(("stay dense", text))
 }
 
 /// What the model has that its family does not, and what loaders make of it.
@@ -32,19 +32,19 @@ pub(crate) fn unknown(unknown: Option<&UnknownTensors>) -> Option<Fact> {
             names.join(" and ")
         ),
     };
-    let told = format!(
+    let text = format!(
         "{} with {} parameters that the family does not have, such as `{}`, as they are: {stop}",
         units::counted(unknown.tensors, "tensor"),
         units::count(unknown.parameters),
         unknown.first
     );
-    Some(("pass through", told))
+    Some(("pass through", text))
 }
 
 /// That a model card was copied, which describes the original.
 pub(crate) fn model_card(outputs: &BTreeMap<String, FileFacts>) -> Option<Fact> {
     const CARD: &str = "README.md";
-    let told = "is the original's model card, with its benchmarks: write one for this artifact, with \
+    let text = "is the original's model card, with its benchmarks: write one for this artifact, with \
                 `base_model`, before it is published";
-    outputs.contains_key(CARD).then(|| ("note", format!("`{CARD}` {told}")))
+    outputs.contains_key(CARD).then(|| ("note", format!("`{CARD}` {text}")))
 }

@@ -5,9 +5,9 @@
 use crate::failure::Failure;
 use std::io::{ErrorKind, IsTerminal, Write};
 
-/// How a command speaks.
+/// Where and how a command prints.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Voice {
+pub(crate) struct Console {
     /// Nothing but errors.
     pub(crate) quiet: bool,
     /// For programs.
@@ -16,7 +16,7 @@ pub(crate) struct Voice {
     pub(crate) color: bool,
 }
 
-impl Default for Voice {
+impl Default for Console {
     fn default() -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { quiet: false, json: false, color: !plain && std::io::stderr().is_terminal() }

@@ -5,7 +5,7 @@
 
 mod whole;
 
-use crate::print::{self, Voice};
+use crate::print::{self, Console};
 use crate::timing::Timing;
 use crate::units;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -46,19 +46,19 @@ struct State {
     /// What was done last.
     tensor: String,
     /// When the last line was written.
-    told: Instant,
+    printed: Instant,
     bar: ProgressBar,
     ended: bool,
 }
 
 impl Progress {
-    /// Of a run that begins now, on standard error as `voice` asks. Says first how long it will take, if
+    /// Of a run that begins now, on standard error as `console` asks. Says first how long it will take, if
     /// that is known.
-    pub(crate) fn begin(voice: Voice, timing: Option<&Timing>) -> Running {
-        let style = match voice {
-            Voice { quiet: true, .. } => Style::Quiet,
-            Voice { json: true, .. } => Style::Json,
-            Voice { color, .. } if std::io::stderr().is_terminal() => Style::Bars { color },
+    pub(crate) fn begin(console: Console, timing: Option<&Timing>) -> Running {
+        let style = match console {
+            Console { quiet: true, .. } => Style::Quiet,
+            Console { json: true, .. } => Style::Json,
+            Console { color, .. } if std::io::stderr().is_terminal() => Style::Bars { color },
             _ => Style::Lines,
         };
         let estimate = timing.map(|timing| &timing.estimate);
@@ -85,7 +85,7 @@ impl Progress {
             begun: now,
             stage: None,
             tensor: String::new(),
-            told: now,
+            printed: now,
             bar,
             ended: false,
         };
@@ -121,12 +121,12 @@ impl Progress {
     }
 
     fn say(&self, state: &mut State, text: &str) {
-        state.told = Instant::now();
+        state.printed = Instant::now();
         state.bar.suspend(|| (self.out)(text));
     }
 
     fn event(&self, state: &mut State, event: &Value) {
-        state.told = Instant::now();
+        state.printed = Instant::now();
         (self.out)(&print::event_line(event));
     }
 
@@ -138,7 +138,7 @@ impl Progress {
         }
         match self.style {
             Style::Bars { .. } => state.draw(),
-            Style::Lines if state.told.elapsed() >= self.between => {
+            Style::Lines if state.printed.elapsed() >= self.between => {
                 let at = match &*state.tensor {
                     "" => String::new(),
                     tensor => format!(", at `{tensor}`"),
@@ -146,7 +146,7 @@ impl Progress {
                 let line = format!("{}: {}{at}", state.name(), state.standing());
                 self.say(&mut state, &line);
             }
-            Style::Json if state.told.elapsed() >= self.between => {
+            Style::Json if state.printed.elapsed() >= self.between => {
                 let mut event = json!({ "event": "progress", "stage": state.name() });
                 state.tell(&mut event);
                 self.event(&mut state, &event);
@@ -221,7 +221,7 @@ impl Events for Progress {
         tensor.clone_into(&mut state.tensor);
         match self.style {
             Style::Bars { .. } => state.draw(),
-            Style::Json if state.told.elapsed() >= BETWEEN_EVENTS => {
+            Style::Json if state.printed.elapsed() >= BETWEEN_EVENTS => {
                 let (done, bytes) = state.whole.bytes();
                 let mut event =
                     json!({ "event": "advanced", "done": done, "bytes": bytes, "tensor": tensor });
@@ -345,7 +345,7 @@ mod tests {
     use llmopt_pipeline::StageEstimate;
 
     /// What a run tells in `style`, with lines no further apart than 20 ms.
-    fn told(style: Style, run: impl FnOnce(&Progress)) -> Vec<String> {
+    fn render(style: Style, run: impl FnOnce(&Progress)) -> Vec<String> {
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let sink = Arc::clone(&lines);
         let out = move |line: &str| sink.lock().unwrap().push(line.to_owned());
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_log_is_never_silent_for_long_though_nothing_advances() {
-        let lines = told(Style::Lines, |progress| {
+        let lines = render(Style::Lines, |progress| {
             progress.stage_started("calibrate", 8);
             progress.worked(0.5);
             std::thread::sleep(Duration::from_millis(300));
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_run_that_goes_on_says_where_and_counts_from_there() {
-        let lines = told(Style::Lines, |progress| {
+        let lines = render(Style::Lines, |progress| {
             progress.stage_started("calibrate", 8);
             progress.passed_over(0.5);
             progress.resuming("layer 3 of 4");
@@ -394,7 +394,7 @@ mod tests {
 
     #[test]
     fn programs_are_told_shares_of_the_run() {
-        let lines = told(Style::Json, |progress| {
+        let lines = render(Style::Json, |progress| {
             progress.stage_started("rewrite", 8);
             progress.passed_over(0.5);
             progress.resuming("`x`");
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn quiet_is_quiet() {
-        let lines = told(Style::Quiet, |progress| {
+        let lines = render(Style::Quiet, |progress| {
             progress.stage_started("rewrite", 8);
             progress.resuming("`x`");
             progress.note("x");

@@ -288,11 +288,11 @@ mod tests {
     fn flags_become_a_recipe() {
         let check = |flags: &str, expected: &str| {
             let recipe = recipe(&asked(flags)).expect(flags);
-            let told = format!(
+            let text = format!(
                 "{} {:?} {:?} {:?}",
                 recipe.scheme, recipe.group_size, recipe.method, recipe.format
             );
-            assert_eq!(told, expected, "{flags}");
+            assert_eq!(text, expected, "{flags}");
         };
         check("", "w8a16 Auto Search CompressedTensors");
         check("--bits 4 --group-size 64", "w4a16 g128 Columns(64) Search CompressedTensors");

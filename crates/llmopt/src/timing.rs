@@ -20,9 +20,9 @@ struct Smaller {
     seconds: f64,
 }
 
-/// What a user has said about the amount of data.
+/// What a user has asked of the amount of data.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct RequestedAmount {
     pub(crate) samples: Option<usize>,
     pub(crate) window: Option<usize>,
 }
@@ -35,19 +35,22 @@ impl Timing {
     /// Those of `on`.
     pub(crate) fn new<E>(
         estimate: TimeEstimate,
-        said: Said,
+        requested: RequestedAmount,
         windows: Option<Windows>,
         on: impl Fn(Windows) -> Result<TimeEstimate, E>,
     ) -> Result<Self, E> {
-        let long = estimate.seconds > LONG && (said.samples.is_none() || said.window.is_none());
+        let long =
+            estimate.seconds > LONG && (requested.samples.is_none() || requested.window.is_none());
         let Some(windows) = windows.filter(|_| long) else {
             return Ok(Self { estimate, smaller: None });
         };
         let mut smaller = None;
         for (samples, window) in AMOUNTS {
             let asked = Windows {
-                windows: said.samples.map_or(samples.min(windows.windows), |_| windows.windows),
-                window: said.window.map_or(window.min(windows.window), |_| windows.window),
+                windows: requested
+                    .samples
+                    .map_or(samples.min(windows.windows), |_| windows.windows),
+                window: requested.window.map_or(window.min(windows.window), |_| windows.window),
             };
             let seconds = on(asked)?.seconds;
             if seconds < WORTHWHILE * estimate.seconds {
@@ -66,7 +69,7 @@ impl Timing {
     }
 
     /// As a plan shows it.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let whole = units::about(self.estimate.seconds);
         match self.hint() {
             Some(hint) => format!("{whole}; {hint}"),
@@ -111,22 +114,22 @@ mod tests {
     use std::convert::Infallible;
 
     /// The hint where every token takes `seconds`.
-    fn hint(seconds: f64, said: Said, windows: Windows) -> Option<String> {
+    fn hint(seconds: f64, requested: RequestedAmount, windows: Windows) -> Option<String> {
         let on = |windows: Windows| -> Result<TimeEstimate, Infallible> {
             let seconds = seconds * (windows.windows * windows.window) as f64;
             Ok(TimeEstimate { seconds, stages: Vec::new() })
         };
         let Ok(estimate) = on(windows);
-        let Ok(timing) = Timing::new(estimate, said, Some(windows), on);
+        let Ok(timing) = Timing::new(estimate, requested, Some(windows), on);
         timing.hint()
     }
 
     #[test]
     fn what_takes_long_by_default_comes_with_what_would_not() {
         let default = Windows { windows: 128, window: 2048 };
-        let free = Said::default();
-        let check = |seconds, said, expected: Option<&str>| {
-            assert_eq!(hint(seconds, said, default).as_deref(), expected);
+        let free = RequestedAmount::default();
+        let check = |seconds, requested, expected: Option<&str>| {
+            assert_eq!(hint(seconds, requested, default).as_deref(), expected);
         };
         check(1e-3, free, None);
         check(4e-3, free, Some("`--window 512` would take about 4 min"));
@@ -134,11 +137,11 @@ mod tests {
         // Nothing that is proposed is quick.
         check(1.0, free, Some("`--samples 16 --window 512` would take about 2 h 20 min"));
         // What the user chose stays.
-        let samples = Said { samples: Some(128), window: None };
+        let samples = RequestedAmount { samples: Some(128), window: None };
         check(1e-2, samples, Some("`--window 512` would take about 11 min"));
-        let window = Said { samples: None, window: Some(2048) };
+        let window = RequestedAmount { samples: None, window: Some(2048) };
         check(1e-2, window, Some("`--samples 16` would take about 5 min"));
-        check(1.0, Said { samples: Some(128), window: Some(2048) }, None);
+        check(1.0, RequestedAmount { samples: Some(128), window: Some(2048) }, None);
     }
 
     #[test]
@@ -146,7 +149,7 @@ mod tests {
         let estimate = TimeEstimate { seconds: 7.0, stages: Vec::new() };
         // Nothing is proposed without windows.
         let on = |_| -> Result<TimeEstimate, Infallible> { panic!("there is nothing to ask") };
-        let Ok(timing) = Timing::new(estimate, Said::default(), None, on);
+        let Ok(timing) = Timing::new(estimate, RequestedAmount::default(), None, on);
         let value = timing.document(&json!({ "model": "m" })).unwrap();
         assert_eq!(value, json!({ "model": "m", "estimate": { "seconds": 7.0, "stages": [] } }));
     }

@@ -11,7 +11,7 @@ use llmopt_linalg::{Gemm, KernelChoice, Precision};
 use llmopt_model::Variant;
 use llmopt_run::{Cancel, Error, Resources, on_threads};
 use llmopt_text::Date;
-use loaded::{Loaded, Speaker};
+use loaded::{Generator, Loaded};
 use sampler::Sampler;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -75,7 +75,7 @@ pub fn generate(
         let loaded = Loaded::read(&variant, &engine, &prompts, request.tokens, resources)?;
         let spoken = spoken(&loaded, &prompts, request, &folder, cancel)?;
         let generated = prompts.into_iter().zip(spoken);
-        generated.map(|(prompt, spoken)| told(prompt, spoken, &folder)).collect()
+        generated.map(|(prompt, spoken)| outcome(prompt, spoken, &folder)).collect()
     })?
 }
 
@@ -139,7 +139,7 @@ fn spoken(
         .map(|number| Sampler::new(request.temperature, request.seed, number as u64))
         .collect();
     let mut spoken = vec![Spoken::default(); prompts.len()];
-    let mut speaker = Speaker::new(loaded, prompts.len());
+    let mut generator = Generator::new(loaded, prompts.len());
     let mut next: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
     for _ in 0..request.tokens {
         if cancel.is_cancelled() {
@@ -148,7 +148,7 @@ fn spoken(
         if next.iter().all(Vec::is_empty) {
             break;
         }
-        let logits = speaker.logits_after(&next)?;
+        let logits = generator.logits_after(&next)?;
         for ((tokens, spoken), (sampler, logits)) in
             next.iter_mut().zip(&mut spoken).zip(samplers.iter_mut().zip(logits))
         {
@@ -165,7 +165,7 @@ fn spoken(
     Ok(spoken)
 }
 
-fn told(prompt: Prompt, spoken: Spoken, folder: &Folder) -> Result<Generated, Error> {
+fn outcome(prompt: Prompt, spoken: Spoken, folder: &Folder) -> Result<Generated, Error> {
     let Prompt { text, tokens } = prompt;
     Ok(Generated {
         prompt: text,

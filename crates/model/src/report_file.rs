@@ -1,6 +1,6 @@
 //! Where the report of the run that wrote an artifact lies.
 
-use llmopt_checkpoint::Source;
+use llmopt_checkpoint::{REPORT_NAME, Source, report_name_beside};
 use std::path::PathBuf;
 
 /// Where the report of the run that wrote an artifact lies, if it does.
@@ -11,10 +11,8 @@ pub fn path(source: &Source) -> Option<PathBuf> {
 /// The report's name: `llmopt.json` in a folder, `NAME.llmopt.json` beside a file.
 pub fn name(source: &Source) -> Option<String> {
     match (source.is_folder(), source.shards()) {
-        (true, _) => Some("llmopt.json".to_owned()),
-        (false, [shard]) => {
-            Some(format!("{}.llmopt.json", shard.name.strip_suffix(".safetensors")?))
-        }
+        (true, _) => Some(REPORT_NAME.to_owned()),
+        (false, [shard]) => Some(report_name_beside(&shard.name)),
         _ => None,
     }
 }

@@ -46,7 +46,7 @@ pub struct PlannedDecision {
     /// Windows that they are judged on.
     pub windows: usize,
     /// Bytes of the artifacts beside the first. They are removed, but for the one that is better.
-    pub rival_bytes: u64,
+    pub alternative_bytes: u64,
     /// Memory that it will take.
     pub memory: ReadingMemory,
     /// Room for hidden states on the disk.
@@ -63,20 +63,21 @@ impl PlannedDecision {
         })
     }
 
-    /// Plans the choice between the artifacts of `plan` and of its rivals; none, if it has none.
+    /// Plans the choice between the artifacts of `plan` and of its alternatives; none, if it has none.
     ///
     /// # Errors
     /// [`Error::Budget`] if the models cannot be read side by side, and a refusal if hidden states do
     /// not fit on the disk.
     pub(crate) fn new(
         plan: &Plan,
-        rivals: &[Plan],
+        alternatives: &[Plan],
         resources: Resources,
     ) -> Result<Option<Self>, Error> {
-        let Some(calibration) = plan.calibration.as_ref().filter(|_| !rivals.is_empty()) else {
+        let Some(calibration) = plan.calibration.as_ref().filter(|_| !alternatives.is_empty())
+        else {
             return Ok(None);
         };
-        let plans: Vec<&Plan> = [plan].into_iter().chain(rivals).collect();
+        let plans: Vec<&Plan> = [plan].into_iter().chain(alternatives).collect();
         let windows = calibration.placeholders();
         let batches = judging(judges(&windows));
         let held = Divergences::bytes(&batches, plans.len())
@@ -89,8 +90,9 @@ impl PlannedDecision {
         check_room(&scratch, &calibration.scratch)?;
         let methods = plans.iter().map(|plan| plan.recipe.method).collect();
         let windows = batches.sequences().len();
-        let rival_bytes = rivals.iter().map(|rival| rival.files().values().sum::<u64>()).sum();
-        Ok(Some(Self { methods, windows, rival_bytes, memory, scratch }))
+        let alternative_bytes =
+            alternatives.iter().map(|alternative| alternative.files().values().sum::<u64>()).sum();
+        Ok(Some(Self { methods, windows, alternative_bytes, memory, scratch }))
     }
 
     /// Judges artifacts that lie in their staging folders, on the windows that none of them has seen.

@@ -68,13 +68,13 @@ impl Plan {
         {
             stages.push(("smooth", smoothing.work(calibration, windows)));
         }
-        for plan in [self].into_iter().chain(&self.rivals) {
+        for plan in [self].into_iter().chain(&self.alternatives) {
             plan.add_written(&mut stages, windows.as_deref(), source)?;
         }
         if let (Some(_), Some(calibration), Some(windows)) =
             (&self.decision, &self.calibration, &windows)
         {
-            let models = 2 + self.rivals.len();
+            let models = 2 + self.alternatives.len();
             let sweep = read(calibration.variant.program(), &judging(judges(windows)));
             stages.push(("decide", sweep * models as f64));
         }

@@ -6,13 +6,16 @@ use llmopt_run::Error;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+/// Writes an index.
+type WriteIndex<'a> = dyn Fn(&mut dyn Write) -> io::Result<()> + 'a;
+
 /// What they will hold.
 pub(crate) struct FilesBeside<'a> {
     pub(crate) source: &'a Source,
     /// The new `config.json`.
     pub(crate) config: Option<&'a [u8]>,
     /// What writes the index, if there is to be one.
-    pub(crate) index: Option<&'a dyn Fn(&mut dyn Write) -> io::Result<()>>,
+    pub(crate) index: Option<&'a WriteIndex<'a>>,
     /// Copied as they are.
     pub(crate) side_files: &'a [SideFile],
 }

@@ -31,7 +31,7 @@ impl Method {
     pub const NAMES: &[&str] = &["auto", "search", "rtn", "gptq", "gptq+cd", "qep", "qep+cd"];
 
     /// The methods whose artifacts [`Method::Auto`] judges against the one that it puts together.
-    pub(crate) const RIVALS: [Self; 2] = [Self::Solved("gptq"), Self::Rtn];
+    pub(crate) const ALTERNATIVES: [Self; 2] = [Self::Solved("gptq"), Self::Rtn];
 
     /// Whether it does anything with what inputs show.
     pub fn calibrates(self) -> bool {

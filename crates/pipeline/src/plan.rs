@@ -12,7 +12,7 @@ use crate::planned_shard::PlannedShard;
 use crate::recipe::{DenseDtype, Format, Recipe};
 use crate::select::{Fallback, Selection};
 use llmopt_arch::{Model, scaled_weight};
-use llmopt_checkpoint::{HeaderEntry, OutputOptions, Source};
+use llmopt_checkpoint::{HeaderEntry, OutputOptions, REPORT_NAME, Source, report_name_beside};
 use llmopt_codec::{QuantizationConfig, for_scheme};
 use llmopt_model::nonfinite::Allowed;
 use llmopt_model::{Checkpoint, QUANTIZATION_CONFIG, Variant};
@@ -43,14 +43,14 @@ pub struct Plan {
     /// What of the source is not finite, and allowed to be.
     pub(crate) nonfinite: Vec<NonFinite>,
     pub(crate) memory: Memory,
-    /// What it was made from; none for a rival.
+    /// What it was made from; none for an alternative.
     pub(crate) requested: Option<Box<Requested>>,
     /// Which channels are scaled, and with what.
     pub(crate) smoothing: Option<PlannedSmoothing>,
     /// How the blocks' matrices are quantized with what their inputs show.
     pub(crate) calibration: Option<Calibration>,
     /// Plainer artifacts that are made, too; the best of all gets the name.
-    pub(crate) rivals: Vec<Plan>,
+    pub(crate) alternatives: Vec<Plan>,
     /// How the best is found, if there are any.
     pub(crate) decision: Option<PlannedDecision>,
     /// What writes the source meanwhile, if anything does.
@@ -110,7 +110,7 @@ impl Plan {
             source,
             smoothing,
             calibration: None,
-            rivals: Vec::new(),
+            alternatives: Vec::new(),
             decision: None,
             before: None,
         })
@@ -130,7 +130,7 @@ impl Plan {
     /// Has everything wait for the stage before.
     pub(crate) fn follow(&mut self, before: &Arc<Handover>) {
         self.before = Some(before.clone());
-        self.rivals.iter_mut().for_each(|rival| rival.follow(before));
+        self.alternatives.iter_mut().for_each(|alternative| alternative.follow(before));
     }
 
     /// Waits until so much of the source is written.
@@ -239,11 +239,8 @@ impl Plan {
     /// The name of the report.
     pub(crate) fn report_name(&self) -> String {
         match self.shards.first() {
-            Some(shard) if self.bare => {
-                let stem = shard.name.strip_suffix(".safetensors").unwrap_or(&shard.name);
-                format!("{stem}.llmopt.json")
-            }
-            _ => "llmopt.json".to_owned(),
+            Some(shard) if self.bare => report_name_beside(&shard.name),
+            _ => REPORT_NAME.to_owned(),
         }
     }
 }

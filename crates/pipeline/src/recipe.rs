@@ -143,21 +143,21 @@ impl Recipe {
     }
 
     /// The plainer artifacts that one of a choice between methods has to beat as a whole.
-    pub(crate) fn rivals(&self) -> Vec<Self> {
+    pub(crate) fn alternatives(&self) -> Vec<Self> {
         if self.method != Method::Auto {
             return Vec::new();
         }
-        let rival = |method: Method| Self {
+        let alternative = |method: Method| Self {
             method,
             calibrate: self.resolved().calibrate.filter(|_| method.calibrates()),
             ..self.clone()
         };
-        Method::RIVALS.map(rival).to_vec()
+        Method::ALTERNATIVES.map(alternative).to_vec()
     }
 
-    /// What follows the output's name for each of [`Recipe::rivals`].
-    pub(crate) fn rival_names() -> impl Iterator<Item = String> {
-        Method::RIVALS.into_iter().map(|method| method.to_string())
+    /// What follows the output's name for each of [`Recipe::alternatives`].
+    pub(crate) fn alternative_names() -> impl Iterator<Item = String> {
+        Method::ALTERNATIVES.into_iter().map(|method| method.to_string())
     }
 }
 

@@ -54,7 +54,7 @@ pub fn plan(
         resources,
         small: BTreeMap::new(),
     };
-    within(resources, |resources| with_rivals(&requested, resources))
+    within(resources, |resources| with_alternatives(&requested, resources))
 }
 
 /// Plans something. Each step of planning names only the memory that it needs itself: if one does not
@@ -79,20 +79,20 @@ pub(crate) fn within<T>(
 }
 
 /// The plan of an artifact, of those that it has to beat, and of the choice between them.
-fn with_rivals(requested: &Requested, resources: Resources) -> Result<Plan, Error> {
+fn with_alternatives(requested: &Requested, resources: Resources) -> Result<Plan, Error> {
     let Requested { target, recipe, .. } = requested;
     let plan = planned(requested, target, &recipe.resolved(), resources)?;
     if recipe.method == Method::Auto && plan.judges_nothing() {
         return without_choice(requested, resources);
     }
-    let rivals = recipe.rivals().into_iter().map(|rival| {
-        let path = beside_name(&plan.output, &rival.method.to_string());
+    let alternatives = recipe.alternatives().into_iter().map(|alternative| {
+        let path = beside_name(&plan.output, &alternative.method.to_string());
         let target = Target { output: Some(path), force: true, ..target.clone() };
-        planned(requested, &target, &rival, resources)
+        planned(requested, &target, &alternative, resources)
     });
-    let rivals = rivals.collect::<Result<Vec<_>, _>>()?;
-    let decision = PlannedDecision::new(&plan, &rivals, resources)?;
-    Ok(Plan { rivals, decision, requested: Some(Box::new(requested.clone())), ..plan })
+    let alternatives = alternatives.collect::<Result<Vec<_>, _>>()?;
+    let decision = PlannedDecision::new(&plan, &alternatives, resources)?;
+    Ok(Plan { alternatives, decision, requested: Some(Box::new(requested.clone())), ..plan })
 }
 
 /// The plan where no window is left to judge methods by: of all methods the one that stays near the
@@ -170,7 +170,8 @@ pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Rep
         (Err(Error::TooSmall(small)), Some(requested)) if plan.before.is_none() => {
             let mut requested = requested.clone();
             requested.small.extend(small);
-            let plan = within(requested.resources, |resources| with_rivals(&requested, resources))?;
+            let plan =
+                within(requested.resources, |resources| with_alternatives(&requested, resources))?;
             events.note("some matrices are too small to be quantized: starting over without them");
             quantize(&plan, events, cancel)
         }
@@ -180,17 +181,17 @@ pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Rep
 
 /// Carries out a plan, unless matrices turn out to be too small.
 fn attempted(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
-    let outputs = [plan].into_iter().chain(&plan.rivals).map(Plan::staging);
-    let candidates = Candidates::begin(&plan.output, outputs, Recipe::rival_names())?;
+    let outputs = [plan].into_iter().chain(&plan.alternatives).map(Plan::staging);
+    let candidates = Candidates::begin(&plan.output, outputs, Recipe::alternative_names())?;
     candidates.published(|staged| {
-        let (best, report) = carried_out(plan, staged, events, cancel)?;
+        let (best, report) = write_artifact(plan, staged, events, cancel)?;
         let files = plan.files().into_keys().map(str::to_owned);
         Ok(Written { best, names: files.chain([plan.report_name()]).collect(), report })
     })
 }
 
-/// Writes the artifact and its rivals, and chooses: the number of the chosen one, and its report.
-fn carried_out(
+/// Writes the artifact and its alternatives, and chooses: the number of the chosen one, and its report.
+fn write_artifact(
     plan: &Plan,
     staged: &[Staged],
     events: &dyn Events,
@@ -202,7 +203,7 @@ fn carried_out(
     refuse_nonfinite(plan, events, cancel)?;
     let data = plan.calibration.as_ref().map(|calibration| calibration.data(events, cancel));
     let data = data.transpose()?;
-    let plans: Vec<&Plan> = [plan].into_iter().chain(&plan.rivals).collect();
+    let plans: Vec<&Plan> = [plan].into_iter().chain(&plan.alternatives).collect();
     if let Some(data) = &data {
         smoothed(&plans, data, (events, cancel))?;
     }
@@ -226,7 +227,7 @@ fn carried_out(
     Ok((best, Report { block_runs, ..report }))
 }
 
-/// Decides the scales of channels for the artifact and its rivals alike.
+/// Decides the scales of channels for the artifact and its alternatives alike.
 fn smoothed(
     plans: &[&Plan],
     data: &ObservedData,

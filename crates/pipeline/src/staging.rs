@@ -76,7 +76,7 @@ impl Candidates {
 /// A name, which nobody would give, for what is written while `output` is made, and does not stay.
 pub(crate) fn beside_name(output: &Path, what: &str) -> PathBuf {
     let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".rival-{what}"));
+    name.push(format!(".candidate-{what}"));
     // A folder, as calibrated artifacts are.
     output.with_file_name(name).join("")
 }

@@ -163,7 +163,7 @@ impl Plan {
 
     /// What the part of the run takes that takes most.
     fn whole_memory(&self) -> Memory {
-        let plans = || std::iter::once(self).chain(&self.rivals);
+        let plans = || std::iter::once(self).chain(&self.alternatives);
         let rewriting = plans().map(|plan| (plan.memory.predicted_peak, plan.memory.smallest));
         let calibrations = plans().filter_map(|plan| plan.calibration.as_ref());
         let observing = calibrations.map(|c| (c.memory.predicted_peak, c.memory.smallest));
@@ -243,10 +243,10 @@ impl Plan {
         self.places().map(tensor).collect()
     }
 
-    /// Room for all files of the output, and for its rivals until one of them all has the name.
+    /// Room for all files of the output, and for its alternatives until one of them all has the name.
     fn room(&self, all_bytes: u64) -> Disk {
-        let rivals = self.decision.as_ref().map_or(0, |decision| decision.rival_bytes);
-        Disk { needed: all_bytes + rivals, free: self.free_disk() }
+        let alternatives = self.decision.as_ref().map_or(0, |decision| decision.alternative_bytes);
+        Disk { needed: all_bytes + alternatives, free: self.free_disk() }
     }
 
     /// Free bytes where the output goes: on the disk of the nearest folder that exists.

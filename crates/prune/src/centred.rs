@@ -27,7 +27,7 @@ pub(crate) fn gram<'a>(moments: &Moments<'a>) -> (Cow<'a, Symmetric>, Vec<bool>)
 }
 
 /// Sum of `(t - W x) x^T`, of what varies and times `unit`; absent where it is zero.
-pub(crate) fn drift(
+pub(crate) fn residual(
     gemm: Gemm,
     moments: &Moments<'_>,
     dead: &[bool],
@@ -35,29 +35,29 @@ pub(crate) fn drift(
 ) -> Option<Vec<f32>> {
     let (columns, factor) = (moments.columns(), unit as f32);
     let zeros = || vec![0.0; moments.weights.len()];
-    let mut drift = moments.cross.map(|cross| {
+    let mut residual = moments.cross.map(|cross| {
         let places: Vec<usize> = (0..columns).collect();
         gemm.ordered_products(moments.weights, cross.values(), factor, &places)
     });
-    if let Some(residual) = moments.residual {
-        let sums = drift.get_or_insert_with(zeros).par_iter_mut().zip(residual);
+    if let Some(moved) = moments.residual {
+        let sums = residual.get_or_insert_with(zeros).par_iter_mut().zip(moved);
         sums.with_min_len(PART).for_each(|(sum, term)| *sum += factor * term);
     }
-    if let Some(Constant { tokens, inputs, drift: Some(outputs) }) = moments.constant {
-        let rows = drift.get_or_insert_with(zeros).par_chunks_mut(columns.max(1)).zip(outputs);
+    if let Some(Constant { tokens, inputs, residual: Some(outputs) }) = moments.constant {
+        let rows = residual.get_or_insert_with(zeros).par_chunks_mut(columns.max(1)).zip(outputs);
         rows.for_each(|(row, output)| {
             let mean = unit * output / tokens as f64;
             row.iter_mut().zip(inputs).for_each(|(sum, input)| *sum -= (mean * input) as f32);
         });
     }
-    if let Some(drift) = &mut drift {
-        let rows = drift.par_chunks_mut(columns.max(1));
+    if let Some(residual) = &mut residual {
+        let rows = residual.par_chunks_mut(columns.max(1));
         rows.for_each(|row| {
             let pairs = row.iter_mut().zip(dead).filter(|(_, dead)| **dead);
             pairs.for_each(|(sum, _)| *sum = 0.0);
         });
     }
-    drift
+    residual
 }
 
 /// What is left of a constant, relative to its square: sums of products have the precision of f32.

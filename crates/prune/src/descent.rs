@@ -21,20 +21,21 @@ pub struct Descent {
     metric: Metric,
     /// One of so many pieces says how the layer bends.
     curved: usize,
-    /// What is left of the gradient, for gates and ups.
-    lack: [Vec<f32>; 2],
+    /// r: what is left of the gradient, for gates and ups.
+    residual: [Vec<f32>; 2],
+    /// p.
     direction: [Vec<f32>; 2],
     packed: [Packed; 2],
-    /// `lack` times its image under the metric.
-    fall: f64,
-    /// `sum |J direction|^2`.
-    bend: f64,
-    /// Pieces and tokens of this pass, and those that `bend` was measured on.
+    /// r z: the residual times itself under the metric.
+    rz: f64,
+    /// p H p of the Gauss-Newton Hessian H: `sum |J direction|^2`.
+    curvature: f64,
+    /// Pieces and tokens of this pass, and those that `curvature` was measured on.
     pieces: usize,
     tokens: usize,
     measured: usize,
-    /// `sum J^T J direction`, if another step follows.
-    turned: Option<[Cross; 2]>,
+    /// H p: `sum J^T J direction`, if another step follows.
+    hessian_times_direction: Option<[Cross; 2]>,
     left: usize,
 }
 
@@ -43,28 +44,28 @@ impl Descent {
         gated: Gated,
         layer: Jacobian,
         metric: Metric,
-        lack: [Vec<f32>; 2],
+        residual: [Vec<f32>; 2],
         tokens: usize,
         steps: usize,
     ) -> Self {
         let curved = if tokens >= 2 * ENOUGH * gated.inputs { 2 } else { 1 };
-        let direction = metric.solve(&lack);
-        let fall = along(&lack, &direction);
+        let direction = metric.solve(&residual);
+        let rz = along(&residual, &direction);
         let packed = packed(&layer, &direction, gated.inputs);
         let mut descent = Self {
             gated,
             layer,
             metric,
             curved,
-            lack,
+            residual,
             direction,
             packed,
-            fall,
-            bend: 0.0,
+            rz,
+            curvature: 0.0,
             pieces: 0,
             tokens: 0,
             measured: 0,
-            turned: None,
+            hessian_times_direction: None,
             left: steps,
         };
         descent.begin();
@@ -82,7 +83,7 @@ impl Descent {
         for inputs in inputs.chunks(Tangent::PIECE * self.gated.inputs) {
             let tokens = inputs.len() / self.gated.inputs;
             self.tokens += tokens;
-            let every = if self.turned.is_some() { self.curved } else { MEASURED };
+            let every = if self.hessian_times_direction.is_some() { self.curved } else { MEASURED };
             if self.pieces.is_multiple_of(every) {
                 self.measured += tokens;
                 self.add_piece(inputs);
@@ -95,12 +96,12 @@ impl Descent {
         let gemm = self.layer.ready.gemm;
         let values = self.layer.ready.values(inputs);
         let [to_gate, to_up] = &self.packed;
-        let mut rise = times(&values.with_gate, product(gemm, inputs, to_gate));
-        add(&mut rise, 1.0, &times(&values.with_up, product(gemm, inputs, to_up)));
-        let rise = self.layer.ready.outputs(&rise);
-        self.bend += square(&rise);
-        let Some([of_gate, of_up]) = &mut self.turned else { return };
-        let back = product(gemm, &rise, &self.layer.back);
+        let mut change = times(&values.with_gate, product(gemm, inputs, to_gate));
+        add(&mut change, 1.0, &times(&values.with_up, product(gemm, inputs, to_up)));
+        let change = self.layer.ready.outputs(&change);
+        self.curvature += square(&change);
+        let Some([of_gate, of_up]) = &mut self.hessian_times_direction else { return };
+        let back = product(gemm, &change, &self.layer.back);
         of_gate.add_products(gemm, &times(&back, values.with_gate), inputs);
         of_up.add_products(gemm, &times(&back, values.with_up), inputs);
     }
@@ -110,45 +111,46 @@ impl Descent {
         let ridges = self.metric.ridges;
         let norms = self.direction.each_ref().map(|direction| square(direction));
         let all = self.tokens as f64 / self.measured.max(1) as f64;
-        let bend = self.bend * all + ridges[0] * norms[0] + ridges[1] * norms[1];
-        let length = self.fall / bend;
+        let curvature = self.curvature * all + ridges[0] * norms[0] + ridges[1] * norms[1];
+        let alpha = self.rz / curvature;
         self.left = self.left.saturating_sub(1);
-        if !length.is_finite() {
+        if !alpha.is_finite() {
             self.left = 0;
             return;
         }
         for (weights, direction) in
             [&mut self.gated.gate, &mut self.gated.up].into_iter().zip(&self.direction)
         {
-            add(weights, length, direction);
+            add(weights, alpha, direction);
         }
-        if let Some(turned) = self.turned.take() {
-            for (which, turned) in turned.into_iter().enumerate() {
-                add(&mut self.lack[which], -length * all, turned.values());
-                add(&mut self.lack[which], -length * ridges[which], &self.direction[which]);
+        if let Some(products) = self.hessian_times_direction.take() {
+            for (which, product) in products.into_iter().enumerate() {
+                add(&mut self.residual[which], -alpha * all, product.values());
+                add(&mut self.residual[which], -alpha * ridges[which], &self.direction[which]);
             }
-            self.turn();
+            self.next_direction();
         }
     }
 
     /// The next direction, conjugate to those before.
-    fn turn(&mut self) {
-        let image = self.metric.solve(&self.lack);
-        let fall = along(&self.lack, &image);
-        let kept = fall / self.fall;
-        for (direction, image) in self.direction.iter_mut().zip(image) {
-            let pairs = direction.iter_mut().zip(image);
-            pairs.for_each(|(direction, image)| *direction = image + kept as f32 * *direction);
+    fn next_direction(&mut self) {
+        let preconditioned = self.metric.solve(&self.residual);
+        let rz = along(&self.residual, &preconditioned);
+        let beta = rz / self.rz;
+        for (direction, z) in self.direction.iter_mut().zip(preconditioned) {
+            let pairs = direction.iter_mut().zip(z);
+            pairs.for_each(|(direction, z)| *direction = z + beta as f32 * *direction);
         }
-        self.fall = fall;
+        self.rz = rz;
         self.packed = packed(&self.layer, &self.direction, self.gated.inputs);
         self.begin();
     }
 
     fn begin(&mut self) {
         let (units, inputs) = (self.gated.units(), self.gated.inputs);
-        (self.bend, self.pieces, self.tokens, self.measured) = (0.0, 0, 0, 0);
-        self.turned = (self.left > 1).then(|| [(); 2].map(|()| Cross::rectangle(units, inputs)));
+        (self.curvature, self.pieces, self.tokens, self.measured) = (0.0, 0, 0, 0);
+        self.hessian_times_direction =
+            (self.left > 1).then(|| [(); 2].map(|()| Cross::rectangle(units, inputs)));
     }
 
     /// The layer, moved.

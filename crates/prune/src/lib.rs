@@ -9,8 +9,8 @@
 #![forbid(unsafe_code)]
 
 mod centred;
-mod course;
 mod descent;
+mod elimination;
 mod fluctuation;
 mod gated;
 mod gather;

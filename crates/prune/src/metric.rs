@@ -20,13 +20,13 @@ impl Metric {
     pub(crate) fn new(units: &[Vec<f64>; 2], inputs: &Symmetric) -> Result<Self, RegressionError> {
         let means = units.each_ref().map(|bends| mean(bends));
         let greatest = means[0].max(means[1]);
-        let scale = |bend: f64, mean: f64| match greatest / (bend + UNITS * mean) {
+        let scale = |curvature: f64, mean: f64| match greatest / (curvature + UNITS * mean) {
             scale if scale.is_finite() => scale as f32,
             _ => 0.0,
         };
         let scales = |which: usize| {
             let mean = means[which];
-            units[which].iter().map(move |&bend| scale(bend, mean))
+            units[which].iter().map(move |&curvature| scale(curvature, mean))
         };
         let order: Vec<usize> = (0..inputs.order()).collect();
         let among_inputs = mean(&inputs.diagonal());

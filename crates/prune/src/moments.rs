@@ -31,7 +31,7 @@ pub struct Constant<'a> {
     pub inputs: &'a [f64],
     /// Sum of `t - W x`, by row: what the sums of `y - x` and `s - r` make of it. Absent where nothing
     /// has changed.
-    pub drift: Option<&'a [f64]>,
+    pub residual: Option<&'a [f64]>,
 }
 
 impl Moments<'_> {
@@ -50,9 +50,9 @@ impl Moments<'_> {
         assert_eq!(self.weights.len(), rows * columns, "whole rows of weights");
         assert!(self.cross.is_none_or(|cross| cross.order() == columns));
         assert!(self.residual.is_none_or(|residual| residual.len() == rows * columns));
-        if let Some(Constant { tokens, inputs, drift }) = self.constant {
+        if let Some(Constant { tokens, inputs, residual }) = self.constant {
             assert!(tokens > 0 && inputs.len() == columns);
-            assert!(drift.is_none_or(|drift| drift.len() == rows));
+            assert!(residual.is_none_or(|residual| residual.len() == rows));
         }
     }
 }

@@ -36,7 +36,7 @@ impl Regression<'_> {
     fn refitted(&self, kept: &[usize]) -> Result<Refit, NotPositiveDefinite> {
         let stays = |column: &usize| kept.binary_search(column).is_ok();
         let removed: Vec<usize> = (0..self.columns()).filter(|column| !stays(column)).collect();
-        let mut weights = to_f32(self.asked(&removed, kept));
+        let mut weights = to_f32(self.right_hand_side(&removed, kept));
         self.gram.damped(kept, self.damping).cholesky()?.solve_rows(&mut weights);
         let original = self.weights.par_chunks(self.columns().max(1));
         let rows = weights.par_chunks_mut(kept.len().max(1)).zip(original);
@@ -50,8 +50,8 @@ impl Regression<'_> {
     /// The most memory that [`Regression::refit`] takes on so many threads.
     pub fn refit_bytes(rows: usize, columns: usize, kept: usize, threads: usize) -> u64 {
         let elements = rows * kept;
-        let asking =
-            Self::asked_bytes(rows, columns, threads) + (elements * size_of::<f32>()) as u64;
+        let asking = Self::right_hand_side_bytes(rows, columns, threads)
+            + (elements * size_of::<f32>()) as u64;
         let factoring = Symmetric::cholesky_bytes(kept, threads) as u64;
         let solving = Symmetric::bytes(kept)
             + factoring.max(Factor::solve_rows_bytes(kept, threads) as u64)
@@ -66,8 +66,8 @@ impl Regression<'_> {
         let before = self.weights.chunks(self.columns().max(1));
         let bias = |(row, before): (usize, &[f32])| {
             let after = &weights[row * kept.len()..][..kept.len()];
-            let drift = constant.drift.map_or(0.0, |drift| drift[row]);
-            let left = drift + dot(before, constant.inputs) - dot(after, &inputs);
+            let residual = constant.residual.map_or(0.0, |residual| residual[row]);
+            let left = residual + dot(before, constant.inputs) - dot(after, &inputs);
             (left / constant.tokens as f64) as f32
         };
         before.enumerate().map(bias).collect()

@@ -20,7 +20,7 @@ pub struct Regression<'a> {
     pub(crate) weights: &'a [f32],
     pub(crate) gram: Cow<'a, Symmetric>,
     /// Sum of `(t - W x) x^T` in the unit of the damping.
-    pub(crate) drift: Option<Vec<f32>>,
+    pub(crate) residual: Option<Vec<f32>>,
     pub(crate) constant: Option<Constant<'a>>,
     pub(crate) damping: Damping,
     /// Columns that show nothing: zero on all tokens, or constant beside a constant.
@@ -60,32 +60,32 @@ impl<'a> Regression<'a> {
         moments.check();
         let (gram, dead) = centred::gram(moments);
         let damping = gram.damping(damping)?;
-        let drift = centred::drift(gemm, moments, &dead, damping.unit);
+        let residual = centred::residual(gemm, moments, &dead, damping.unit);
         let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
-        if !finite(moments.weights) || !drift.as_deref().is_none_or(finite) {
+        if !finite(moments.weights) || !residual.as_deref().is_none_or(finite) {
             return Err(RegressionError::NotFinite);
         }
         let (weights, constant) = (moments.weights, moments.constant);
-        Ok(Self { weights, gram, drift, constant, damping, dead })
+        Ok(Self { weights, gram, residual, constant, damping, dead })
     }
 
     /// The most memory that [`Regression::prepare`] takes on so many threads for weights
     /// `[rows, columns]`; what the regression keeps, [`Regression::bytes`], is part of it.
     pub fn prepare_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usize) -> u64 {
         let vectors = columns * (size_of::<usize>() + 2 * size_of::<f64>());
-        let drift = (rows * columns * size_of::<f32>()) as u64
+        let residual = (rows * columns * size_of::<f32>()) as u64
             + (gemm.ordered_products_bytes(columns, threads) + columns * size_of::<usize>()) as u64;
         let centred = Symmetric::bytes(columns) + columns as u64;
         let adding = Symmetric::add_outer_bytes(columns, threads) as u64;
         // What multiplying in f64 takes, a thread keeps.
-        centred + vectors as u64 + adding + drift
+        centred + vectors as u64 + adding + residual
     }
 
     /// The memory that a regression holds at most: a Gram matrix of its own where there is a constant,
-    /// and what the outputs lack where they do.
+    /// and the residual where outputs have one.
     pub fn bytes(rows: usize, columns: usize) -> u64 {
-        let drift = rows * columns * size_of::<f32>();
-        Symmetric::bytes(columns) + (drift + columns) as u64
+        let residual = rows * columns * size_of::<f32>();
+        Symmetric::bytes(columns) + (residual + columns) as u64
     }
 
     /// Length of an input.
@@ -116,13 +116,13 @@ impl<'a> Regression<'a> {
         self.gram.quadratic(self.weights).iter().sum()
     }
 
-    /// What the normal equations ask of `columns` beyond the original weights of what is not removed,
-    /// `[rows, columns.len()]`: what outputs lack, and what the removed columns gave.
+    /// The right-hand side of the normal equations for `columns`, beyond the original weights of what is not removed,
+    /// `[rows, columns.len()]`: the residual, and what the removed columns gave.
     ///
-    /// Allocates its result and [`Regression::asked_bytes`].
-    pub(crate) fn asked(&self, removed: &[usize], columns: &[usize]) -> Vec<f64> {
-        let mut asked = match &self.drift {
-            Some(drift) => gathered(drift, self.columns(), columns),
+    /// Allocates its result and [`Regression::right_hand_side_bytes`].
+    pub(crate) fn right_hand_side(&self, removed: &[usize], columns: &[usize]) -> Vec<f64> {
+        let mut sums = match &self.residual {
+            Some(residual) => gathered(residual, self.columns(), columns),
             None => vec![0.0; self.rows() * columns.len()],
         };
         for chunk in removed.chunks(CHUNK) {
@@ -134,13 +134,13 @@ impl<'a> Regression<'a> {
                     *moment += if other == column { self.damping.share } else { 0.0 };
                 }
             }
-            wide::add_product_transposed(&mut asked, 1.0, &given, &moments, chunk.len());
+            wide::add_product_transposed(&mut sums, 1.0, &given, &moments, chunk.len());
         }
-        asked
+        sums
     }
 
-    /// The most memory that [`Regression::asked`] takes beside its result.
-    pub(crate) fn asked_bytes(rows: usize, columns: usize, threads: usize) -> u64 {
+    /// The most memory that [`Regression::right_hand_side`] takes beside its result.
+    pub(crate) fn right_hand_side_bytes(rows: usize, columns: usize, threads: usize) -> u64 {
         let chunk = (rows + columns) * CHUNK.min(columns) * size_of::<f64>();
         (chunk + wide::add_product_transposed_bytes(threads)) as u64
     }
@@ -163,12 +163,12 @@ impl<'a> Regression<'a> {
         &mut self,
         work: impl Fn(&Self) -> Result<T, NotPositiveDefinite>,
     ) -> Result<T, RegressionError> {
-        let asked = self.damping;
-        let tried = asked.raised_until(|damping| {
+        let before = self.damping;
+        let tried = before.raised_until(|damping| {
             self.damping = damping;
             work(self).ok()
         });
-        self.damping = tried.as_ref().map_or(asked, |(_, enough)| *enough);
+        self.damping = tried.as_ref().map_or(before, |(_, enough)| *enough);
         Ok(tried?.0)
     }
 }

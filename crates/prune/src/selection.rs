@@ -1,6 +1,6 @@
 //! Which units to keep.
 
-use crate::course::Course;
+use crate::elimination::BackwardElimination;
 use crate::regression::{Regression, RegressionError};
 use crate::tableau::Tableau;
 use llmopt_linalg::NotPositiveDefinite;
@@ -75,16 +75,16 @@ impl Regression<'_> {
         search: &Search,
     ) -> Result<Selection, NotPositiveDefinite> {
         let units = self.columns() / width;
-        let mut course = Course::new(self, width)?;
+        let mut elimination = BackwardElimination::new(self, width)?;
         let mut curve = vec![Step { kept: units, loss: 0.0 }];
         for step in steps(units, keep, search.step) {
-            let cheapest = course.cheapest(step.len())?;
-            course.remove(&cheapest)?;
-            curve.push(Step { kept: step.start, loss: course.loss / self.damping.unit });
+            let cheapest = elimination.cheapest(step.len())?;
+            elimination.remove(&cheapest)?;
+            curve.push(Step { kept: step.start, loss: elimination.loss / self.damping.unit });
         }
-        let swaps = course.swap(search)?;
-        let loss = course.loss / self.damping.unit;
-        Ok(Selection { kept: course.units(true), loss, curve, swaps })
+        let swaps = elimination.swap(search)?;
+        let loss = elimination.loss / self.damping.unit;
+        Ok(Selection { kept: elimination.units(true), loss, curve, swaps })
     }
 
     /// The most memory that [`Regression::select`] takes on so many threads.

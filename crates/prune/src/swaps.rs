@@ -1,10 +1,10 @@
 //! Removed units against kept ones.
 
-use crate::course::Course;
+use crate::elimination::BackwardElimination;
 use crate::selection::{Search, batch};
 use llmopt_linalg::NotPositiveDefinite;
 
-impl Course {
+impl BackwardElimination {
     /// Swaps removed units for kept ones while the loss falls. Several are swapped at a time at first,
     /// half as many where that does not help, and it ends where one does not. Returns how many were.
     pub(crate) fn swap(&mut self, search: &Search) -> Result<usize, NotPositiveDefinite> {

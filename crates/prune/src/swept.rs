@@ -7,15 +7,15 @@ use rayon::prelude::*;
 
 impl Regression<'_> {
     /// The tableau with all features inside, from a factor in f64. The original weights solve their own
-    /// part of the equations as they are; what is solved is what outputs lack.
+    /// part of the equations as they are; what is solved is the residual.
     ///
     /// Allocates [`Regression::swept_bytes`], the result included.
     pub(crate) fn swept(&self) -> Result<Tableau, NotPositiveDefinite> {
         let every: Vec<usize> = (0..self.columns()).collect();
         let factor = self.gram.damped(&every, self.damping).cholesky()?;
         let mut rows = vec![0.0; self.weights.len()];
-        if let Some(drift) = &self.drift {
-            rows.copy_from_slice(drift);
+        if let Some(residual) = &self.residual {
+            rows.copy_from_slice(residual);
             factor.solve_rows(&mut rows);
         }
         self.add_live_weights(&mut rows);

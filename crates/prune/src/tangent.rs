@@ -59,27 +59,27 @@ impl Tangent {
 
     /// Adds tokens: inputs `[count, inputs]`, and the outputs asked for, `[count, outputs]`. Calls with
     /// whole pieces of [`Tangent::PIECE`] tokens lose no time.
-    pub fn add(&mut self, inputs: &[f32], asked: &[f32]) {
+    pub fn add(&mut self, inputs: &[f32], targets: &[f32]) {
         let (width, outputs) = (self.gated.inputs, self.gated.outputs());
-        let pieces = inputs.chunks(Self::PIECE * width).zip(asked.chunks(Self::PIECE * outputs));
-        pieces.for_each(|(inputs, asked)| self.add_piece(inputs, asked));
+        let pieces = inputs.chunks(Self::PIECE * width).zip(targets.chunks(Self::PIECE * outputs));
+        pieces.for_each(|(inputs, targets)| self.add_piece(inputs, targets));
     }
 
-    fn add_piece(&mut self, inputs: &[f32], asked: &[f32]) {
+    fn add_piece(&mut self, inputs: &[f32], targets: &[f32]) {
         let gemm = self.layer.ready.gemm;
         let values = self.layer.ready.values(inputs);
-        let mut lack = self.layer.ready.outputs(&values.units);
-        lack.iter_mut().zip(asked).for_each(|(value, asked)| *value = asked - *value);
-        self.error += square(&lack);
-        self.energy += square(asked);
+        let mut residual = self.layer.ready.outputs(&values.units);
+        residual.iter_mut().zip(targets).for_each(|(value, target)| *value = target - *value);
+        self.error += square(&residual);
+        self.energy += square(targets);
         self.tokens += inputs.len() / self.gated.inputs;
         add_squares(&mut self.squares[0], &values.with_gate);
         add_squares(&mut self.squares[1], &values.with_up);
         self.inputs.add_products(gemm, inputs);
-        let asked = product(gemm, &lack, &self.layer.back);
+        let back = product(gemm, &residual, &self.layer.back);
         let [to_gate, to_up] = &mut self.gradient;
-        to_gate.add_products(gemm, &times(&asked, values.with_gate), inputs);
-        to_up.add_products(gemm, &times(&asked, values.with_up), inputs);
+        to_gate.add_products(gemm, &times(&back, values.with_gate), inputs);
+        to_up.add_products(gemm, &times(&back, values.with_up), inputs);
     }
 
     /// The squared error of the outputs, as a share of the energy of those asked for.
@@ -102,8 +102,8 @@ impl Tangent {
         let mut down = vec![0.0; gated.units()];
         add_squares(&mut down, &gated.down);
         for square in &mut squares {
-            let bends = square.iter_mut().zip(&down);
-            bends.for_each(|(square, down)| *square *= down / tokens.max(1) as f64);
+            let curvatures = square.iter_mut().zip(&down);
+            curvatures.for_each(|(square, down)| *square *= down / tokens.max(1) as f64);
         }
         let metric = Metric::new(&squares, &inputs)?;
         drop(inputs);

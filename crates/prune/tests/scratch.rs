@@ -29,8 +29,8 @@ fn regressions_allocate_what_they_promise_at_most() {
             gram.set(i, i, 2.0 + (i % 7) as f64);
         }
         let (cross, residual) = (Cross::zeros(columns), vec![0.5; rows * columns]);
-        let (inputs, drift) = (vec![0.01; columns], vec![0.1; rows]);
-        let constant = Some(Constant { tokens: 9, inputs: &inputs, drift: Some(&drift) });
+        let (inputs, outputs) = (vec![0.01; columns], vec![0.1; rows]);
+        let constant = Some(Constant { tokens: 9, inputs: &inputs, residual: Some(&outputs) });
         let weights: Vec<f32> = (0..rows * columns).map(|i| (i % 101) as f32 * 0.01).collect();
         let (cross, residual) = (Some(&cross), Some(&residual[..]));
         let moments = Moments { weights: &weights, gram: &gram, cross, residual, constant };
@@ -58,7 +58,7 @@ fn moving_a_layer_allocates_what_it_promises_at_most() {
             (0..count).map(|i| ((i * 7919) % period) as f32 / period as f32 - 0.5).collect()
         };
         let tokens = 1200;
-        let (seen, asked) = (some(tokens * inputs, 997), some(tokens * outputs, 991));
+        let (seen, targets) = (some(tokens * inputs, 997), some(tokens * outputs, 991));
         let (gate, up) = (some(units * inputs, 983), some(units * inputs, 977));
         let down = some(outputs * units, 971);
         let promised = Tangent::bytes(gemm, [units, inputs, outputs], 1);
@@ -67,7 +67,7 @@ fn moving_a_layer_allocates_what_it_promises_at_most() {
             let slopes = silu_slopes;
             let gated = Gated { gate, up, down, gate_bias: None, up_bias: None, inputs, slopes };
             let mut tangent = Tangent::new(gemm, gated);
-            tangent.add(&seen, &asked);
+            tangent.add(&seen, &targets);
             let mut descent = tangent.descent(2).expect("finite sums");
             while descent.is_open() {
                 descent.add(&seen);

@@ -13,7 +13,7 @@ impl SplitMix64 {
     }
 
     /// The next output.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GOLDEN);
         mixed(self.state)
     }
@@ -49,7 +49,7 @@ mod tests {
         // The first outputs for this seed in the reference implementation.
         let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973];
         let mut random = SplitMix64::new(1_234_567);
-        assert_eq!([random.next(), random.next()], expected);
+        assert_eq!([random.next_u64(), random.next_u64()], expected);
         let random = SplitMix64::new(1_234_567);
         assert_eq!([random.nth(0), random.nth(1)], expected);
     }

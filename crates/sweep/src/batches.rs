@@ -60,6 +60,11 @@ impl Batches {
         self.members.len()
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// All sequences.
     pub fn sequences(&self) -> &[Sequence] {
         &self.sequences

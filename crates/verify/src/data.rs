@@ -38,7 +38,7 @@ pub(crate) fn check_matrices(
     let mut last = None;
     for ((number, first_row), error) in faults {
         if last.replace(number) != Some(number) {
-            let (code, subject, message) = told(&matrices[number], first_row, &error);
+            let (code, subject, message) = render(&matrices[number], first_row, &error);
             findings.fault(code, &subject, message);
         }
     }
@@ -91,7 +91,7 @@ pub(crate) fn check_dense(
 }
 
 /// Where in the whole matrix a band's fault lies, and what it does.
-fn told(
+fn render(
     matrix: &Matrix<'_>,
     first_row: usize,
     error: &DecodeError,

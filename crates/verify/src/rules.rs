@@ -38,7 +38,7 @@ pub(crate) fn check(
         }
     }
     for ((runtime, _), refusals) in &broken {
-        findings.fault("runtime", runtime.name(), told(refusals));
+        findings.fault("runtime", runtime.name(), render(refusals));
     }
     if rules.runtimes.iter().any(|runtime| runtime.merges()) {
         check_merged(artifact, &sites, matrices, findings);
@@ -47,7 +47,7 @@ pub(crate) fn check(
 }
 
 /// One rule with everything that breaks it.
-fn told(refusals: &[Refusal]) -> String {
+fn render(refusals: &[Refusal]) -> String {
     let subjects: BTreeSet<&str> = refusals.iter().map(|refusal| refusal.what.as_str()).collect();
     let first = subjects.first().copied().unwrap_or_default();
     let more = match subjects.len() {
@@ -90,7 +90,8 @@ fn disagreement(
     let scheme = |member: &str| matrices.scheme_of(member);
     let first = members.first()?;
     if let Some(other) = members.iter().find(|member| scheme(member) != scheme(first)) {
-        let told = |member| scheme(member).map_or("dense".to_owned(), |scheme| scheme.to_string());
+        let render =
+            |member| scheme(member).map_or("dense".to_owned(), |scheme| scheme.to_string());
         // vLLM 0.33 refuses a mixture with dense parts; of several schemes it takes the first part's, and
         // of experts the first one's, without a word.
         let consequence = match (scheme(first), scheme(other)) {
@@ -100,8 +101,8 @@ fn disagreement(
         return Some(format!(
             "`{first}` is {}, but `{other}` is {}: vLLM and SGLang load them as one matrix and \
              {consequence}",
-            told(first),
-            told(other)
+            render(first),
+            render(other)
         ));
     }
     match artifact.scheme()?.fused_scheme_of(module, members) {
@@ -113,13 +114,13 @@ fn disagreement(
             Some(format!("{conflict}: vLLM and SGLang {consequence}"))
         }
         Ok(group) if group.map(|group| group.scheme) != scheme(first) => {
-            let told = |scheme: Option<_>| {
+            let render = |scheme: Option<_>| {
                 scheme.map_or("dense".to_owned(), |scheme: Scheme| scheme.to_string())
             };
             Some(format!(
                 "it is stored as {}, but vLLM takes it for {} by the config",
-                told(scheme(first)),
-                told(group.map(|group| group.scheme))
+                render(scheme(first)),
+                render(group.map(|group| group.scheme))
             ))
         }
         Ok(_) => None,

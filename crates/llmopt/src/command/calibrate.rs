@@ -11,22 +11,22 @@ use llmopt_pipeline::{StatisticsReport, StatisticsRequest, StatisticsSummary};
 use std::path::{Path, PathBuf};
 
 pub(super) fn run(flags: &Calibrate) -> Result<(), Failure> {
-    let voice = flags.voice.voice(flags.quiet.quiet);
+    let console = flags.console.console(flags.quiet.quiet);
     let resources = request::resources(flags.memory, flags.compute.threads);
-    let input = Input::of(flags.model.as_deref(), voice)?;
+    let input = Input::of(flags.model.as_deref(), console)?;
     let plan = llmopt_pipeline::plan_statistics(&statistics(flags, &input.path)?, resources)?;
     if flags.dry_run {
         let summary = plan.summary()?;
-        return if voice.json { print::json(&summary) } else { print::data(&planned(&summary)) };
+        return if console.json { print::json(&summary) } else { print::data(&planned(&summary)) };
     }
-    let progress = Progress::begin(voice, None);
+    let progress = Progress::begin(console, None);
     signal::watch(&progress, "stopping");
     let report = llmopt_pipeline::observe_statistics(&plan, &*progress, &signal::CANCEL)?;
-    if voice.json {
+    if console.json {
         return print::json(&report);
     }
-    if !voice.quiet {
-        print::say(told(&report, &input.path).trim_end());
+    if !console.quiet {
+        print::say(render(&report, &input.path).trim_end());
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ fn planned(summary: &StatisticsSummary) -> String {
 }
 
 /// Where the statistics are, and what they are for.
-fn told(report: &StatisticsReport, model: &Path) -> String {
+fn render(report: &StatisticsReport, model: &Path) -> String {
     let tokens = report.runs.iter().map(|run| run.data.windows * run.data.window).sum::<usize>();
     let runs = units::counted(report.runs.len(), "run");
     print::facts(&[

@@ -7,31 +7,31 @@ use crate::flags::{Bos, Eval};
 use crate::print;
 use crate::progress::Progress;
 use crate::report::{self, ReportFile};
-use crate::timing::{Said, Timing};
+use crate::timing::{RequestedAmount, Timing};
 use crate::{request, signal, vain};
 use llmopt_pipeline::{EvaluationPlan, EvaluationRequest};
 use std::path::Path;
 
 pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
-    let voice = flags.voice.voice(flags.quiet.quiet);
+    let console = flags.console.console(flags.quiet.quiet);
     let reports = reports(flags)?;
     let resources = request::resources(flags.memory, flags.compute.threads);
     let plan = llmopt_pipeline::plan_evaluation(&evaluation(flags)?, resources)?;
     let timing = timing(&plan, flags)?;
     if flags.dry_run {
         let summary = plan.summary();
-        return match voice.json {
+        return match console.json {
             true => print::json(&timing.document(&summary)?),
-            false => print::data(&plan::told(&summary, &timing)),
+            false => print::data(&plan::render(&summary, &timing)),
         };
     }
     let reports = reports.into_iter().map(ReportFile::pending).collect::<Result<Vec<_>, _>>()?;
-    let progress = Progress::begin(voice, Some(&timing));
+    let progress = Progress::begin(console, Some(&timing));
     signal::watch(&progress, "stopping");
     let evaluation = llmopt_pipeline::evaluate(&plan, &*progress, &signal::CANCEL)?;
-    if voice.json {
+    if console.json {
         print::json(&evaluation)?;
-    } else if !voice.quiet {
+    } else if !console.quiet {
         print::data(&report::table(&evaluation))?;
     }
     for report in reports {
@@ -43,7 +43,7 @@ pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
 /// How long it will take.
 fn timing(plan: &EvaluationPlan, flags: &Eval) -> Result<Timing, Failure> {
     let speed = plan.speed()?;
-    let said = Said { samples: flags.samples, window: flags.window };
+    let said = RequestedAmount { samples: flags.samples, window: flags.window };
     let on = |windows| Ok(plan.estimate(&speed, windows));
     Timing::new(on(None)?, said, plan.text_windows(), |windows| on(Some(windows)))
 }

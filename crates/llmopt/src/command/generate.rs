@@ -7,7 +7,7 @@ use crate::{print, request, signal, vain};
 use llmopt_pipeline::{Generated, GenerationRequest};
 
 pub(super) fn run(flags: &Generate) -> Result<(), Failure> {
-    let voice = flags.voice.voice(flags.quiet.quiet);
+    let console = flags.console.console(flags.quiet.quiet);
     vain::of_generate(flags)?;
     let request = GenerationRequest {
         model: flags.model.clone(),
@@ -20,15 +20,15 @@ pub(super) fn run(flags: &Generate) -> Result<(), Failure> {
         precision: flags.compute.dtype.precision(),
         kernel: request::kernel(&flags.compute.kernel)?,
     };
-    let progress = Progress::begin(voice, None);
+    let progress = Progress::begin(console, None);
     signal::watch(&progress, "stopping");
     let resources = request::resources(flags.memory, flags.compute.threads);
     let generated = llmopt_pipeline::generate(&request, resources, &signal::CANCEL)?;
-    if voice.json { print::json(&generated) } else { print::data(&told(&generated)) }
+    if console.json { print::json(&generated) } else { print::data(&render(&generated)) }
 }
 
 /// Each prompt and what followed it, an empty line between two.
-fn told(generated: &[Generated]) -> String {
+fn render(generated: &[Generated]) -> String {
     let one = |generated: &Generated| format!("{}{}\n", generated.prompt, generated.text);
     generated.iter().map(one).collect::<Vec<_>>().join("\n")
 }

@@ -11,15 +11,15 @@ use llmopt_pipeline::{Amount, Inspection};
 use std::fmt::Write;
 
 pub(super) fn run(flags: &Inspect) -> Result<(), Failure> {
-    let input = Input::of(flags.model.as_deref(), flags.voice.voice(false))?;
+    let input = Input::of(flags.model.as_deref(), flags.console.console(false))?;
     let inspection = llmopt_pipeline::inspect(&input.path)?;
-    if flags.voice.json {
+    if flags.console.json {
         return print::json(&inspection);
     }
-    print::data(&told(&inspection))
+    print::data(&render(&inspection))
 }
 
-fn told(inspection: &Inspection) -> String {
+fn render(inspection: &Inspection) -> String {
     let mut text = facts(inspection);
     let mut shares = |table: Table| {
         if !table.is_empty() {

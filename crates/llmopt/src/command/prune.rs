@@ -5,38 +5,38 @@ use crate::failure::Failure;
 use crate::flags::Prune;
 use crate::print::{self, Table};
 use crate::progress::Progress;
-use crate::timing::{Said, Timing};
+use crate::timing::{RequestedAmount, Timing};
 use crate::{passed, report, request, signal, units};
 use llmopt_pipeline::{JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits};
 use std::fmt::Write;
 
 pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
-    let voice = flags.voice.voice(flags.quiet.quiet);
-    let input = Input::of(flags.model.as_deref(), voice)?;
-    input.announce_output(flags.output.as_deref(), voice);
+    let console = flags.console.console(flags.quiet.quiet);
+    let input = Input::of(flags.model.as_deref(), console)?;
+    input.announce_output(flags.output.as_deref(), console);
     let request = request::pruned(flags, input.path)?;
     let resources = request::resources(flags.memory, flags.threads);
     let plan = llmopt_pipeline::plan_prune(&request, resources)?;
     let speed = plan.speed()?;
-    let said = Said { samples: flags.data.samples, window: flags.data.window };
+    let said = RequestedAmount { samples: flags.data.samples, window: flags.data.window };
     let on = |windows| Ok::<_, Failure>(plan.estimate(&speed, windows));
     let timing =
         Timing::new(on(None)?, said, plan.observed_windows(), |windows| on(Some(windows)))?;
     if flags.dry_run {
         let summary = plan.summary();
-        return match voice.json {
+        return match console.json {
             true => print::json(&timing.document(&summary)?),
             false => print::data(&planned(&summary, &timing)),
         };
     }
     let file = flags.report.as_deref().map(report::pending).transpose()?;
-    let progress = Progress::begin(voice, Some(&timing));
+    let progress = Progress::begin(console, Some(&timing));
     signal::watch(&progress, STOPPING);
     let report = llmopt_pipeline::prune(&plan, &*progress, &signal::CANCEL)?;
-    if voice.json {
+    if console.json {
         print::json(&report)?;
-    } else if !voice.quiet {
-        print::say(told(&plan.summary(), &report).trim_end());
+    } else if !console.quiet {
+        print::say(render(&plan.summary(), &report).trim_end());
     }
     if let Some(file) = file {
         report::publish(file, &print::document(&report)?)?;
@@ -98,7 +98,7 @@ fn planned(summary: &PruneSummary, timing: &Timing) -> String {
     facts.push(("memory", format!("at most {peak} of {budget}; {smallest} would do")));
     let free = summary.disk.free.map_or_else(|| "unknown".to_owned(), units::bytes);
     facts.push(("disk", format!("{} needed, {free} free", units::bytes(summary.disk.needed))));
-    facts.push(("time", timing.told()));
+    facts.push(("time", timing.render()));
     let mut text = print::facts(&facts);
     let mut files = Table::new(&["file", ">bytes"]);
     for file in &summary.files {
@@ -127,12 +127,12 @@ fn removed(summary: &PruneSummary) -> String {
         units::percent(summary.sparsity),
         units::count(summary.block_parameters),
         summary.axes.join(" and "),
-        units::counted(summary.places, "place")
+        units::counted(summary.groups, "group")
     )
 }
 
 /// Where the artifact is, what it weighs, what it lost, and what to do next.
-fn told(summary: &PruneSummary, report: &PruneReport) -> String {
+fn render(summary: &PruneSummary, report: &PruneReport) -> String {
     let mut facts = vec![
         ("wrote", format!("folder `{}`", summary.output)),
         (
@@ -172,17 +172,17 @@ fn told(summary: &PruneSummary, report: &PruneReport) -> String {
     print::facts(&facts) + &curve(&report.pruned)
 }
 
-/// The estimated loss while units go: for every axis, the mean over its places at shares of units left.
+/// The estimated loss while units go: for every axis, the mean over its groups at shares of units left.
 fn curve(pruned: &[PrunedUnits]) -> String {
     let mut axes: Vec<&str> = pruned.iter().map(|units| units.axis.as_str()).collect();
     axes.dedup();
     let mut table = Table::new(&["axis", ">left", ">loss", "of the outputs' energy"]);
     let mut rows = 0;
     for axis in axes {
-        let places: Vec<&PrunedUnits> =
+        let groups: Vec<&PrunedUnits> =
             pruned.iter().filter(|units| units.axis == axis && !units.curve.is_empty()).collect();
         let mut points: Vec<(f64, f64)> =
-            SHARES.iter().filter_map(|&share| mean_loss(&places, share)).collect();
+            SHARES.iter().filter_map(|&share| mean_loss(&groups, share)).collect();
         points.dedup();
         let most = points.iter().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max);
         for (share, loss) in points {
@@ -194,15 +194,15 @@ fn curve(pruned: &[PrunedUnits]) -> String {
     if rows == 0 { String::new() } else { format!("\n{table}") }
 }
 
-/// The mean share of units left, and the mean loss, of places at the first step with no more than this
+/// The mean share of units left, and the mean loss, of groups at the first step with no more than this
 /// share of their units; none, if there was no such step.
-fn mean_loss(places: &[&PrunedUnits], share: f64) -> Option<(f64, f64)> {
-    let at = |place: &&PrunedUnits| {
-        let wanted = (share * place.units as f64).ceil() as usize;
-        let step = place.curve.iter().find(|step| step.kept <= wanted)?;
-        Some((step.kept as f64 / place.units as f64, step.loss))
+fn mean_loss(groups: &[&PrunedUnits], share: f64) -> Option<(f64, f64)> {
+    let at = |group: &&PrunedUnits| {
+        let wanted = (share * group.units as f64).ceil() as usize;
+        let step = group.curve.iter().find(|step| step.kept <= wanted)?;
+        Some((step.kept as f64 / group.units as f64, step.loss))
     };
-    let found = places.iter().map(at).collect::<Option<Vec<(f64, f64)>>>()?;
+    let found = groups.iter().map(at).collect::<Option<Vec<(f64, f64)>>>()?;
     let sum = found.iter().fold((0.0, 0.0), |sum, step| (sum.0 + step.0, sum.1 + step.1));
     (!found.is_empty()).then(|| (sum.0 / found.len() as f64, sum.1 / found.len() as f64))
 }

@@ -9,38 +9,38 @@ use crate::failure::Failure;
 use crate::flags::Quantize;
 use crate::print;
 use crate::progress::Progress;
-use crate::timing::{Said, Timing};
+use crate::timing::{RequestedAmount, Timing};
 use crate::{report, request, signal};
 
 pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
-    let voice = flags.voice.voice(flags.quiet.quiet);
+    let console = flags.console.console(flags.quiet.quiet);
     let recipe = request::recipe(flags)?;
     request::report(flags.report.as_deref())?;
-    let input = Input::of(flags.model.as_deref(), voice)?;
-    input.announce_output(flags.output.as_deref(), voice);
+    let input = Input::of(flags.model.as_deref(), console)?;
+    input.announce_output(flags.output.as_deref(), console);
     let target = request::target(flags, input.output_folder);
     let resources = request::resources(flags.memory, flags.threads);
     let plan = llmopt_pipeline::plan(&input.path, &target, &recipe, resources)?;
     let speed = plan.speed()?;
-    let said = Said { samples: flags.data.samples, window: flags.data.window };
+    let said = RequestedAmount { samples: flags.data.samples, window: flags.data.window };
     let on = |windows| plan.estimate(&speed, windows);
     let timing =
         Timing::new(on(None)?, said, plan.observed_windows(), |windows| on(Some(windows)))?;
     if flags.dry_run {
         let summary = plan.summary();
-        return match voice.json {
+        return match console.json {
             true => print::json(&timing.document(&summary)?),
-            false => print::data(&plan::told(&summary, &timing, flags.verbose)),
+            false => print::data(&plan::render(&summary, &timing, flags.verbose)),
         };
     }
     let file = flags.report.as_deref().map(report::pending).transpose()?;
-    let progress = Progress::begin(voice, Some(&timing));
+    let progress = Progress::begin(console, Some(&timing));
     signal::watch(&progress, STOPPING);
     let report = llmopt_pipeline::quantize(&plan, &*progress, &signal::CANCEL)?;
-    if voice.json {
+    if console.json {
         print::json(&report)?;
-    } else if !voice.quiet {
-        print::say(closing::told(&plan.summary(), &report).trim_end());
+    } else if !console.quiet {
+        print::say(closing::render(&plan.summary(), &report).trim_end());
     }
     if let Some(file) = file {
         report::publish(file, &print::document(&report)?)?;

@@ -12,22 +12,22 @@ use std::fmt::Write;
 use std::path::Path;
 
 pub(super) fn run(flags: &Verify) -> Result<(), Failure> {
-    let voice = flags.voice.voice(flags.quiet.quiet);
+    let console = flags.console.console(flags.quiet.quiet);
     let options = VerifyOptions {
         runtimes: request::runtimes(&flags.runtime)?,
         against: flags.against.clone(),
         quick: flags.quick,
     };
-    let input = Input::of(flags.artifact.as_deref(), voice)?;
-    let progress = Progress::begin(voice, None);
+    let input = Input::of(flags.artifact.as_deref(), console)?;
+    let progress = Progress::begin(console, None);
     signal::watch(&progress, "stopping");
     let found = llmopt_pipeline::verify(&input.path, &options, &*progress, &signal::CANCEL)?;
-    if voice.json {
+    if console.json {
         print::json(&found)?;
-    } else if !voice.quiet || !found.faults.is_empty() {
+    } else if !console.quiet || !found.faults.is_empty() {
         match another_model(&found, flags.against.as_deref()) {
             Some(sentence) => print::data(&format!("{sentence}\n"))?,
-            None => print::data(&told(&found))?,
+            None => print::data(&render(&found))?,
         }
     }
     match found.faults.len() {
@@ -56,7 +56,7 @@ fn another_model(found: &Verification, against: Option<&Path>) -> Option<String>
 const AGAINST: &str = "tensors held against the model";
 
 /// The faults, or what was checked when there are none.
-fn told(found: &Verification) -> String {
+fn render(found: &Verification) -> String {
     let mut text = String::new();
     for fault in &found.faults {
         let _ = writeln!(text, "{}  {}: {}", fault.code, fault.subject, fault.message);

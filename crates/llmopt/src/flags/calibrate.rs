@@ -1,6 +1,6 @@
 //! The flags of `calibrate`, and those of all data that a model is observed on.
 
-use super::{Bos, CALIBRATION, Compute, Quiet, RUN, VoiceFlags, examples, tokens};
+use super::{Bos, CALIBRATION, Compute, ConsoleFlags, Quiet, RUN, examples, tokens};
 use crate::units;
 use clap::Args;
 use llmopt_pipeline::Date;
@@ -49,7 +49,7 @@ pub(crate) struct Calibrate {
     #[command(flatten)]
     pub(crate) quiet: Quiet,
     #[command(flatten)]
-    pub(crate) voice: VoiceFlags,
+    pub(crate) console: ConsoleFlags,
 }
 
 /// How data become windows.

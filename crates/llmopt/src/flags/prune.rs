@@ -1,8 +1,8 @@
 //! The flags of `prune`.
 
 use super::{
-    ARTIFACT, CALIBRATION, DataFlags, EvalDtype, KERNELS, Listed, Quiet, RUN, RUNTIMES, VoiceFlags,
-    examples, positive,
+    ARTIFACT, CALIBRATION, ConsoleFlags, DataFlags, EvalDtype, KERNELS, Listed, Quiet, RUN,
+    RUNTIMES, examples, positive,
 };
 use crate::units;
 use clap::Args;
@@ -92,7 +92,7 @@ pub(crate) struct Prune {
     #[command(flatten)]
     pub(crate) quiet: Quiet,
     #[command(flatten)]
-    pub(crate) voice: VoiceFlags,
+    pub(crate) console: ConsoleFlags,
 }
 
 pub(crate) const AXES: &[&str] = &["ffn", "heads", "layers"];

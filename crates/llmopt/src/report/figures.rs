@@ -124,10 +124,10 @@ pub(super) fn method(record: &Provenance) -> Option<String> {
         [] => Some(method.clone()),
         [(only, _)] if only == method => Some(method.clone()),
         methods => {
-            let told = |(method, count): &(String, usize)| {
+            let render = |(method, count): &(String, usize)| {
                 format!("{method} in {}", units::matrices(*count))
             };
-            let told: Vec<String> = methods.iter().map(told).collect();
+            let told: Vec<String> = methods.iter().map(render).collect();
             Some(format!("{method} ({})", told.join(", ")))
         }
     }

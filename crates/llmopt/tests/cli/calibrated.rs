@@ -164,12 +164,12 @@ fn artifacts_that_are_judged_take_room_on_the_disk() {
     let planned = |args: &str| plan(&dir, &format!("quantize tiny-llama --bits 4 {args}"));
     // All files of an artifact, not its weights alone.
     let bytes = |args: &str| planned(args)["disk"]["needed"].as_u64().unwrap();
-    let (rivals, plan) =
+    let (alternatives, plan) =
         (bytes(&format!("--method gptq {data}")) + bytes("--method rtn"), planned(data));
-    assert_eq!(plan["decision"]["rival_bytes"], rivals);
+    assert_eq!(plan["decision"]["alternative_bytes"], alternatives);
     let files = plan["files"].as_array().unwrap().iter();
     let own: u64 = files.map(|file| file["bytes"].as_u64().unwrap()).sum();
-    assert_eq!(plan["disk"]["needed"], own + rivals);
+    assert_eq!(plan["disk"]["needed"], own + alternatives);
     let told = dir.done(&format!("quantize tiny-llama --bits 4 {data} --dry-run")).stdout;
     let disk = "disk    3.08 MiB needed (2.05 MiB by 2 other artifacts until one is chosen), ";
     assert!(told.lines().any(|line| line.starts_with(disk)), "{told}");

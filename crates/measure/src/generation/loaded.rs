@@ -83,14 +83,14 @@ fn needed(
 }
 
 /// Sequences that grow, with what the model keeps of them.
-pub(super) struct Speaker<'a> {
+pub(super) struct Generator<'a> {
     loaded: &'a Loaded<'a>,
     state: State,
     /// All tokens of every sequence.
     said: Vec<Vec<u32>>,
 }
 
-impl<'a> Speaker<'a> {
+impl<'a> Generator<'a> {
     pub(super) fn new(loaded: &'a Loaded<'a>, sequences: usize) -> Self {
         let state = State::new(loaded.variant.program(), sequences);
         Self { loaded, state, said: vec![Vec::new(); sequences] }

@@ -11,7 +11,7 @@ pub(super) struct Sampler {
 impl Sampler {
     pub(super) fn new(temperature: f64, seed: u64, sequence: u64) -> Self {
         // A first step apart, so that sequences of neighbouring numbers share nothing.
-        let first = SplitMix64::new(seed).next();
+        let first = SplitMix64::new(seed).next_u64();
         Self { temperature, random: SplitMix64::new(first ^ sequence.wrapping_mul(GOLDEN)) }
     }
 
@@ -37,7 +37,7 @@ impl Sampler {
 
     /// A number from 0 up to, but not including, 1.
     fn uniform(&mut self) -> f64 {
-        (self.random.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 

@@ -35,7 +35,7 @@ impl Sweep<'_> {
         let chosen = chosen.map_err(|failed| self.explained(&matrices, failed))?;
         for (matrix, chosen) in matrices.iter().zip(chosen) {
             self.write(matrix, chosen)?;
-            let (entry, _) = self.place(self.spots[&matrix.tensor]);
+            let (entry, _) = self.place(self.locations[&matrix.tensor]);
             self.events.advanced(entry.meta.bytes(), &matrix.tensor);
         }
         self.meter.did(self.calibration.calibrating().rewriting(site, block));
@@ -43,7 +43,7 @@ impl Sweep<'_> {
     }
 
     fn matrix(&self, tensor: &str) -> Result<Matrix, Error> {
-        let (_, place) = self.place(self.spots[tensor]);
+        let (_, place) = self.place(self.locations[tensor]);
         let weights = self.variant().rows(tensor, 0..place.rows, place.columns)?;
         Ok(Matrix {
             tensor: tensor.to_owned(),
@@ -58,7 +58,7 @@ impl Sweep<'_> {
     /// Why a site's moments cannot be used, if so.
     fn fallback(&self, site: &InputSite, seen: &Observation) -> Option<String> {
         let tokens = seen.tokens();
-        let (_, place) = self.place(self.spots[&site.tensors[0]]);
+        let (_, place) = self.place(self.locations[&site.tensors[0]]);
         let group = match place.scheme()?.granularity {
             Granularity::Group(size) => size,
             Granularity::Channel => site.extent.columns,
@@ -73,9 +73,9 @@ impl Sweep<'_> {
     }
 
     fn write(&self, matrix: &Matrix, chosen: Chosen) -> Result<(), Error> {
-        let spot = self.spots[&matrix.tensor];
-        let (entry, place) = self.place(spot);
-        let shard = &self.plan.source.shards()[spot.shard];
+        let location = self.locations[&matrix.tensor];
+        let (entry, place) = self.place(location);
+        let shard = &self.plan.source.shards()[location.shard];
         self.tell(Entry::Tensor(matrix.tensor.clone(), chosen.facts.clone()))?;
         self.records.add_tensor(matrix.tensor.clone(), chosen.facts);
         (0..place.bands()).into_par_iter().try_for_each(|number| {
@@ -83,11 +83,11 @@ impl Sweep<'_> {
             let band = Band { plan: self.plan, shard, entry, place, rows: rows.clone() };
             let weights = &matrix.weights[rows.start * place.columns..rows.end * place.columns];
             let stored = band.coded(&chosen.codes.band(rows), &matrix.scheme, weights)?;
-            let prints = band.write(&stored, &self.files[spot.shard])?;
+            let prints = band.write(&stored, &self.files[location.shard])?;
             let record = Record {
-                number: spot.first_band + number,
-                shard: spot.shard,
-                place: spot.place,
+                number: location.first_band + number,
+                shard: location.shard,
+                place: location.place,
                 error: stored.error,
                 prints,
             };
@@ -105,9 +105,9 @@ impl Sweep<'_> {
     fn explained(&self, matrices: &[Matrix], failed: Failed) -> Error {
         match failed {
             Failed::Matrix(number, error) => {
-                let spot = self.spots[&matrices[number].tensor];
-                let (entry, place) = self.place(spot);
-                let shard = &self.plan.source.shards()[spot.shard];
+                let location = self.locations[&matrices[number].tensor];
+                let (entry, place) = self.place(location);
+                let shard = &self.plan.source.shards()[location.shard];
                 Band { plan: self.plan, shard, entry, place, rows: 0..place.rows }.explained(error)
             }
             Failed::Moments(error) => Error::Input {

@@ -29,7 +29,7 @@ pub(crate) struct Sweep<'a> {
     pub(super) records: &'a Records,
     pub(super) finished: Sender<Entry>,
     /// Every tensor that calibration quantizes.
-    pub(super) spots: BTreeMap<String, Spot>,
+    pub(super) locations: BTreeMap<String, TensorLocation>,
     pub(super) events: &'a dyn Events,
     pub(super) cancel: &'a Cancel,
     pub(super) meter: Meter<'a>,
@@ -37,7 +37,7 @@ pub(crate) struct Sweep<'a> {
 
 /// Where a tensor is in the plan.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Spot {
+pub(super) struct TensorLocation {
     pub(super) shard: usize,
     pub(super) place: usize,
     /// The number of its first band among all bands.
@@ -58,7 +58,7 @@ impl<'a> Sweep<'a> {
         finished: Sender<Entry>,
         (events, cancel): (&'a dyn Events, &'a Cancel),
     ) -> Result<Self, Error> {
-        let spots = spots(plan, calibration);
+        let locations = locations(plan, calibration);
         let meter = Meter::new(events, calibration.blocks_work(batches)?.into_iter().sum());
         Ok(Self {
             plan,
@@ -67,7 +67,7 @@ impl<'a> Sweep<'a> {
             files,
             records,
             finished,
-            spots,
+            locations,
             events,
             cancel,
             meter,
@@ -158,7 +158,7 @@ impl<'a> Sweep<'a> {
 
     /// Bytes of the matrices that it rewrites.
     pub(super) fn bytes(&self) -> u64 {
-        self.spots.values().map(|&spot| self.place(spot).0.meta.bytes()).sum()
+        self.locations.values().map(|&location| self.place(location).0.meta.bytes()).sum()
     }
 
     /// Whether a site is still to be rewritten. One that is done in part is done again: a method is chosen
@@ -171,13 +171,13 @@ impl<'a> Sweep<'a> {
     fn has_open(&self, block: &Block) -> bool {
         let linears = block.phases.iter().flat_map(|phase| &phase.operations);
         let mut weights = linears.filter_map(|operation| Some(&operation.linear()?.weight));
-        weights.any(|weight| self.spots.contains_key(weight) && !self.is_done(weight))
+        weights.any(|weight| self.locations.contains_key(weight) && !self.is_done(weight))
     }
 
     /// Whether a tensor is written whole, by this attempt or an earlier one.
     pub(super) fn is_done(&self, tensor: &str) -> bool {
-        let spot = self.spots[tensor];
-        let bands = spot.first_band..spot.first_band + self.place(spot).1.bands();
+        let location = self.locations[tensor];
+        let bands = location.first_band..location.first_band + self.place(location).1.bands();
         self.records.knows(tensor) && bands.into_iter().all(|band| self.records.is_done(band))
     }
 
@@ -190,24 +190,27 @@ impl<'a> Sweep<'a> {
         self.batches
     }
 
-    pub(super) fn place(&self, spot: Spot) -> (&'a HeaderEntry, &'a Place) {
-        let entry = &self.plan.source.shards()[spot.shard].header.tensors()[spot.place];
-        (entry, &self.plan.shards[spot.shard].places[spot.place])
+    pub(super) fn place(&self, location: TensorLocation) -> (&'a HeaderEntry, &'a Place) {
+        let entry = &self.plan.source.shards()[location.shard].header.tensors()[location.place];
+        (entry, &self.plan.shards[location.shard].places[location.place])
     }
 }
 
 /// Every matrix of the blocks that gets a scheme.
-fn spots(plan: &Plan, calibration: &Calibration) -> BTreeMap<String, Spot> {
-    let mut spots = BTreeMap::new();
+fn locations(plan: &Plan, calibration: &Calibration) -> BTreeMap<String, TensorLocation> {
+    let mut locations = BTreeMap::new();
     let mut first_band = 0;
     for (shard, planned) in plan.shards.iter().enumerate() {
         let entries = plan.source.shards()[shard].header.tensors();
         for (number, (place, entry)) in planned.places.iter().zip(entries).enumerate() {
             if place.scheme().is_some() && calibration.reaches(&entry.name) {
-                spots.insert(entry.name.clone(), Spot { shard, place: number, first_band });
+                locations.insert(
+                    entry.name.clone(),
+                    TensorLocation { shard, place: number, first_band },
+                );
             }
             first_band += place.bands();
         }
     }
-    spots
+    locations
 }

@@ -25,14 +25,14 @@ impl Sweep<'_> {
 impl Overlay for Written<'_> {
     fn activations(&self, weight: &str) -> Option<Activations> {
         // What is not rewritten yet is still as it was found.
-        let spot = self.0.spots.get(weight).filter(|_| self.0.is_done(weight))?;
-        self.0.place(*spot).1.scheme().map(|scheme| scheme.activations)
+        let location = self.0.locations.get(weight).filter(|_| self.0.is_done(weight))?;
+        self.0.place(*location).1.scheme().map(|scheme| scheme.activations)
     }
 
     fn read(&self, weight: &str, rows: Range<usize>, weights: &mut Vec<f32>) -> Result<(), Error> {
-        let spot = self.0.spots[weight];
-        let (entry, place) = self.0.place(spot);
-        let parts = self.parts(spot.shard, entry, place, &rows)?;
+        let location = self.0.locations[weight];
+        let (entry, place) = self.0.place(location);
+        let parts = self.parts(location.shard, entry, place, &rows)?;
         let unsound = |message: String| {
             let subject = weight.to_owned();
             Error::Unsound(vec![llmopt_run::Fault { code: "read-back", subject, message }])

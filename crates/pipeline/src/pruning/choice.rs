@@ -101,7 +101,7 @@ pub(super) fn prepared<'a>(
     let constant = group.bias.is_some().then(|| Constant {
         tokens: observed.inputs.tokens(),
         inputs: &observed.sums,
-        drift: residual.map(|residual| &*residual.sums),
+        residual: residual.map(|residual| &*residual.sums),
     });
     let moments = Moments {
         weights: reader,

@@ -73,8 +73,8 @@ pub struct PruneSummary {
     pub block_parameters: u64,
     /// Parameters of the blocks after.
     pub block_parameters_left: u64,
-    /// Places that lose units.
-    pub places: usize,
+    /// Prune groups: matrices that lose units together.
+    pub groups: usize,
     /// What changes in `config.json`.
     pub config_changes: Vec<String>,
     /// Tensors that lose rows or columns.
@@ -273,7 +273,7 @@ impl PrunePlan {
             align: self.reached.align,
             block_parameters: model.block_parameters(),
             block_parameters_left: model.parameters_left(&self.reached.shape),
-            places: self.cut.groups.len(),
+            groups: self.cut.groups.len(),
             config_changes: self.cut.config_changes.clone(),
             cut_tensors: self.cut.layout.tensors().filter(|(_, t)| t.fate != Fate::Kept).count(),
             input_bytes: self.variant.source().shards().iter().map(|shard| shard.bytes).sum(),

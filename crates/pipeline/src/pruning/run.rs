@@ -13,7 +13,7 @@ use crate::pruning::report::{PruneReport, Pruned};
 use crate::pruning::sweep::Sweep;
 use crate::pruning::write::Files;
 use crate::staging::{BEGUN_ANEW, Candidates, Written};
-use llmopt_checkpoint::Output as Staged;
+use llmopt_checkpoint::{Output as Staged, REPORT_NAME};
 use llmopt_data::in_batches;
 use llmopt_model::{Variant, hash_finite};
 use llmopt_run::{Cancel, Error, Events, on_threads};
@@ -41,16 +41,16 @@ pub(crate) fn led(
     let candidates =
         Candidates::begin(&plan.output, plan.all().map(PrunePlan::staging), alternatives())?;
     candidates.published(|staged| {
-        let (best, report) = carried_out(plan, staged, handover, events, cancel)?;
+        let (best, report) = write_artifact(plan, staged, handover, events, cancel)?;
         // What follows reads the folder under its present name.
         handover.inspect(|handover| handover.written(Progress::All));
-        let names = report.outputs.keys().cloned().chain([REPORT.to_owned()]).collect();
+        let names = report.outputs.keys().cloned().chain([REPORT_NAME.to_owned()]).collect();
         Ok(Written { best, names, report })
     })
 }
 
 /// Writes the artifacts of all mixes of axes, and chooses: the number of the chosen one, and its report.
-fn carried_out(
+fn write_artifact(
     plan: &PrunePlan,
     staged: &[Staged],
     handover: Option<&Handover>,
@@ -82,7 +82,7 @@ fn carried_out(
     let facts = data.map(|data| data.facts);
     let report = PruneReport::new(plan, pruned.swap_remove(best), facts, &read, decision);
     let report = PruneReport { left_out, ..report };
-    staged.write_with(REPORT, |out| report.write(out))?;
+    staged.write_with(REPORT_NAME, |out| report.write(out))?;
     llmopt_verify::pruned(
         staged.partial_path(),
         plan.variant.model(),
@@ -205,5 +205,3 @@ fn beside(plan: &PrunePlan, cut: &Cut, staged: &Staged) -> Result<BTreeMap<Strin
     };
     files.write(staged)
 }
-
-const REPORT: &str = "llmopt.json";

@@ -9,7 +9,7 @@ use llmopt_prune::{Gated, Tangent};
 struct Case {
     gated: Gated,
     inputs: Vec<f32>,
-    asked: Vec<f32>,
+    targets: Vec<f32>,
 }
 
 impl Case {
@@ -34,13 +34,13 @@ impl Case {
         let seen = some(tokens * inputs, 1.0);
         let noise = some(tokens * outputs, 0.05);
         let given = seen.chunks(inputs).flat_map(|row| outputs_of(&wide(&teacher), row));
-        let asked = given.zip(noise).map(|(value, noise)| (value + f64::from(noise)) as f32);
-        Self { asked: asked.collect(), gated, inputs: seen }
+        let targets = given.zip(noise).map(|(value, noise)| (value + f64::from(noise)) as f32);
+        Self { targets: targets.collect(), gated, inputs: seen }
     }
 
     fn moved(&self, steps: usize) -> Gated {
         let mut tangent = Tangent::new(gemm(), self.gated.clone());
-        tangent.add(&self.inputs, &self.asked);
+        tangent.add(&self.inputs, &self.targets);
         let mut descent = tangent.descent(steps).expect("finite sums");
         while descent.is_open() {
             descent.add(&self.inputs);
@@ -52,12 +52,12 @@ impl Case {
     /// The squared error of a layer's outputs.
     fn error(&self, layer: &Wide) -> f64 {
         let (inputs, outputs) = (layer.inputs, self.gated.outputs());
-        let tokens = self.inputs.chunks(inputs).zip(self.asked.chunks(outputs));
-        let lack = tokens.flat_map(|(row, asked)| {
+        let tokens = self.inputs.chunks(inputs).zip(self.targets.chunks(outputs));
+        let residual = tokens.flat_map(|(row, targets)| {
             let given = outputs_of(layer, row);
-            given.into_iter().zip(asked).map(|(given, asked)| f64::from(*asked) - given)
+            given.into_iter().zip(targets).map(|(given, targets)| f64::from(*targets) - given)
         });
-        lack.map(|lack| lack * lack).sum()
+        residual.map(|residual| residual * residual).sum()
     }
 
     /// For every output of every token, its derivatives to all gates and then all ups, and what it lacks.
@@ -65,7 +65,7 @@ impl Case {
         let layer = wide(&self.gated);
         let (inputs, outputs, step) = (layer.inputs, self.gated.outputs(), 1e-5);
         let mut rows = Vec::new();
-        for (row, asked) in self.inputs.chunks(inputs).zip(self.asked.chunks(outputs)) {
+        for (row, targets) in self.inputs.chunks(inputs).zip(self.targets.chunks(outputs)) {
             let weights = layer.gate.len() + layer.up.len();
             let mut derivatives = vec![vec![0.0; weights]; outputs];
             for weight in 0..weights {
@@ -82,8 +82,9 @@ impl Case {
                     derivatives[weight] = (above[output] - below[output]) / (2.0 * step);
                 }
             }
-            let lack = asked.iter().zip(outputs_of(&layer, row)).map(|(a, y)| f64::from(*a) - y);
-            rows.extend(derivatives.into_iter().zip(lack));
+            let residual =
+                targets.iter().zip(outputs_of(&layer, row)).map(|(a, y)| f64::from(*a) - y);
+            rows.extend(derivatives.into_iter().zip(residual));
         }
         rows
     }
@@ -184,9 +185,9 @@ impl Curvature {
         let bends = &self.units[which];
         let least = 1e-2 * bends.iter().sum::<f64>() / bends.len() as f64;
         let rows = rows.chunks(inputs.len()).zip(bends);
-        rows.flat_map(|(row, bend)| {
+        rows.flat_map(|(row, curvature)| {
             let solved = solution(inputs.clone(), row.to_vec());
-            solved.into_iter().map(move |value| value / (bend + least))
+            solved.into_iter().map(move |value| value / (curvature + least))
         })
         .collect()
     }
@@ -204,7 +205,7 @@ fn damped(matrix: &[Vec<f64>], share: f64) -> Matrix {
 
 fn gradient(jacobian: &[(Vec<f64>, f64)]) -> Vec<f64> {
     let weights = jacobian[0].0.len();
-    (0..weights).map(|w| jacobian.iter().map(|(row, lack)| row[w] * lack).sum()).collect()
+    (0..weights).map(|w| jacobian.iter().map(|(row, residual)| row[w] * residual).sum()).collect()
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -255,7 +256,7 @@ fn a_step_is_worth_eight_tokens_of_each_input() {
     let case = Case::new(6, 81, [2, 5, 3]);
     for (tokens, worthwhile) in [(1, 1), (40, 1), (79, 1), (80, 2), (81, 2)] {
         let mut tangent = Tangent::new(gemm(), case.gated.clone());
-        tangent.add(&case.inputs[..tokens * 5], &case.asked[..tokens * 3]);
+        tangent.add(&case.inputs[..tokens * 5], &case.targets[..tokens * 3]);
         assert_eq!(tangent.worthwhile(7), worthwhile);
         assert_eq!(tangent.worthwhile(0), 0);
     }
@@ -282,14 +283,15 @@ fn many_steps_solve_the_damped_normal_equations() {
             (0..weights).map(|i| (0..weights).map(|j| normal(i, j)).collect()).collect();
         let optimum = solution(matrix.clone(), gradient.clone());
         // What the damped squares lose by a movement.
-        let fall = |d: &[f64]| {
-            let bend: f64 = (0..weights).map(|i| d[i] * dot(&matrix[i], d)).sum();
-            2.0 * dot(&gradient, d) - bend
+        let decrease = |d: &[f64]| {
+            let curvature: f64 = (0..weights).map(|i| d[i] * dot(&matrix[i], d)).sum();
+            2.0 * dot(&gradient, d) - curvature
         };
-        let best = fall(&optimum);
-        let falls = [1, 3, 10, 40].map(|steps| fall(&movement(&case, &case.moved(steps))) / best);
-        assert!(falls[0] > 0.3 && falls[..3].is_sorted(), "{falls:?}");
-        assert!(falls[3] > 0.9999 && falls[3] < 1.0001, "{falls:?}");
+        let best = decrease(&optimum);
+        let decreases =
+            [1, 3, 10, 40].map(|steps| decrease(&movement(&case, &case.moved(steps))) / best);
+        assert!(decreases[0] > 0.3 && decreases[..3].is_sorted(), "{decreases:?}");
+        assert!(decreases[3] > 0.9999 && decreases[3] < 1.0001, "{decreases:?}");
     }
 }
 
@@ -297,8 +299,8 @@ fn many_steps_solve_the_damped_normal_equations() {
 fn the_true_error_falls_and_threads_do_not_show() {
     let case = Case::new(4, 700, [13, 9, 6]);
     let mut tangent = Tangent::new(gemm(), case.gated.clone());
-    tangent.add(&case.inputs, &case.asked);
-    let energy: f64 = case.asked.iter().map(|&asked| f64::from(asked).powi(2)).sum();
+    tangent.add(&case.inputs, &case.targets);
+    let energy: f64 = case.targets.iter().map(|&targets| f64::from(targets).powi(2)).sum();
     let share = case.error(&wide(&case.gated)) / energy;
     assert!((tangent.error() - share).abs() < 1e-5 * share, "{} and not {share}", tangent.error());
     let errors: Vec<f64> = [0, 1, 2, 4]
@@ -329,8 +331,8 @@ fn a_layer_that_nothing_passes_stays_as_it_is() {
 #[test]
 fn what_is_not_finite_is_refused() {
     let mut case = Case::new(6, 20, [4, 3, 2]);
-    case.asked[3] = f32::NAN;
+    case.targets[3] = f32::NAN;
     let mut tangent = Tangent::new(gemm(), case.gated.clone());
-    tangent.add(&case.inputs, &case.asked);
+    tangent.add(&case.inputs, &case.targets);
     assert!(tangent.descent(1).is_err());
 }

@@ -22,7 +22,7 @@ pub(crate) struct Sums {
     pub(crate) residual: Vec<f32>,
     pub(crate) tokens: u64,
     pub(crate) inputs: Vec<f64>,
-    pub(crate) drift: Vec<f64>,
+    pub(crate) outputs: Vec<f64>,
 }
 
 pub(crate) fn gemm() -> Gemm {
@@ -81,11 +81,11 @@ impl Tokens {
         let mut residual = Cross::rectangle(self.rows, self.columns);
         residual.add_products(gemm(), &self.stream, &self.now);
         let mut inputs = vec![0.0; self.columns];
-        let mut drift = vec![0.0; self.rows];
+        let mut outputs = vec![0.0; self.rows];
         for token in 0..self.tokens() {
             let now = &self.now[token * self.columns..][..self.columns];
             inputs.iter_mut().zip(now).for_each(|(sum, x)| *sum += f64::from(*x));
-            for (row, sum) in drift.iter_mut().enumerate() {
+            for (row, sum) in outputs.iter_mut().enumerate() {
                 *sum += self.target(token, row) - self.output(now, row);
             }
         }
@@ -96,7 +96,7 @@ impl Tokens {
             residual: residual.values().to_vec(),
             tokens: self.tokens() as u64,
             inputs,
-            drift,
+            outputs,
         }
     }
 
@@ -130,8 +130,8 @@ impl Sums {
 
     /// With what was before, and a bias.
     pub(crate) fn whole(&self) -> Moments<'_> {
-        let (tokens, inputs, drift) = (self.tokens, &self.inputs[..], Some(&self.drift[..]));
-        Moments { constant: Some(Constant { tokens, inputs, drift }), ..self.moved() }
+        let (tokens, inputs, outputs) = (self.tokens, &self.inputs[..], Some(&self.outputs[..]));
+        Moments { constant: Some(Constant { tokens, inputs, residual: outputs }), ..self.moved() }
     }
 
     /// The three of them.

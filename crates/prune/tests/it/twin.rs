@@ -5,10 +5,10 @@ use llmopt_prune::Moments;
 /// Row by row.
 pub(crate) type Matrix = Vec<Vec<f64>>;
 
-/// `V gram = asked`, where a bias has a feature of its own, the last, that is not damped.
+/// `V gram = right-hand side`, where a bias has a feature of its own, the last, that is not damped.
 pub(crate) struct Equations {
     pub(crate) gram: Matrix,
-    pub(crate) asked: Matrix,
+    pub(crate) right_hand_side: Matrix,
     features: usize,
 }
 
@@ -28,11 +28,12 @@ impl Equations {
             |i: usize| sum(i, i) - constant.map_or(0.0, |c| c.inputs[i].powi(2) / c.tokens as f64);
         let lambda = damping * (0..features).map(varies).sum::<f64>() / features as f64;
         let damped = |i, j| sum(i, j) + if i == j && i < features { lambda } else { 0.0 };
-        let asked = |row: usize, j: usize| {
+        let right_hand_side = |row: usize, j: usize| {
             let weight = |i: usize| f64::from(moments.weights[row * features + i]);
             let own: f64 = (0..features).map(|i| weight(i) * sum(i, j)).sum();
             if j == features {
-                return own + constant.and_then(|c| c.drift).map_or(0.0, |drift| drift[row]);
+                return own
+                    + constant.and_then(|c| c.residual).map_or(0.0, |residual| residual[row]);
             }
             let moved = moments.cross.map_or(0.0, |cross| {
                 (0..features).map(|i| weight(i) * f64::from(cross.get(i, j))).sum()
@@ -42,7 +43,9 @@ impl Equations {
         };
         Self {
             gram: (0..size).map(|i| (0..size).map(|j| damped(i, j)).collect()).collect(),
-            asked: (0..rows).map(|r| (0..size).map(|j| asked(r, j)).collect()).collect(),
+            right_hand_side: (0..rows)
+                .map(|r| (0..size).map(|j| right_hand_side(r, j)).collect())
+                .collect(),
             features,
         }
     }
@@ -53,7 +56,7 @@ impl Equations {
         inside.extend(self.features..self.gram.len());
         let part = |row: &Vec<f64>| inside.iter().map(|&j| row[j]).collect::<Vec<f64>>();
         let gram: Matrix = inside.iter().map(|&i| part(&self.gram[i])).collect();
-        let solved = solved(gram, self.asked.iter().map(part).collect());
+        let solved = solved(gram, self.right_hand_side.iter().map(part).collect());
         let spread = |row: Vec<f64>| {
             let mut whole = vec![0.0; self.gram.len()];
             inside.iter().zip(row).for_each(|(&j, value)| whole[j] = value);
@@ -107,12 +110,12 @@ pub(crate) fn features(units: &[usize], width: usize) -> Vec<usize> {
     units.iter().flat_map(|&unit| (0..width).map(move |i| unit * width + i)).collect()
 }
 
-/// Rows `x` with `x gram = asked`, by elimination with pivots chosen among rows.
-pub(crate) fn solved(mut gram: Matrix, asked: Matrix) -> Matrix {
+/// Rows `x` with `x gram = right_hand_side`, by elimination with pivots chosen among rows.
+pub(crate) fn solved(mut gram: Matrix, right_hand_side: Matrix) -> Matrix {
     let size = gram.len();
-    // The matrix is symmetric: its transpose takes the rows of what is asked as columns.
+    // The matrix is symmetric: its transpose takes the rows of the right-hand side as columns.
     for (i, row) in gram.iter_mut().enumerate() {
-        row.extend(asked.iter().map(|asked| asked[i]));
+        row.extend(right_hand_side.iter().map(|right_hand_side| right_hand_side[i]));
     }
     for column in 0..size {
         let greatest =
@@ -125,7 +128,7 @@ pub(crate) fn solved(mut gram: Matrix, asked: Matrix) -> Matrix {
             row[column..].iter_mut().zip(&eliminated[column..]).for_each(|(v, e)| *v -= factor * e);
         }
     }
-    let mut solved = vec![vec![0.0; size]; asked.len()];
+    let mut solved = vec![vec![0.0; size]; right_hand_side.len()];
     for (k, solved) in solved.iter_mut().enumerate() {
         for i in (0..size).rev() {
             let known: f64 = (i + 1..size).map(|j| gram[i][j] * solved[j]).sum();

@@ -66,11 +66,11 @@ pub(super) fn matrices(artifact: &ArtifactFacts) -> Table {
 /// The methods that chose codes, and whatever else is to be known.
 fn note(kind: &MatrixKind) -> String {
     let only = kind.methods.len() == 1 && kind.methods.values().all(|n| *n == kind.stored.tensors);
-    let told = |(method, count): (&String, &usize)| match only {
+    let render = |(method, count): (&String, &usize)| match only {
         true => method.clone(),
         false => format!("{method} x {count}"),
     };
-    let methods: Vec<String> = kind.methods.iter().map(told).collect();
+    let methods: Vec<String> = kind.methods.iter().map(render).collect();
     let fallback = kind.fallback.iter().map(|why| format!("fallback: {why}"));
     methods.into_iter().chain(kind.done.clone()).chain(fallback).collect::<Vec<_>>().join("; ")
 }
@@ -99,11 +99,11 @@ fn bits(artifact: &ArtifactFacts) -> Option<Fact> {
         ),
     };
     (all.tensors > 0).then(|| {
-        let told = format!(
+        let text = format!(
             "{quantized}{:.2} of all linears, {:.2} of all parameters",
             linears.bits_per_weight, all.bits_per_weight
         );
-        ("bits", told)
+        ("bits", text)
     })
 }
 

@@ -9,7 +9,7 @@ use llmopt_pipeline::{
 use std::collections::BTreeMap;
 
 /// Where the artifact is, what it weighs, what it lost, and what to do next with it.
-pub(super) fn told(summary: &Summary, report: &Report) -> String {
+pub(super) fn render(summary: &Summary, report: &Report) -> String {
     let kind = if summary.folder { "folder" } else { "file" };
     let mut facts = vec![
         ("wrote", format!("{kind} `{}`", summary.output)),
@@ -37,7 +37,7 @@ pub(super) fn told(summary: &Summary, report: &Report) -> String {
         ));
     }
     facts.extend(passed::model_card(&report.outputs));
-    facts.extend(next_step::told(summary, report));
+    facts.extend(next_step::render(summary, report));
     print::facts(&facts)
 }
 
@@ -79,8 +79,9 @@ fn observed(report: &CalibrationReport) -> String {
 
 /// The method that was taken, and what it was measured against.
 fn decided(decision: &Decision) -> String {
-    let told = |candidate: &Candidate| format!("{} {:.2e}", candidate.method, candidate.kld.value);
-    let candidates: Vec<String> = decision.candidates.iter().map(told).collect();
+    let render =
+        |candidate: &Candidate| format!("{} {:.2e}", candidate.method, candidate.kld.value);
+    let candidates: Vec<String> = decision.candidates.iter().map(render).collect();
     let windows = units::counted(decision.windows, "window");
     format!(
         "{}, by mean KL divergence on {windows} held out: {}",
@@ -108,8 +109,8 @@ fn schemes(report: &Report) -> String {
     }
     let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let told = |(what, count): &(&str, usize)| format!("{what} in {}", units::matrices(*count));
-    let schemes: Vec<String> = counts.iter().map(told).collect();
+    let render = |(what, count): &(&str, usize)| format!("{what} in {}", units::matrices(*count));
+    let schemes: Vec<String> = counts.iter().map(render).collect();
     let fallbacks = match report.fallbacks.len() {
         0 => "no fallbacks".to_owned(),
         count => units::counted(count, "fallback"),
@@ -119,9 +120,9 @@ fn schemes(report: &Report) -> String {
 
 /// The first fallbacks, each with its reason; the report has all of them.
 fn fallbacks(fallbacks: &[Fallback]) -> Vec<(&'static str, String)> {
-    let told =
+    let render =
         |fallback: &Fallback| ("fallback", format!("`{}`: {}", fallback.tensor, fallback.why));
-    let mut facts: Vec<_> = fallbacks.iter().take(FALLBACKS).map(told).collect();
+    let mut facts: Vec<_> = fallbacks.iter().take(FALLBACKS).map(render).collect();
     let rest = fallbacks.len().saturating_sub(FALLBACKS);
     if rest > 0 {
         facts.push(("fallback", format!("and {} more, in the report", units::count(rest as u64))));
@@ -181,20 +182,20 @@ mod tests {
             tensor: format!("model.layers.{number}.weight"),
             why: "too small".to_owned(),
         };
-        let told = |count: usize| fallbacks(&(0..count).map(fallback).collect::<Vec<_>>());
-        assert_eq!(told(0), []);
-        assert_eq!(told(8).len(), 8);
-        assert_eq!(told(8)[7].1, "`model.layers.7.weight`: too small");
-        assert_eq!((told(1500).len(), &*told(1500)[8].1), (9, "and 1,492 more, in the report"));
+        let render = |count: usize| fallbacks(&(0..count).map(fallback).collect::<Vec<_>>());
+        assert_eq!(render(0), []);
+        assert_eq!(render(8).len(), 8);
+        assert_eq!(render(8)[7].1, "`model.layers.7.weight`: too small");
+        assert_eq!((render(1500).len(), &*render(1500)[8].1), (9, "and 1,492 more, in the report"));
     }
 
     #[test]
     fn matrices_that_moved_by_more_than_their_norm_are_told() {
         assert_eq!(moved_far(&[(0.5, "a"), (1.0, "b")]), None);
-        let told = |errors: &[(f64, &str)]| moved_far(errors).unwrap_or_default();
-        let one = told(&[(0.5, "a"), (1.01, "b")]);
+        let render = |errors: &[(f64, &str)]| moved_far(errors).unwrap_or_default();
+        let one = render(&[(0.5, "a"), (1.01, "b")]);
         assert!(one.starts_with("`b` moved by more than the norm of its weights: "), "{one}");
-        let three = told(&[(1.5, "a"), (7.0, "b"), (1.1, "c")]);
+        let three = render(&[(1.5, "a"), (7.0, "b"), (1.1, "c")]);
         assert!(three.starts_with("`a` and 2 others moved by "), "{three}");
     }
 }

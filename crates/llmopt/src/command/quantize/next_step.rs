@@ -5,7 +5,7 @@ use llmopt_pipeline::{Format, Report, Runtime, Summary};
 use std::collections::BTreeSet;
 
 /// The next command, and how each runtime that was asked for loads the artifact.
-pub(super) fn told(summary: &Summary, report: &Report) -> Vec<(&'static str, String)> {
+pub(super) fn render(summary: &Summary, report: &Report) -> Vec<(&'static str, String)> {
     let mut facts = vec![("next", next(summary, report))];
     if summary.folder {
         let stop = stopped(report);

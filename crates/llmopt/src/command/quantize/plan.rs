@@ -7,7 +7,7 @@ use llmopt_pipeline::{CalibrationSummary, Method, PlannedDecision, SmoothingSumm
 use std::fmt::Write;
 
 /// The whole plan; every tensor of it when `verbose`.
-pub(super) fn told(summary: &Summary, timing: &Timing, verbose: bool) -> String {
+pub(super) fn render(summary: &Summary, timing: &Timing, verbose: bool) -> String {
     let mut text = facts(summary, timing);
     let mut actions = Table::new(&["action", ">tensors", ">parameters", ">before", ">after"]);
     for action in &summary.actions {
@@ -132,9 +132,13 @@ fn facts(summary: &Summary, timing: &Timing) -> String {
         ),
         (
             "disk",
-            format!("{} needed{}, {free}", units::bytes(summary.disk.needed), rivals(summary)),
+            format!(
+                "{} needed{}, {free}",
+                units::bytes(summary.disk.needed),
+                alternatives(summary)
+            ),
         ),
-        ("time", timing.told()),
+        ("time", timing.render()),
     ];
     facts.extend(summary.smoothing.as_ref().map(|smoothing| ("smooth", smoothed(smoothing))));
     facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
@@ -152,10 +156,10 @@ fn smoothed(smoothing: &SmoothingSummary) -> String {
 }
 
 /// What lies on the disk beside the artifact.
-fn rivals(summary: &Summary) -> String {
+fn alternatives(summary: &Summary) -> String {
     let Some(decision) = &summary.decision else { return String::new() };
     let count = units::counted(decision.methods.len() - 1, "other artifact");
-    format!(" ({} by {count} until one is chosen)", units::bytes(decision.rival_bytes))
+    format!(" ({} by {count} until one is chosen)", units::bytes(decision.alternative_bytes))
 }
 
 fn list(text: &mut String, heading: &str, lines: &[String]) {

@@ -14,25 +14,25 @@ pub(super) fn section(body: &mut String, evaluation: &Evaluation) {
         let _ = writeln!(body, "<p>The artifact has no report that says so.</p>\n</section>");
         return;
     };
-    let mut told = vec![("made by", record.made_by.clone())];
-    told.extend(method(record).map(|method| ("method", method)));
+    let mut facts = vec![("made by", record.made_by.clone())];
+    facts.extend(method(record).map(|method| ("method", method)));
     match &record.calibration {
         Some(calibration) => {
-            told.push(("calibration data", data(calibration)));
+            facts.push(("calibration data", data(calibration)));
             for source in &calibration.sources {
                 let windows = units::count(source.windows);
                 let sha256 = &source.sha256;
-                told.push((
+                facts.push((
                     "their SHA-256",
                     format!("{sha256} ({windows} of {} as token ids)", source.name),
                 ));
             }
         }
-        None => told.push(("calibration data", "none: weights alone decided".to_owned())),
+        None => facts.push(("calibration data", "none: weights alone decided".to_owned())),
     }
-    told.push(("fallbacks", units::count(record.fallbacks as u64)));
+    facts.push(("fallbacks", units::count(record.fallbacks as u64)));
     let _ = writeln!(body, "<dl>");
-    for (name, fact) in told {
+    for (name, fact) in facts {
         let _ = writeln!(body, "<dt>{name}</dt><dd>{}</dd>", escaped(&fact));
     }
     let _ = writeln!(body, "</dl>\n<details><summary>The recipe, as resolved</summary>");
@@ -84,7 +84,7 @@ mod tests {
     fn method_data_and_recipe_are_there() {
         let mut body = String::new();
         section(&mut body, &sample::comparison());
-        for told in [
+        for fact in [
             "<dt>method</dt><dd>auto (qep+cd in 52 matrices, gptq+cd in 4 matrices)</dd>",
             "<dt>calibration data</dt><dd>128 windows of 256 tokens of calibration.txt</dd>",
             "scheme.weights.int.bits</th><td>4</td>",
@@ -92,7 +92,7 @@ mod tests {
             "runtimes</th><td>transformers, vllm</td>",
             "exclude</th><td>none</td>",
         ] {
-            assert!(body.contains(told), "{told}\n{body}");
+            assert!(body.contains(fact), "{fact}\n{body}");
         }
     }
 

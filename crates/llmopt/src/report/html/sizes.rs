@@ -45,7 +45,7 @@ fn picture(screen: Screen, classes: &[&ClassSize]) -> String {
     let mut svg = Svg::new(width, height, "Bytes of weights by what they are for");
     for (row, class) in classes.iter().enumerate() {
         let y = row_height * row as f64 + first;
-        let told = told(class);
+        let text = render(class);
         match screen {
             Screen::Broad => {
                 svg.text("name", [left - 10.0, y + 30.0], Anchor::End, &class.class);
@@ -57,21 +57,21 @@ fn picture(screen: Screen, classes: &[&ClassSize]) -> String {
             }
         }
         let value = match screen {
-            Screen::Broad => format!("{told}, {} parameters", units::count(class.parameters)),
-            Screen::Narrow => told.clone(),
+            Screen::Broad => format!("{text}, {} parameters", units::count(class.parameters)),
+            Screen::Narrow => text.clone(),
         };
         svg.text("value", [left, y + 15.0], Anchor::Start, &value);
         if let Some(before) = class.bytes_before {
-            svg.rectangle("before", [left, y + 21.0], [before as f64 * scale, 13.0], &told);
+            svg.rectangle("before", [left, y + 21.0], [before as f64 * scale, 13.0], &text);
         }
         let across = class.bytes_after as f64 * scale;
-        svg.rectangle("bar", [left, y + 21.0], [across, 13.0], &told);
+        svg.rectangle("bar", [left, y + 21.0], [across, 13.0], &text);
     }
     svg.finished()
 }
 
 /// `7.00 MiB to 1.86 MiB, 26.6 %`
-fn told(class: &ClassSize) -> String {
+fn render(class: &ClassSize) -> String {
     let after = units::bytes(class.bytes_after);
     match class.bytes_before {
         Some(before) if before != class.bytes_after => {

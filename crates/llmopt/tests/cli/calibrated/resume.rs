@@ -187,7 +187,7 @@ fn what_a_choice_between_methods_left_goes_with_the_next_run_of_one() {
     progress(&mut child, |event| event["event"] == "stage-finished" && event["stage"] == "rewrite");
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(dir.names().iter().any(|name| name.starts_with("out.rival-")), "{:?}", dir.names());
+    assert!(dir.names().iter().any(|name| name.starts_with("out.candidate-")), "{:?}", dir.names());
     dir.done(&format!("{args} --method gptq"));
     dir.remove("out");
     assert_eq!(dir.names(), before);

@@ -31,8 +31,8 @@ fn what_a_choice_among_mixes_left_goes_with_the_next_run_of_one() {
     interrupted(&dir, &args);
     let left = [
         "out.partial",
-        "out.rival-ffn-heads.partial",
-        "out.rival-ffn-layers.partial",
+        "out.candidate-ffn-heads.partial",
+        "out.candidate-ffn-layers.partial",
         "tiny-llama",
     ];
     assert_eq!(dir.names(), left);

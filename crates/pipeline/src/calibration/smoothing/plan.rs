@@ -21,7 +21,7 @@ pub(crate) struct PlannedSmoothing {
     pub(super) refused: Vec<UnsmoothedInputs>,
     /// Tensors that something falls on.
     tensors: BTreeSet<String>,
-    /// What the sweep takes that finds scales; none in the plan of a rival, for which they are found.
+    /// What the sweep takes that finds scales; none in the plan of an alternative, for which they are found.
     pub(crate) memory: Option<CalibrationMemory>,
     decided: OnceLock<Decided>,
 }

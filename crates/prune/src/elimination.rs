@@ -1,4 +1,4 @@
-//! Units that come and go.
+//! Backward elimination: units that go, and come back.
 
 use crate::price::features;
 use crate::regression::Regression;
@@ -6,14 +6,14 @@ use crate::tableau::Tableau;
 use llmopt_linalg::NotPositiveDefinite;
 
 /// What is inside, and the loss that it took.
-pub(crate) struct Course {
+pub(crate) struct BackwardElimination {
     pub(crate) tableau: Tableau,
     pub(crate) width: usize,
     /// In the unit of the damping, above that of all units.
     pub(crate) loss: f64,
 }
 
-impl Course {
+impl BackwardElimination {
     /// Everything is kept.
     pub(crate) fn new(
         regression: &Regression<'_>,
@@ -133,9 +133,9 @@ mod tests {
         swept
     }
 
-    /// Checks matrix and rows of a course against what is swept afresh.
-    fn check(regression: &Regression<'_>, course: &Course, tolerance: f64) {
-        let Tableau { matrix, rows, inside } = &course.tableau;
+    /// Checks matrix and rows of an elimination against what is swept afresh.
+    fn check(regression: &Regression<'_>, elimination: &BackwardElimination, tolerance: f64) {
+        let Tableau { matrix, rows, inside } = &elimination.tableau;
         let order = inside.len();
         let expected = twin(regression, inside);
         let (square, beneath) = expected.split_at(order);
@@ -147,30 +147,30 @@ mod tests {
         }
     }
 
-    fn with_course(work: impl Fn(&mut Course)) {
+    fn with_elimination(work: impl Fn(&mut BackwardElimination)) {
         let weights = [1.0, -2.0, 3.0, 0.5, 2.0, 1.5, -1.0, 0.25, 4.0].repeat(2);
         let (gram, weights) = (gram(), &weights);
         let moments = Moments { weights, gram: &gram, cross: None, residual: None, constant: None };
         let regression = Regression::prepare(gemm(), &moments, 0.01).expect("finite moments");
-        let mut course = Course::new(&regression, 1).expect("a tableau");
-        check(&regression, &course, 1e-5);
-        course.remove(&[1, 5]).expect("a pivot");
-        work(&mut course);
-        check(&regression, &course, 1e-5);
+        let mut elimination = BackwardElimination::new(&regression, 1).expect("a tableau");
+        check(&regression, &elimination, 1e-5);
+        elimination.remove(&[1, 5]).expect("a pivot");
+        work(&mut elimination);
+        check(&regression, &elimination, 1e-5);
     }
 
     #[test]
     fn a_tableau_that_went_is_that_swept_where_it_came_to() {
-        with_course(|_| ());
-        with_course(|course| {
-            let cost = course.remove(&[2, 8]).expect("a pivot");
-            let gain = course.add(&[5]).expect("a pivot");
+        with_elimination(|_| ());
+        with_elimination(|elimination| {
+            let cost = elimination.remove(&[2, 8]).expect("a pivot");
+            let gain = elimination.add(&[5]).expect("a pivot");
             assert!(cost > gain && gain > 0.0);
         });
-        with_course(|course| {
-            let loss = course.loss;
-            let gain = course.add(&[1, 5]).expect("a pivot");
-            assert!((loss - gain).abs() < 1e-5 && course.loss.abs() < 1e-5);
+        with_elimination(|elimination| {
+            let loss = elimination.loss;
+            let gain = elimination.add(&[1, 5]).expect("a pivot");
+            assert!((loss - gain).abs() < 1e-5 && elimination.loss.abs() < 1e-5);
         });
     }
 
@@ -183,10 +183,10 @@ mod tests {
             Moments { weights: &weights, gram: &gram, cross: None, residual, constant: None };
         for gemm in Gemm::available(Precision::Bf16).chain([gemm()]) {
             let mut regression = Regression::prepare(gemm, &moments, 0.01).expect("finite moments");
-            let course = Course::new(&regression, 1).expect("a tableau");
+            let elimination = BackwardElimination::new(&regression, 1).expect("a tableau");
             let every: Vec<usize> = (0..COLUMNS).collect();
             let expected = regression.refit(&every).expect("weights").weights;
-            for (found, expected) in course.tableau.rows.iter().zip(expected) {
+            for (found, expected) in elimination.tableau.rows.iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-5, "{found}, not {expected}");
             }
         }
@@ -194,11 +194,11 @@ mod tests {
 
     #[test]
     fn a_pivot_that_rounding_ate_is_an_error() {
-        with_course(|course| {
-            let kept = course.tableau.matrix.get(3, 3);
-            course.tableau.matrix.set(3, 3, 1e-9);
-            assert!(course.cheapest(2).is_err() && course.remove(&[3]).is_err());
-            course.tableau.matrix.set(3, 3, kept);
+        with_elimination(|elimination| {
+            let kept = elimination.tableau.matrix.get(3, 3);
+            elimination.tableau.matrix.set(3, 3, 1e-9);
+            assert!(elimination.cheapest(2).is_err() && elimination.remove(&[3]).is_err());
+            elimination.tableau.matrix.set(3, 3, kept);
         });
     }
 
@@ -233,11 +233,11 @@ mod tests {
         let weights = &weights[..];
         let moments = Moments { weights, gram: &gram, cross: None, residual: None, constant: None };
         let regression = Regression::prepare(gemm(), &moments, 1e-3).expect("finite moments");
-        let mut course = Course::new(&regression, 1).expect("a tableau");
-        while course.units(true).len() > 8 {
-            let cheapest = course.cheapest(2).expect("a pivot");
-            course.remove(&cheapest).expect("a pivot");
+        let mut elimination = BackwardElimination::new(&regression, 1).expect("a tableau");
+        while elimination.units(true).len() > 8 {
+            let cheapest = elimination.cheapest(2).expect("a pivot");
+            elimination.remove(&cheapest).expect("a pivot");
         }
-        check(&regression, &course, 1e-3);
+        check(&regression, &elimination, 1e-3);
     }
 }
