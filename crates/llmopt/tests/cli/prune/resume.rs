@@ -30,9 +30,9 @@ fn what_a_choice_among_mixes_left_goes_with_the_next_run_of_one() {
     let args = format!("{TINY} --sparsity 0.3 --refine 0 --json -o out");
     interrupted(&dir, &args);
     let left = [
-        "out.partial",
         "out.candidate-ffn-heads.partial",
         "out.candidate-ffn-layers.partial",
+        "out.partial",
         "tiny-llama",
     ];
     assert_eq!(dir.names(), left);
