@@ -1,8 +1,10 @@
 //! A fresh directory, and the binary run in it.
 
 use crate::synthetic;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
@@ -109,6 +111,23 @@ impl Dir {
         ran
     }
 
+    /// Runs what prints events, and interrupts it as soon as this stage advances.
+    pub(crate) fn interrupted(&self, args: &str, stage: &str) {
+        let mut begun = false;
+        self.interrupted_at(args, |event| {
+            begun |= event["stage"] == stage;
+            begun && event["event"] == "advanced"
+        });
+    }
+
+    /// Runs what prints events, and interrupts it at one of them.
+    pub(crate) fn interrupted_at(&self, args: &str, at: impl FnMut(&Value) -> bool) {
+        let mut child = self.command(args).spawn().unwrap();
+        progress(&mut child, at);
+        interrupt(&child);
+        assert_eq!(child.wait().unwrap().code(), Some(130), "llmopt {args}");
+    }
+
     /// Runs what must fail with exactly this on standard error, and nothing on standard output.
     pub(crate) fn refused(&self, args: &str, code: i32, stderr: &str) {
         let found = self.run(args);
@@ -125,6 +144,19 @@ impl From<Output> for Ran {
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
+}
+
+/// Events of a running command, up to one that `ends` them.
+pub(crate) fn progress(child: &mut Child, mut ends: impl FnMut(&Value) -> bool) -> Vec<Value> {
+    let lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+    let mut events: Vec<Value> = Vec::new();
+    for line in lines {
+        events.push(serde_json::from_str(&line.unwrap()).unwrap());
+        if ends(events.last().unwrap()) {
+            break;
+        }
+    }
+    events
 }
 
 /// Sends SIGINT.

@@ -1,27 +1,12 @@
 //! A calibrated run that was stopped goes on, and ends with the same bytes.
 
 use super::with_text;
-use crate::dir::{Dir, interrupt};
+use crate::dir::{Dir, progress};
 use crate::synthetic::{Tensor, bf16, safetensors};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 const TINY: &str = "quantize tiny-llama --bits 4 --threads 2 -o out";
-
-/// Events of the stage that observes and rewrites, up to one that `ends` it.
-fn progress(child: &mut Child, mut ends: impl FnMut(&Value) -> bool) -> Vec<Value> {
-    let lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
-    let mut events: Vec<Value> = Vec::new();
-    for line in lines {
-        events.push(serde_json::from_str(&line.unwrap()).unwrap());
-        if ends(events.last().unwrap()) {
-            break;
-        }
-    }
-    events
-}
 
 /// Tensors in the journal of the attempt.
 fn known(dir: &Dir) -> usize {
@@ -37,14 +22,7 @@ fn check_interrupted(recipe: &str) {
     let expected = dir.tree("out");
     dir.remove("out");
 
-    let mut child = dir.command(&args).spawn().unwrap();
-    let mut begun = false;
-    progress(&mut child, |event| {
-        begun |= event["stage"] == "calibrate";
-        begun && event["event"] == "advanced"
-    });
-    interrupt(&child);
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{recipe}");
+    dir.interrupted(&args, "calibrate");
     let done = known(&dir);
     assert!((1..28).contains(&done), "{recipe}: {done} of 28 tensors before the interruption");
     assert_eq!(dir.names(), ["out.partial", "text.txt", "tiny-llama"]);
@@ -110,10 +88,9 @@ fn check_cuts(dir: &Dir, args: &str, cuts: impl Iterator<Item = usize>) {
     dir.done(&args);
     let (names, expected) = (dir.names(), dir.tree("out"));
     dir.remove("out");
-    let mut child = dir.command(&args).spawn().unwrap();
-    progress(&mut child, |event| event["event"] == "stage-finished" && event["stage"] == "rewrite");
-    interrupt(&child);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    dir.interrupted_at(&args, |event| {
+        event["event"] == "stage-finished" && event["stage"] == "rewrite"
+    });
     let partial = dir.tree("out.partial");
     let journal = std::str::from_utf8(&partial["out.partial/.journal"]).unwrap();
     let lines: Vec<&str> = journal.split_inclusive('\n').collect();
@@ -183,10 +160,9 @@ fn what_a_choice_between_methods_left_goes_with_the_next_run_of_one() {
     let before = dir.names();
     let args = "quantize model --bits 4 --group-size 16 --runtime transformers --calibrate \
                 ids.safetensors --window 64 --samples 16 --json -o out";
-    let mut child = dir.command(&format!("{args} --method auto")).spawn().unwrap();
-    progress(&mut child, |event| event["event"] == "stage-finished" && event["stage"] == "rewrite");
-    interrupt(&child);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    dir.interrupted_at(&format!("{args} --method auto"), |event| {
+        event["event"] == "stage-finished" && event["stage"] == "rewrite"
+    });
     assert!(dir.names().iter().any(|name| name.starts_with("out.candidate-")), "{:?}", dir.names());
     dir.done(&format!("{args} --method gptq"));
     dir.remove("out");
@@ -197,14 +173,7 @@ fn what_a_choice_between_methods_left_goes_with_the_next_run_of_one() {
 fn work_of_a_run_with_other_options_is_begun_anew_and_that_is_said() {
     let dir = with_text();
     let args = format!("{TINY} --calibrate text.txt --window 64 --samples 16 --method gptq --json");
-    let mut child = dir.command(&args).spawn().unwrap();
-    let mut begun = false;
-    progress(&mut child, |event| {
-        begun |= event["stage"] == "calibrate";
-        begun && event["event"] == "advanced"
-    });
-    interrupt(&child);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    dir.interrupted(&args, "calibrate");
     let says_so = |samples: usize| {
         let options = "--calibrate text.txt --window 64 --method gptq --force";
         let args = format!("{TINY} {options} --samples {samples}");

@@ -1,9 +1,7 @@
 //! A pruning run that was stopped goes on, and ends with the same bytes.
 
 use super::TINY;
-use crate::dir::{Dir, interrupt};
-use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use crate::dir::Dir;
 use std::time::Instant;
 
 #[test]
@@ -14,7 +12,7 @@ fn interrupted_in_the_middle_it_does_the_rest_alone() {
     let expected = dir.tree("out");
     dir.remove("out");
 
-    interrupted(&dir, &args);
+    dir.interrupted(&args, "prune");
     let journal = std::fs::read_to_string(dir.path("out.partial/.journal")).unwrap();
     let done = journal.matches("Pruned").count();
     assert!((1..8).contains(&done), "{done} of 8 places before the interruption");
@@ -28,7 +26,7 @@ fn interrupted_in_the_middle_it_does_the_rest_alone() {
 fn what_a_choice_among_mixes_left_goes_with_the_next_run_of_one() {
     let dir = Dir::with_tiny_llama();
     let args = format!("{TINY} --sparsity 0.3 --refine 0 --json -o out");
-    interrupted(&dir, &args);
+    dir.interrupted(&args, "prune");
     let left = [
         "out.candidate-ffn-heads.partial",
         "out.candidate-ffn-layers.partial",
@@ -38,21 +36,6 @@ fn what_a_choice_among_mixes_left_goes_with_the_next_run_of_one() {
     assert_eq!(dir.names(), left);
     dir.done(&format!("{args} --axes ffn"));
     assert_eq!(dir.names(), ["out", "tiny-llama"]);
-}
-
-/// Runs a command and interrupts it in the middle of its sweep.
-fn interrupted(dir: &Dir, args: &str) {
-    let mut child = dir.command(args).spawn().unwrap();
-    let mut begun = false;
-    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
-        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        begun |= event["stage"] == "prune";
-        if begun && event["event"] == "advanced" {
-            interrupt(&child);
-            break;
-        }
-    }
-    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]
