@@ -102,7 +102,6 @@ impl PlannedDecision {
     pub(crate) fn decided(
         &self,
         calibration: &Calibration,
-        _plans: &[&Plan],
         staged: &[Staged],
         data: &ObservedData,
         (events, cancel): (&dyn Events, &Cancel),

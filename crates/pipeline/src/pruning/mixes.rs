@@ -4,12 +4,12 @@ use crate::pruning::mix::{JudgedMix, LeftOut, PlannedChoice, PruneDecision};
 use crate::pruning::plan::{Opened, PrunePlan, planned};
 use crate::pruning::recipe::{PruneRecipe, PruneRequest};
 use crate::run::within;
-use crate::staging::beside_name;
 use llmopt_arch::axes::Axis;
 use llmopt_checkpoint::Output as Staged;
 use llmopt_data::{beside_held_out, judges};
 use llmopt_measure::{Divergences, judged, least};
 use llmopt_model::Variant;
+use llmopt_rewrite::beside_name;
 use llmopt_run::{Error, Resources, check_room, known_bytes};
 use llmopt_sweep::{self as sweep, Run, judging};
 

@@ -1,16 +1,14 @@
 //! `llmopt.json` of a pruned model: what was removed where, and what it cost.
 
-use crate::file_facts::{FileFacts, inputs, outputs};
 use crate::pruning::cut::Cut;
 use crate::pruning::depth::FoundLayers;
-use crate::pruning::journal::Records;
-use crate::pruning::layout::Fate;
 use crate::pruning::mix::{LeftOut, PruneDecision};
 use crate::pruning::plan::PrunePlan;
 use crate::pruning::recipe::PruneRecipe;
 use crate::report::CalibrationReport;
 use crate::unknown::UnknownTensors;
 use llmopt_data::CalibrationFacts;
+use llmopt_rewrite::{FileFacts, Planned, Records, Treatment, inputs, outputs};
 use llmopt_verify::PrunedUnits;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -72,6 +70,8 @@ pub struct PruneReport {
 /// An artifact of which only the report is missing.
 pub(super) struct Pruned {
     pub(super) cut: Cut,
+    /// Which layers go, if any do.
+    pub(super) layers: Option<FoundLayers>,
     pub(super) records: Records,
     /// The hash of each file that was written.
     pub(super) written: Vec<String>,
@@ -120,7 +120,7 @@ impl PruneReport {
         read: &[String],
         decision: Option<PruneDecision>,
     ) -> Self {
-        let Pruned { cut, records, written, beside } = pruned;
+        let Pruned { cut, layers, records, written, beside } = pruned;
         let cut = &cut;
         let model = plan.variant.model();
         let kernel = plan.engine.gemm().name();
@@ -130,9 +130,9 @@ impl PruneReport {
             recipe: plan.recipe.clone(),
             family: model.family().map(|family| family.name().to_owned()),
             bytes_before: plan.variant.source().shards().iter().map(|shard| shard.bytes).sum(),
-            bytes_after: cut.layout.shards.iter().map(|shard| shard.bytes).sum(),
+            bytes_after: cut.artifact.bytes(),
             inputs: inputs(plan.source(), plan.source().side_files(), read, &beside),
-            outputs: outputs(cut.layout.weight_files(), plan.files_of(cut), &written, beside),
+            outputs: outputs(cut.artifact.files(), plan.files_of(cut), &written, beside),
             block_parameters: model.block_parameters(),
             block_parameters_left: model.parameters_left(&cut.shape),
             sparsity: model.sparsity(&cut.shape),
@@ -142,8 +142,8 @@ impl PruneReport {
             left_out: Vec::new(),
             unknown_tensors: UnknownTensors::of(model, &plan.recipe.runtimes),
             decision,
-            layers: records.layers().cloned(),
-            pruned: records.units().cloned().collect(),
+            layers,
+            pruned: cut.groups.iter().filter_map(|group| records.facts(&group.reader)).collect(),
             removed: removed(plan, cut),
             tensors: tensors(plan, cut),
         }
@@ -171,22 +171,22 @@ fn removed(plan: &PrunePlan, cut: &Cut) -> Vec<RemovedTensor> {
 
 fn tensors(plan: &PrunePlan, cut: &Cut) -> Vec<PrunedTensor> {
     let source = plan.variant.source();
-    let told = |(_, tensor): (usize, &super::layout::OutTensor)| {
-        let before = source.meta(&tensor.origin);
+    let told = |Planned { named, origin, tensor, .. }: Planned<'_>| {
+        let before = source.meta(origin);
         PrunedTensor {
-            name: tensor.name.clone(),
-            from: (tensor.name != tensor.origin).then(|| tensor.origin.clone()),
-            what: match (tensor.fate, before) {
+            name: named.name.to_owned(),
+            from: (named.name != origin).then(|| origin.to_owned()),
+            what: match (&tensor.treatment, before) {
                 (_, None) => "added",
-                (Fate::Kept | Fate::Zeros, _) => "kept",
-                (Fate::Sliced, _) => "sliced",
-                (Fate::Refitted | Fate::Bias, _) => "refitted",
+                (Treatment::Slice, _) => "sliced",
+                (Treatment::Refit, _) => "refitted",
+                _ => "kept",
             },
             source: before.map_or_else(|| "nothing".to_owned(), ToString::to_string),
-            artifact: tensor.meta.to_string(),
+            artifact: named.meta.to_string(),
             bytes_before: before.map_or(0, |meta| meta.bytes()),
-            bytes_after: tensor.meta.bytes(),
+            bytes_after: named.meta.bytes(),
         }
     };
-    cut.layout.tensors().map(told).collect()
+    cut.artifact.tensors().map(told).collect()
 }

@@ -15,7 +15,7 @@ pub struct FileFacts {
 
 /// Every file that was read, by name: weight files with the hashes `read` of them, the config, and side files.
 /// These are copied, so that their hashes are those of the copies `beside` the weights.
-pub(crate) fn inputs(
+pub fn inputs(
     source: &Source,
     side_files: &[SideFile],
     read: &[String],
@@ -37,7 +37,7 @@ pub(crate) fn inputs(
 
 /// Every file that was written but the report, by name: `weights` with the hashes `written` of them, and those
 /// `beside` them. `sizes` has the bytes of all.
-pub(crate) fn outputs<'a>(
+pub fn outputs<'a>(
     weights: impl Iterator<Item = &'a str>,
     sizes: BTreeMap<impl AsRef<str>, u64>,
     written: &[String],
