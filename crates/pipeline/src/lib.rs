@@ -66,7 +66,7 @@ pub use llmopt_measure::{
     ProvenanceSource, TaskProtocol, TensorFacts, TextProtocol, evaluate, generate, plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
-pub use llmopt_rewrite::{BlockRuns, FileFacts};
+pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts};
 pub use llmopt_run::{
     Blame, Cancel, Disk, Error, Events, Fault, Memory, NonFinite, Resources, Silent,
     available_memory,

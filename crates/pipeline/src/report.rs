@@ -14,7 +14,7 @@ use crate::stacked::StackedExperts;
 use crate::unknown::UnknownTensors;
 use llmopt_checkpoint::HeaderEntry;
 use llmopt_data::CalibrationFacts;
-use llmopt_rewrite::{BlockRuns, FileFacts, OutputTensor, Records, inputs, outputs};
+use llmopt_rewrite::{BlockRuns, Envelope, OutputTensor, Records};
 use llmopt_run::NonFinite;
 use llmopt_scheme::SquaredError;
 use serde::Serialize;
@@ -24,25 +24,14 @@ use std::io;
 /// The record of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// `llmopt`.
-    pub tool: &'static str,
-    /// The version that ran.
-    pub version: &'static str,
+    /// What every report tells.
+    #[serde(flatten)]
+    pub envelope: Envelope,
     /// What was asked for, as resolved.
     pub recipe: Recipe,
     /// The oldest compressed-tensors that unpacks the artifact as it is meant; none for a dense one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compressed_tensors: Option<&'static str>,
-    /// The model's family; `None` when names and shapes decided.
-    pub family: Option<String>,
-    /// Every file that was read, by name.
-    pub inputs: BTreeMap<String, FileFacts>,
-    /// Every file that was written, except this one.
-    pub outputs: BTreeMap<String, FileFacts>,
-    /// The size of the source: bytes of its weight files.
-    pub bytes_before: u64,
-    /// The size of the artifact: bytes of its weight files, headers included.
-    pub bytes_after: u64,
     /// Weights of the model, counted before anything was done to them.
     pub parameters: u64,
     /// Bits of the weight files per weight, over the whole model.
@@ -127,8 +116,9 @@ pub struct CalibrationReport {
 impl Report {
     /// Puts together what the sweeps found, and what was observed.
     pub(crate) fn new(plan: &Plan, swept: Swept, data: Option<CalibrationFacts>) -> Self {
-        let Swept { records, read, written, beside, .. } = swept;
-        let (errors, mut calibrated) = (records.errors(&plan.artifact), calibrated(&records));
+        let (artifact, finished) = (&plan.artifact, &swept.finished);
+        let (errors, mut calibrated) =
+            (finished.records.errors(artifact), calibrated(&finished.records));
         let told = calibrated.iter().filter_map(|(tensor, facts)| {
             Some(Fallback { tensor: tensor.clone(), why: facts.fallback.clone()? })
         });
@@ -151,16 +141,16 @@ impl Report {
             .filter(|tensor| tensor.loss.is_some())
             .max_by(|a, b| error_of(a).total_cmp(&error_of(b)));
         Self {
-            tool: "llmopt",
-            version: env!("CARGO_PKG_VERSION"),
+            envelope: Envelope::new(
+                artifact,
+                plan.model.family().map(|family| family.name().to_owned()),
+                plan.side_files(),
+                plan.files(),
+                finished,
+            ),
             recipe: plan.recipe.clone(),
             compressed_tensors: (!plan.recipe.format.is_dense())
                 .then(|| plan.quantization.version()),
-            family: plan.model.family().map(|family| family.name().to_owned()),
-            inputs: inputs(&plan.source, plan.side_files(), &read, &beside),
-            outputs: outputs(plan.artifact.files(), plan.files(), &written, beside),
-            bytes_before: plan.source.shards().iter().map(|shard| shard.bytes).sum(),
-            bytes_after: plan.weight_bytes(),
             parameters: plan.parameters(),
             bits_per_weight: plan.bits_per_weight(),
             linear_bits_per_weight: plan.linear_bits_per_weight(),

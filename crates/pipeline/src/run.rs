@@ -16,8 +16,8 @@ use crate::{select, too_small};
 use llmopt_checkpoint::{Output as Staged, Source, sha256};
 use llmopt_model::{Checkpoint, Smoothing, nonfinite};
 use llmopt_rewrite::{
-    BEGUN_ANEW, BlockRuns, Boundary, Candidates, FilesBeside, Journal, Pass, Records, Stage, Sweep,
-    Treatment, Written, beside_name,
+    BEGUN_ANEW, BlockRuns, Boundary, Candidates, FilesBeside, Finished, Journal, Pass, Stage,
+    Sweep, Treatment, Written, beside_name,
 };
 use llmopt_run::{Cancel, Error, Events, Resources, on_threads};
 use llmopt_tensor::Dtype;
@@ -269,16 +269,10 @@ pub(crate) struct Ahead<'a> {
     pub(crate) finish: &'a dyn Fn() -> Result<(), Error>,
 }
 
-/// An artifact of which only the report is missing.
+/// An artifact of which only the report is missing, and how often its blocks were run.
 pub(crate) struct Swept {
-    pub(crate) records: Records,
-    pub(crate) block_runs: Option<BlockRuns>,
-    /// The hash of each file that was read.
-    pub(crate) read: Vec<String>,
-    /// The hash of each file that was written.
-    pub(crate) written: Vec<String>,
-    /// Those of the files beside the weights.
-    pub(crate) beside: BTreeMap<String, String>,
+    pub(crate) finished: Finished,
+    block_runs: Option<BlockRuns>,
 }
 
 fn swept(
@@ -304,7 +298,8 @@ fn swept(
     too_small::refused(plan, &boundary.records)?;
     let written = boundary.read_back(plan.memory.workers, shown)?;
     let beside = beside(plan, staged)?;
-    Ok(Swept { records: boundary.records, block_runs, read, written, beside })
+    let finished = Finished { records: boundary.records, read, written, beside };
+    Ok(Swept { finished, block_runs })
 }
 
 /// What needs calibration first, then everything else. Returns how often blocks were run, and the hash of

@@ -8,6 +8,7 @@ pub(crate) mod facts;
 pub(crate) mod needs;
 pub(crate) mod observe;
 pub(crate) mod observed_data;
+pub(crate) mod observing;
 pub(crate) mod plan;
 pub(crate) mod smoothing;
 pub(crate) mod stage;

@@ -13,8 +13,8 @@ use llmopt_data::in_batches;
 use llmopt_model::nonfinite::matters;
 use llmopt_model::{Variant, hash_finite, refuse_not_finite};
 use llmopt_rewrite::{
-    BEGUN_ANEW, Band, BandRewriter, Boundary, Candidates, FilesBeside, Journal, Pass, Planned,
-    Stage, Stored, Sweep, Written,
+    BEGUN_ANEW, Band, BandRewriter, Boundary, Candidates, FilesBeside, Finished, Journal, Pass,
+    Planned, Stage, Stored, Sweep, Written,
 };
 use llmopt_run::{Cancel, Error, Events, on_threads};
 use std::borrow::Cow;
@@ -46,7 +46,8 @@ pub(crate) fn prune_ahead(
         Candidates::begin(&plan.output, plan.all().map(PrunePlan::staging), alternatives())?;
     candidates.published(|staged| {
         let (best, report) = write_artifact(plan, staged, behind, shown)?;
-        let names = report.outputs.keys().cloned().chain([REPORT_NAME.to_owned()]).collect();
+        let names =
+            report.envelope.outputs.keys().cloned().chain([REPORT_NAME.to_owned()]).collect();
         Ok(Written { best, names, report })
     })
 }
@@ -70,7 +71,7 @@ fn write_artifact(
     let data = data(plan, events, cancel)?;
     let mut pruned = Vec::new();
     for (plan, staged) in plan.all().zip(staged) {
-        pruned.push(swept(plan, staged, data.as_ref(), behind, shown)?);
+        pruned.push(swept(plan, staged, (data.as_ref(), &read), behind, shown)?);
     }
     let decision = match (&plan.choice, &data) {
         (Some(choice), Some(data)) => {
@@ -82,7 +83,7 @@ fn write_artifact(
     let left_out = plan.left_out.clone();
     let (plan, staged) = plan.all().zip(staged).nth(best).expect("an artifact of each plan");
     let facts = data.map(|data| data.facts);
-    let report = PruneReport::new(plan, pruned.swap_remove(best), facts, &read, decision);
+    let report = PruneReport::new(plan, pruned.swap_remove(best), facts, decision);
     let report = PruneReport { left_out, ..report };
     staged.write_with(REPORT_NAME, |out| report.write(out))?;
     let (model, runtimes) = (plan.variant.model(), &plan.recipe.runtimes);
@@ -105,7 +106,7 @@ pub(crate) struct Begun<'a> {
 fn swept(
     plan: &PrunePlan,
     staged: &Staged,
-    data: Option<&ObservedData>,
+    (data, read): (Option<&ObservedData>, &[String]),
     behind: Option<&Behind<'_>>,
     shown: (&dyn Events, &Cancel),
 ) -> Result<Pruned, Error> {
@@ -147,7 +148,9 @@ fn swept(
     boundary.or_settled(done.and_then(|done| done))?;
     finish()?;
     let written = hashes.into_inner().unwrap_or_default();
-    Ok(Pruned { layers, records: boundary.records, cut, written, beside })
+    let read = read.to_vec();
+    let finished = Finished { records: boundary.records, read, written, beside };
+    Ok(Pruned { cut, layers, finished })
 }
 
 /// The windows, after those are drawn that come from the model itself.
