@@ -8,6 +8,7 @@
 
 mod calibration;
 mod chain;
+mod choice;
 mod config;
 mod current;
 mod decision;
