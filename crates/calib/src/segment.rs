@@ -10,6 +10,8 @@ use std::ops::Range;
 pub struct Segment {
     /// Its operations, under the name of its phase. It carries what later segments take.
     pub phase: Phase,
+    /// The number of the phase in its block.
+    pub number: usize,
     /// The site whose inputs are whole when it ends, by its number: what reads them comes behind.
     pub site: Option<usize>,
 }
@@ -24,14 +26,15 @@ pub fn segments(block: &Block, sites: &[InputSite]) -> Vec<Segment> {
         let mut first = 0;
         for (site, cut) in cuts(number, phase, sites) {
             phases.push(part(phase, first..cut));
-            shown.push(Some(site));
+            shown.push((number, Some(site)));
             first = cut;
         }
         phases.push(part(phase, first..phase.operations.len()));
-        shown.push(None);
+        shown.push((number, None));
     }
     fill_carried(&mut phases);
-    phases.into_iter().zip(shown).map(|(phase, site)| Segment { phase, site }).collect()
+    let segments = phases.into_iter().zip(shown);
+    segments.map(|(phase, (number, site))| Segment { phase, number, site }).collect()
 }
 
 /// The numbers of the phase's sites, each with that of the first operation that reads it.
@@ -151,7 +154,7 @@ pub(crate) mod tests {
         let told: Vec<(&str, usize, &[usize], Option<usize>)> = found
             .iter()
             .zip(&carried)
-            .map(|(Segment { phase, site }, carried)| {
+            .map(|(Segment { phase, site, .. }, carried)| {
                 (&*phase.name, phase.operations.len(), &carried[..], *site)
             })
             .collect();

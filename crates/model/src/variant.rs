@@ -48,7 +48,7 @@ struct Stored {
 
 impl Variant {
     /// The files.
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &Arc<Source> {
         &self.source
     }
 

@@ -1,19 +1,17 @@
-//! Pruning and quantizing in one call.
+//! Pruning and quantizing in one call: a list of two stages.
 
-use crate::handover::Handover;
 use crate::output_target::Target;
-use crate::pruning;
 use crate::pruning::mixes::plan_prune;
+use crate::pruning::plan::PrunePlan;
 use crate::pruning::recipe::PruneRequest;
 use crate::pruning::report::PruneReport;
-use crate::pruning::run::prune;
+use crate::pruning::run::{Begun, prune, prune_ahead};
 use crate::recipe::Recipe;
 use crate::report::Report;
-use crate::run::{plan, quantize};
+use crate::run::{Ahead, attempted, plan, quantize, within};
 use llmopt_run::{Cancel, Error, Events, Resources};
+use std::cell::RefCell;
 use std::path::Path;
-use std::sync::Arc;
-use std::thread;
 
 /// What is made of a pruned model.
 #[derive(Clone, Debug)]
@@ -27,10 +25,11 @@ pub struct Quantization {
 /// Prunes a model and quantizes what is left. Both artifacts stay, and are byte for byte what
 /// [`prune`] and then [`quantize`] on its output make.
 ///
-/// With axes named, both go through the blocks in one sweep: a block is quantized as soon as it is
-/// pruned, each stage with streams of its own and half of the memory. What needs the pruned model
-/// whole waits for that: windows drawn from the model itself, the look for NaN that
-/// `allow_nonfinite` asks for, and everything after a choice between mixes of axes.
+/// With axes named and quantization calibrated on texts, both go through the blocks in one sweep, if the
+/// memory suffices: a phase is quantized as soon as it is pruned, and on the same windows the pruned
+/// model's hidden states are carried once. What needs the pruned model whole comes after it: windows
+/// drawn from it, scales of channels, the look for NaN that `allow_nonfinite` asks for, and everything
+/// after a choice between mixes of axes.
 ///
 /// # Errors
 /// Those of either. If pruning succeeds and quantizing fails, the pruned artifact stays.
@@ -41,69 +40,71 @@ pub fn prune_and_quantize(
     events: [&dyn Events; 2],
     cancel: &Cancel,
 ) -> Result<(PruneReport, Report), Error> {
-    match request.recipe.axes.is_empty() || quantization.recipe.allow_nonfinite {
-        true => one_by_one(request, quantization, resources, events, cancel),
-        false => in_one_sweep(request, quantization, resources, events, cancel),
+    let recipe = &quantization.recipe;
+    // The whole model takes no less than what is left of it: what cannot be is said before it is read.
+    let (planned, target, bound) = within(resources, |resources| {
+        let planned = plan_prune(request, resources)?;
+        let target = quantization.target_behind(planned.output())?;
+        let bound = plan(&request.model, &target, recipe, resources)?;
+        Ok((planned, target, bound))
+    })?;
+    let chain = Chain { target, recipe, resources, events, cancel };
+    match planned.in_one_sweep_with(&bound) {
+        true => chain.in_one_sweep(&planned),
+        false => chain.one_by_one(&planned),
     }
 }
 
-fn one_by_one(
-    request: &PruneRequest,
-    quantization: &Quantization,
+/// Two stages, the first of them planned.
+struct Chain<'a> {
+    target: Target,
+    recipe: &'a Recipe,
     resources: Resources,
-    [first, second]: [&dyn Events; 2],
-    cancel: &Cancel,
-) -> Result<(PruneReport, Report), Error> {
-    let planned = plan_prune(request, resources)?;
-    let pruned = prune(&planned, first, cancel)?;
-    let target = quantization.target_behind(planned.output())?;
-    let planned = plan(planned.output(), &target, &quantization.recipe, resources)?;
-    Ok((pruned, quantize(&planned, second, cancel)?))
+    events: [&'a dyn Events; 2],
+    cancel: &'a Cancel,
 }
 
-fn in_one_sweep(
-    request: &PruneRequest,
-    quantization: &Quantization,
-    resources: Resources,
-    [first, second]: [&dyn Events; 2],
-    cancel: &Cancel,
-) -> Result<(PruneReport, Report), Error> {
-    let planned = within_half(resources, |half| plan_prune(request, half))?;
-    let target = quantization.target_behind(planned.output())?;
-    let recipe = &quantization.recipe;
-    // The whole model takes no less than what is left of it: what cannot be is said before it is read.
-    within_half(resources, |half| plan(&request.model, &target, recipe, half))?;
-    let handover = Arc::new(Handover::default());
-    let follow = || {
-        let _following = handover.following();
-        let opened = handover.opening()?;
-        let mut planned =
-            within_half(resources, |half| plan(&opened.folder, &target, recipe, half))?;
-        planned.follow(&handover);
-        quantize(&planned, second, cancel)
-    };
-    let (pruned, quantized) = thread::scope(|scope| {
-        let second = scope.spawn(follow);
-        let mut leading = handover.leading();
-        let pruned = pruning::led(&planned, Some(&handover), first, cancel);
-        leading.kept = pruned.as_ref().map_or_else(Error::is_resumable, |_| true);
-        drop(leading);
-        (pruned, second.join())
-    });
-    let quantized = quantized.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    Ok((pruned?, quantized?))
-}
+impl Chain<'_> {
+    fn one_by_one(&self, planned: &PrunePlan) -> Result<(PruneReport, Report), Error> {
+        let pruned = prune(planned, self.events[0], self.cancel)?;
+        Ok((pruned, self.quantized(planned.output())?))
+    }
 
-/// Plans one of two stages that are at work together: each has half of the memory.
-fn within_half<T>(
-    resources: Resources,
-    plan: impl FnOnce(Resources) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let Resources { memory, threads } = resources;
-    plan(Resources { memory: memory / 2, threads }).map_err(|error| match error {
-        Error::Budget { smallest, .. } => Error::Budget { given: memory, smallest: 2 * smallest },
-        error => error,
-    })
+    fn in_one_sweep(&self, planned: &PrunePlan) -> Result<(PruneReport, Report), Error> {
+        let made = RefCell::new(None);
+        let behind = |begun: &Begun<'_>| match self.quantized_behind(begun) {
+            // Both are kept for another attempt.
+            Err(Error::Paused) => Err(Error::Interrupted),
+            Err(error) if error.is_resumable() => Err(error),
+            found => {
+                made.replace(Some(found));
+                Ok(())
+            }
+        };
+        let pruned = prune_ahead(planned, Some(&behind), (self.events[0], self.cancel))?;
+        match made.into_inner() {
+            // Another attempt leaves the matrices out that are too small.
+            None | Some(Err(Error::TooSmall(_))) => Ok((pruned, self.quantized(planned.output())?)),
+            Some(made) => Ok((pruned, made?)),
+        }
+    }
+
+    /// Quantizes what is being pruned.
+    fn quantized_behind(&self, begun: &Begun<'_>) -> Result<Report, Error> {
+        let plan = plan(begun.folder, &self.target, self.recipe, self.resources)?;
+        let plan = plan.of_written(&begun.identity);
+        let shown = (self.events[1], self.cancel);
+        let context = begun.stage.context();
+        // A stream that spills has no room for what another stage has it carry.
+        let shares = context.spill.is_none() && plan.observes(context, shown)?;
+        let ahead = Ahead { stage: begun.stage, shares, finish: begun.finish };
+        attempted(&plan, Some(&ahead), shown)
+    }
+
+    fn quantized(&self, pruned: &Path) -> Result<Report, Error> {
+        let planned = plan(pruned, &self.target, self.recipe, self.resources)?;
+        quantize(&planned, self.events[1], self.cancel)
+    }
 }
 
 impl Quantization {

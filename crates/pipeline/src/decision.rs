@@ -2,17 +2,14 @@
 
 use crate::calibration::observed_data::ObservedData;
 use crate::calibration::plan::Calibration;
+use crate::choice::{Choice, choice_memory, choose};
 use crate::method::Method;
 use crate::plan::Plan;
 use llmopt_checkpoint::Output as Staged;
 use llmopt_data::judges;
 use llmopt_eval::Estimate;
-use llmopt_measure::Divergences;
-use llmopt_measure::judged;
-use llmopt_measure::least;
-use llmopt_model::Variant;
 use llmopt_run::{Cancel, Disk, Error, Events, Resources, check_room, known_bytes};
-use llmopt_sweep::{ReadingMemory, judging, planned};
+use llmopt_sweep::ReadingMemory;
 use serde::Serialize;
 
 /// What was decided, and by which numbers.
@@ -79,17 +76,13 @@ impl PlannedDecision {
         };
         let plans: Vec<&Plan> = [plan].into_iter().chain(alternatives).collect();
         let windows = calibration.placeholders();
-        let batches = judging(judges(&windows));
-        let held = Divergences::bytes(&batches, plans.len())
-            + beside(&plans, &windows)
-            + plan.smoothing_bytes();
-        // An artifact runs the program of the original, which stands in for it until it is there.
-        let variants = vec![&calibration.variant; 1 + plans.len()];
-        let memory = planned(&variants, &batches, &calibration.engine, held, resources)?;
+        let held = beside(&plans, &windows) + plan.smoothing_bytes();
+        let original = (&calibration.variant, &calibration.engine);
+        let memory = choice_memory(original, plans.len(), &windows, held, resources)?;
         let scratch = calibration.room_for(memory.spills, memory.hidden_bytes);
         check_room(&scratch, &calibration.scratch)?;
         let methods = plans.iter().map(|plan| plan.recipe.method).collect();
-        let windows = batches.sequences().len();
+        let windows = judges(&windows).len();
         let alternative_bytes =
             alternatives.iter().map(|alternative| alternative.files().values().sum::<u64>()).sum();
         Ok(Some(Self { methods, windows, alternative_bytes, memory, scratch }))
@@ -102,22 +95,15 @@ impl PlannedDecision {
     pub(crate) fn decided(
         &self,
         calibration: &Calibration,
-        _plans: &[&Plan],
         staged: &[Staged],
         data: &ObservedData,
         (events, cancel): (&dyn Events, &Cancel),
     ) -> Result<Decision, Error> {
-        let mut variants = vec![calibration.variant.clone()];
-        for staged in staged {
-            variants.push(Variant::open(staged.partial_path())?);
-        }
-        let windows = judges(&data.windows);
-        let run = calibration.run(events, cancel);
-        let klds = judged("decide", &variants, windows, &self.memory, run)?;
+        let (original, run) = (&calibration.variant, calibration.run(events, cancel));
+        let Choice { klds, best } = choose(original, staged, &data.windows, &self.memory, run)?;
         let methods = self.methods.iter().copied();
         let candidates: Vec<Candidate> =
             methods.zip(klds).map(|(method, kld)| Candidate { method, kld }).collect();
-        let best = least(candidates.iter().map(|candidate| &candidate.kld));
         let chosen = candidates[best].method;
         Ok(Decision { windows: self.windows, candidates, best, chosen })
     }

@@ -1,11 +1,11 @@
 //! The stages of quantizing.
 
 use crate::method::Method;
-use crate::place::{Action, Place};
 use crate::plan::Plan;
 use llmopt_checkpoint::HeaderEntry;
 use llmopt_data::{drawn, judges};
 use llmopt_estimate::{Speed, Stages, TimeEstimate, Windows, looked_at, read_back};
+use llmopt_rewrite::{OutputTensor, Treatment};
 use llmopt_run::Error;
 use llmopt_sweep::count::read;
 use llmopt_sweep::{Kind, Work, judging};
@@ -93,7 +93,7 @@ impl Plan {
             stages.push(("calibrate", blocks.into_iter().sum::<Work>() + written));
         }
         let rewritten: Work = self.places().map(|placed| self.rewriting(placed)).sum();
-        let output: u64 = self.shards.iter().map(|shard| shard.bytes).sum();
+        let output = self.artifact.bytes();
         let stored = Work::of(Kind::Read, source as f64)
             + Work::of(Kind::Hashed, source as f64)
             + Work::of(Kind::Written, output as f64)
@@ -104,18 +104,18 @@ impl Plan {
     }
 
     /// What the rewriting sweep does to a tensor.
-    fn rewriting(&self, (entry, place): (&HeaderEntry, &Place)) -> Work {
+    fn rewriting(&self, (entry, place): (&HeaderEntry, &OutputTensor)) -> Work {
         let calibrated = self.calibration.as_ref().is_some_and(|c| c.reaches(&entry.name));
         let values = entry.meta.elements() as f64;
-        match &place.action {
-            Action::Quantize(_) | Action::Dense(Some(_)) if !calibrated => {
+        match &place.treatment {
+            Treatment::Quantize(_) | Treatment::Dense(Some(_)) if !calibrated => {
                 let kind = match self.recipe.method {
                     Method::Rtn => Kind::Nearest,
                     _ => Kind::Searched,
                 };
                 Work::of(kind, values) + Work::of(Kind::Decoded, values)
             }
-            Action::Dense(None) | Action::Smooth => Work::of(Kind::Decoded, values),
+            Treatment::Dense(None) | Treatment::Smooth => Work::of(Kind::Decoded, values),
             _ => Work::default(),
         }
     }

@@ -1,8 +1,8 @@
 //! What a plan means to write, as it is verified before it gets its name.
 
-use crate::place::{Action, Place};
 use crate::{Error, Plan};
 use llmopt_checkpoint::HeaderEntry;
+use llmopt_rewrite::{OutputTensor, Treatment};
 use llmopt_run::Cancel;
 use llmopt_verify::{Becomes, Expected, ExpectedTensor, before_publishing};
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::path::Path;
 /// # Errors
 /// [`Error::Unsound`] with everything that is wrong.
 pub(crate) fn verify_written(plan: &Plan, folder: &Path, cancel: &Cancel) -> Result<(), Error> {
-    let path = match plan.shards.first() {
+    let path = match plan.artifact.shards.first() {
         Some(shard) if plan.bare => folder.join(&shard.name),
         _ => folder.to_owned(),
     };
@@ -20,22 +20,27 @@ pub(crate) fn verify_written(plan: &Plan, folder: &Path, cancel: &Cancel) -> Res
         model: &plan.model,
         output: plan.output(),
         tensors: Box::new(plan.places().map(expected)),
-        files: plan.shards.iter().map(|shard| (shard.name.as_str(), shard.bytes)).collect(),
+        files: plan
+            .artifact
+            .shards
+            .iter()
+            .map(|shard| (shard.name.as_str(), shard.bytes))
+            .collect(),
         runtimes: &plan.recipe.runtimes,
         tensor_parallel: plan.recipe.tensor_parallel,
     };
     before_publishing(&path, expected, cancel)
 }
 
-fn expected<'a>((entry, place): (&'a HeaderEntry, &'a Place)) -> ExpectedTensor<'a> {
+fn expected<'a>((entry, place): (&'a HeaderEntry, &'a OutputTensor)) -> ExpectedTensor<'a> {
     ExpectedTensor {
         name: &entry.name,
         shape: entry.meta.shape(),
-        told: &place.action,
-        becomes: match place.action {
-            Action::Quantize(scheme) => Becomes::Quantized(scheme),
-            Action::Omit { .. } => Becomes::Nothing,
-            Action::Keep | Action::Smooth | Action::Dense(_) => {
+        told: &place.treatment,
+        becomes: match place.treatment {
+            Treatment::Quantize(scheme) => Becomes::Quantized(scheme),
+            Treatment::Omit { .. } => Becomes::Nothing,
+            _ => {
                 let part = place.parts(entry).unwrap_or_default().into_iter().next();
                 part.map_or(Becomes::Nothing, |part| Becomes::Dense(part.meta))
             }

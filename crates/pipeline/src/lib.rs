@@ -6,57 +6,45 @@
 #![doc = include_str!("../../../docs/library.md")]
 #![forbid(unsafe_code)]
 
-mod band;
 mod calibration;
 mod chain;
+mod choice;
 mod config;
 mod current;
 mod decision;
 mod default_output;
 mod estimate;
 mod expected;
-mod file_facts;
-mod files_beside;
-mod fingerprint;
-mod handover;
 mod inspect;
-mod layout;
 mod method;
 mod output_loss;
 mod output_target;
 mod patterns;
-mod place;
 mod plan;
 mod plan_notes;
-mod planned_shard;
 mod pruning;
-mod read_back;
+mod quantize_band;
 mod recipe;
 mod record;
 mod report;
-mod resume;
 mod run;
 mod select;
 mod stacked;
-mod staging;
 mod summary;
-mod sweep;
 #[cfg(test)]
 mod testing;
 mod too_small;
 mod unknown;
 
 pub use calibration::{
-    BlockRuns, Calibrated, CalibrationMemory, CalibrationSummary, HeldOut, ModelIdentity,
-    ObservedRun, Smooth, SmoothingReport, SmoothingSummary, StatisticsPlan, StatisticsReport,
-    StatisticsRequest, StatisticsSummary, TriedMethod, UnsmoothedInputs, observe_statistics,
-    plan_statistics,
+    Calibrated, CalibrationMemory, CalibrationSummary, HeldOut, ModelIdentity, ObservedRun, Smooth,
+    SmoothingReport, SmoothingSummary, StatisticsPlan, StatisticsReport, StatisticsRequest,
+    StatisticsSummary, TriedMethod, UnsmoothedInputs, observe_statistics, plan_statistics,
 };
 pub use chain::{Quantization, prune_and_quantize};
 pub use current::{InFolder, model_in};
 pub use decision::{Candidate, Decision, PlannedDecision};
 pub use default_output::cached_repository;
-pub use file_facts::FileFacts;
 pub use inspect::{
     Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
 };
@@ -79,6 +67,7 @@ pub use llmopt_measure::{
     ProvenanceSource, TaskProtocol, TensorFacts, TextProtocol, evaluate, generate, plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
+pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts};
 pub use llmopt_run::{
     Blame, Cancel, Disk, Error, Events, Fault, Memory, NonFinite, Resources, Silent,
     available_memory,

@@ -4,11 +4,7 @@ use crate::calibration::plan::Calibration;
 use crate::calibration::smoothing::PlannedSmoothing;
 use crate::config::{edited, quantization_config};
 use crate::decision::PlannedDecision;
-use crate::handover::{Handover, Progress};
-use crate::layout::{INDEX, index_bytes, lay_out};
 use crate::output_target::Target;
-use crate::place::{Action, Place};
-use crate::planned_shard::PlannedShard;
 use crate::recipe::{DenseDtype, Format, Recipe};
 use crate::select::{Fallback, Selection};
 use llmopt_arch::{Model, scaled_weight};
@@ -16,7 +12,12 @@ use llmopt_checkpoint::{HeaderEntry, OutputOptions, REPORT_NAME, Source, report_
 use llmopt_codec::{QuantizationConfig, for_scheme};
 use llmopt_model::nonfinite::Allowed;
 use llmopt_model::{Checkpoint, QUANTIZATION_CONFIG, Variant};
-use llmopt_run::{Error, Memory, NonFinite, Resources};
+use llmopt_quant::Quantizer;
+use llmopt_rewrite::{
+    ArtifactPlan, Context as StageContext, INDEX, OutputShard, OutputTensor, Treatment,
+};
+use llmopt_run::{Cancel, Error, Events, Memory, NonFinite, Resources};
+use llmopt_scheme::{Granularity, Scheme};
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ pub struct Plan {
     /// Whether the output is a bare file.
     pub(crate) bare: bool,
     pub(crate) force: bool,
-    pub(crate) shards: Vec<PlannedShard>,
+    pub(crate) artifact: ArtifactPlan,
     /// The new `config.json`.
     pub(crate) config: Option<Vec<u8>>,
     /// The size of the index, if there is to be one.
@@ -53,8 +54,8 @@ pub struct Plan {
     pub(crate) alternatives: Vec<Plan>,
     /// How the best is found, if there are any.
     pub(crate) decision: Option<PlannedDecision>,
-    /// What writes the source meanwhile, if anything does.
-    pub(crate) before: Option<Arc<Handover>>,
+    /// What tells the source from any other while it is being written: the times of its files do not.
+    pub(crate) source_state: Option<String>,
 }
 
 /// What a plan is made from.
@@ -88,10 +89,11 @@ impl Plan {
             let metadata = context.metadata(number, output.bare, &quantization);
             shards.push(context.shard(number, metadata, &output)?);
         }
-        let memory = memory(&source, &shards, recipe, resources)?;
+        let artifact = ArtifactPlan { source: source.clone(), shards };
+        let memory = memory(&artifact, recipe, resources)?;
         let (config, config_changes) = config(&source, recipe, &quantization)?;
-        let indexed = source.index().is_some() || (!output.bare && shards.len() > 1);
-        let index_bytes = indexed.then(|| index_bytes(&source, &shards));
+        let indexed = source.index().is_some() || (!output.bare && artifact.shards.len() > 1);
+        let index_bytes = indexed.then(|| artifact.index_bytes());
         Ok(Self {
             recipe: recipe.clone(),
             output: output.path,
@@ -103,7 +105,7 @@ impl Plan {
             fallbacks: selection.fallbacks.clone(),
             nonfinite: Vec::new(),
             requested: None,
-            shards,
+            artifact,
             quantization,
             memory,
             model,
@@ -112,7 +114,7 @@ impl Plan {
             calibration: None,
             alternatives: Vec::new(),
             decision: None,
-            before: None,
+            source_state: None,
         })
     }
 
@@ -127,15 +129,12 @@ impl Plan {
         self.calibration.as_ref().map(windows) == Some(1)
     }
 
-    /// Has everything wait for the stage before.
-    pub(crate) fn follow(&mut self, before: &Arc<Handover>) {
-        self.before = Some(before.clone());
-        self.alternatives.iter_mut().for_each(|alternative| alternative.follow(before));
-    }
-
-    /// Waits until so much of the source is written.
-    pub(crate) fn wait_for(&self, progress: Progress) -> Result<(), Error> {
-        self.before.as_ref().map_or(Ok(()), |before| before.wait_for(progress))
+    /// For a source that is being written, which `state` tells from any other.
+    pub(crate) fn of_written(mut self, state: &str) -> Self {
+        self.source_state = Some(state.to_owned());
+        let alternatives = self.alternatives.into_iter();
+        self.alternatives = alternatives.map(|plan| plan.of_written(state)).collect();
+        self
     }
 
     /// With calibration, if the recipe asks for it.
@@ -151,7 +150,7 @@ impl Plan {
             .places()
             .filter(|(entry, place)| place.scheme().is_some() && !calibration.reaches(&entry.name));
         let why = "search on the weights alone, because its inputs are not observed";
-        let fallback = |(entry, _): (&HeaderEntry, &Place)| Fallback {
+        let fallback = |(entry, _): (&HeaderEntry, &OutputTensor)| Fallback {
             tensor: entry.name.clone(),
             why: why.to_owned(),
         };
@@ -173,6 +172,21 @@ impl Plan {
     pub(crate) fn variant_of<'a>(&'a self, calibration: &'a Calibration) -> &'a Variant {
         let smoothed = self.smoothing.as_ref().and_then(PlannedSmoothing::variant);
         smoothed.unwrap_or(&calibration.variant)
+    }
+
+    /// Whether it is observed on the tokens of another stage, by the same kernel.
+    ///
+    /// # Errors
+    /// If its texts cannot be read.
+    pub(crate) fn observes(
+        &self,
+        other: &StageContext<'_>,
+        (events, cancel): (&dyn Events, &Cancel),
+    ) -> Result<bool, Error> {
+        let Some(calibration) = &self.calibration else { return Ok(false) };
+        let data = calibration.data(events, cancel)?;
+        let same_kernel = calibration.kernel() == other.engine.gemm().name();
+        Ok(same_kernel && calibration.batches(data.windows) == *other.batches)
     }
 
     /// Bytes that smoothing holds until the end of the run.
@@ -206,29 +220,23 @@ impl Plan {
     }
 
     /// Every source tensor with its place.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (&HeaderEntry, &Place)> {
-        let shards = self.source.shards().iter().zip(&self.shards);
-        shards.flat_map(|(source, planned)| source.header.tensors().iter().zip(&planned.places))
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&HeaderEntry, &OutputTensor)> {
+        let shards = self.source.shards().iter().zip(&self.artifact.shards);
+        shards.flat_map(|(source, planned)| source.header.tensors().iter().zip(&planned.tensors))
     }
 
     /// How many tensors the artifact has, and the bytes of their names.
     pub(crate) fn names(&self) -> (usize, usize) {
-        let placed = self.places().flat_map(|(entry, place)| place.placed(entry));
-        placed.fold((0, 0), |(count, bytes), placed| (count + 1, bytes + placed.name.len()))
+        self.artifact.names()
     }
 
     /// The files of the artifact except its report, with their sizes.
     pub(crate) fn files(&self) -> BTreeMap<&str, u64> {
-        let shards = self.shards.iter().map(|shard| (shard.name.as_str(), shard.bytes));
+        let shards = self.artifact.shards.iter().map(|shard| (shard.name.as_str(), shard.bytes));
         let config = self.config.as_ref().map(|config| ("config.json", config.len() as u64));
         let index = self.index_bytes.map(|bytes| (INDEX, bytes));
         let side = self.side_files().iter().map(|side| (side.name.as_str(), side.bytes));
         shards.chain(config).chain(index).chain(side).collect()
-    }
-
-    /// The names of the weight files.
-    pub(crate) fn weight_files(&self) -> impl Iterator<Item = &str> {
-        self.shards.iter().map(|shard| shard.name.as_str())
     }
 
     /// The files that come along; none with a bare file.
@@ -238,7 +246,7 @@ impl Plan {
 
     /// The name of the report.
     pub(crate) fn report_name(&self) -> String {
-        match self.shards.first() {
+        match self.artifact.shards.first() {
             Some(shard) if self.bare => report_name_beside(&shard.name),
             _ => REPORT_NAME.to_owned(),
         }
@@ -296,49 +304,48 @@ impl Context<'_> {
         number: usize,
         metadata: BTreeMap<String, String>,
         output: &Output,
-    ) -> Result<PlannedShard, Error> {
+    ) -> Result<OutputShard, Error> {
         let source = &self.source.shards()[number];
         let entries = source.header.tensors();
-        let mut places =
-            entries.iter().map(|entry| self.place(entry)).collect::<Result<Vec<_>, _>>()?;
-        let bytes = lay_out(&metadata, entries, &mut places)?;
+        let tensors =
+            entries.iter().map(|entry| self.tensor(entry)).collect::<Result<Vec<_>, _>>()?;
         let name = output.shard_name(self.source, &source.name);
-        Ok(PlannedShard { name, metadata, bytes, places })
+        OutputShard::of_source((number, source), name, metadata, tensors)
     }
 
-    fn place(&self, entry: &HeaderEntry) -> Result<Place, Error> {
+    fn tensor(&self, entry: &HeaderEntry) -> Result<OutputTensor, Error> {
         let name = entry.name.as_str();
         let scheme = self.selection.scheme_of(name);
         let block_scale = self.model.block_scale_of(name).cloned();
-        let action = match (scheme, &block_scale) {
-            (Some(scheme), _) if self.recipe.format.is_dense() => Action::Dense(Some(scheme)),
-            (Some(scheme), _) => Action::Quantize(scheme),
-            (None, Some(_)) => Action::Dense(None),
+        let treatment = match (scheme, &block_scale) {
+            (Some(scheme), _) if self.recipe.format.is_dense() => Treatment::Dense(Some(scheme)),
+            (Some(scheme), _) => Treatment::Quantize(scheme),
+            (None, Some(_)) => Treatment::Dense(None),
             (None, None) => match self.absorbed(name) {
-                Some(into) => Action::Omit { into },
-                None if self.smooths.is_some_and(|found| found.changes(name)) => Action::Smooth,
-                None => Action::Keep,
+                Some(into) => Treatment::Omit { into },
+                None if self.smooths.is_some_and(|found| found.changes(name)) => Treatment::Smooth,
+                None => Treatment::Keep,
             },
         };
-        let is_smoothed = action == Action::Smooth;
-        let matrix = matches!(action, Action::Quantize(_) | Action::Dense(_));
-        let place = Place::new(action, &entry.meta);
+        let is_smoothed = treatment == Treatment::Smooth;
+        let matrix = matches!(treatment, Treatment::Quantize(_) | Treatment::Dense(_));
+        let tensor = OutputTensor::new(treatment, &entry.meta);
         match *entry.meta.shape() {
-            [rows] if is_smoothed => return Ok(place.cut_as_matrix(rows, 1, 1)),
-            [rows, columns] if is_smoothed => return Ok(place.cut_as_matrix(rows, columns, 1)),
+            [rows] if is_smoothed => return Ok(tensor.cut_as_matrix(rows, 1, 1)),
+            [rows, columns] if is_smoothed => return Ok(tensor.cut_as_matrix(rows, columns, 1)),
             _ => {}
         }
-        let (&[rows, columns], true) = (entry.meta.shape(), matrix) else { return Ok(place) };
+        let (&[rows, columns], true) = (entry.meta.shape(), matrix) else { return Ok(tensor) };
         let step = scheme.map_or(1, |scheme| for_scheme(&scheme).row_step(&scheme));
         let scale_dtype = self.scale_dtype(&entry.meta);
         let dense_dtype = match self.recipe.format {
             Format::Dense(DenseDtype::F32) => Dtype::F32,
             _ => scale_dtype,
         };
-        let place = Place { block_scale, scale_dtype, dense_dtype, ..place }
+        let tensor = OutputTensor { block_scale, scale_dtype, dense_dtype, ..tensor }
             .cut_as_matrix(rows, columns, step);
-        match place.parts(entry) {
-            Ok(_) => Ok(place),
+        match tensor.parts(entry) {
+            Ok(_) => Ok(tensor),
             Err(error) => Err(Error::Refused(format!("tensor `{name}`: {error}"))),
         }
     }
@@ -384,22 +391,45 @@ impl Context<'_> {
     }
 }
 
-fn memory(
-    source: &Source,
-    shards: &[PlannedShard],
-    recipe: &Recipe,
-    resources: Resources,
-) -> Result<Memory, Error> {
+fn memory(artifact: &ArtifactPlan, recipe: &Recipe, resources: Resources) -> Result<Memory, Error> {
     let quantizer = recipe.method.quantizer();
     let (mut tensors, mut names_bytes, mut worker_bytes) = (0, 0, 0);
-    for (source, planned) in source.shards().iter().zip(shards) {
-        for (entry, place) in source.header.tensors().iter().zip(&planned.places) {
-            tensors += 1;
-            names_bytes += entry.name.len();
-            worker_bytes = worker_bytes.max(place.working_bytes(entry.meta.dtype(), quantizer));
-        }
+    for planned in artifact.tensors() {
+        tensors += 1;
+        names_bytes += planned.named.name.len();
+        let source = planned.named.meta.dtype();
+        worker_bytes = worker_bytes.max(working_bytes(planned.tensor, source, quantizer));
     }
     Memory::planned(tensors, names_bytes, worker_bytes, resources)
+}
+
+/// Memory that a worker holds while it works on a band of a tensor of type `source`.
+fn working_bytes(tensor: &OutputTensor, source: Dtype, quantizer: &dyn Quantizer) -> u64 {
+    let rows = tensor.band_rows.min(tensor.rows);
+    let elements = rows as u64 * tensor.columns as u64;
+    let read = elements * source.bits() as u64 / 8;
+    match (&tensor.treatment, tensor.scheme()) {
+        (_, Some(scheme)) => {
+            let weights = elements * 4;
+            let codes = elements;
+            let scales = elements * 8 / tile(&scheme, tensor.columns) as u64;
+            // Codes and scales exist as chosen, as encoded, and as decoded again.
+            let search = quantizer.working_bytes(rows, tensor.columns, &scheme) as u64;
+            read + weights + 3 * (codes + scales) + search.max(weights)
+        }
+        (Treatment::Dense(_) | Treatment::Smooth, None) => read + elements * 8,
+        // Its rows are bytes.
+        _ => elements,
+    }
+}
+
+/// Weights that share a scale.
+fn tile(scheme: &Scheme, columns: usize) -> usize {
+    match scheme.granularity {
+        Granularity::Channel => columns.max(1),
+        Granularity::Group(size) => size.max(1),
+        Granularity::Block { rows, columns } => (rows * columns).max(1),
+    }
 }
 
 /// The new `config.json`, and what changed in it.

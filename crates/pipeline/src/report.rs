@@ -2,21 +2,19 @@
 //!
 //! It holds no clock, no host name and no absolute path: the same run gives the same report.
 
-use crate::calibration::block_runs::BlockRuns;
 use crate::calibration::facts::Calibrated;
 use crate::calibration::smoothing::{PlannedSmoothing, SmoothingReport};
 use crate::decision::Decision;
-use crate::file_facts::{FileFacts, inputs, outputs};
 use crate::output_loss::OutputLoss;
-use crate::place::{Action, Place};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
-use crate::resume::Records;
+use crate::run::Swept;
 use crate::select::Fallback;
 use crate::stacked::StackedExperts;
 use crate::unknown::UnknownTensors;
 use llmopt_checkpoint::HeaderEntry;
 use llmopt_data::CalibrationFacts;
+use llmopt_rewrite::{BlockRuns, Envelope, OutputTensor, Records};
 use llmopt_run::NonFinite;
 use llmopt_scheme::SquaredError;
 use serde::Serialize;
@@ -26,25 +24,14 @@ use std::io;
 /// The record of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// `llmopt`.
-    pub tool: &'static str,
-    /// The version that ran.
-    pub version: &'static str,
+    /// What every report tells.
+    #[serde(flatten)]
+    pub envelope: Envelope,
     /// What was asked for, as resolved.
     pub recipe: Recipe,
     /// The oldest compressed-tensors that unpacks the artifact as it is meant; none for a dense one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compressed_tensors: Option<&'static str>,
-    /// The model's family; `None` when names and shapes decided.
-    pub family: Option<String>,
-    /// Every file that was read, by name.
-    pub inputs: BTreeMap<String, FileFacts>,
-    /// Every file that was written, except this one.
-    pub outputs: BTreeMap<String, FileFacts>,
-    /// The size of the source: bytes of its weight files.
-    pub bytes_before: u64,
-    /// The size of the artifact: bytes of its weight files, headers included.
-    pub bytes_after: u64,
     /// Weights of the model, counted before anything was done to them.
     pub parameters: u64,
     /// Bits of the weight files per weight, over the whole model.
@@ -127,17 +114,11 @@ pub struct CalibrationReport {
 }
 
 impl Report {
-    /// Puts together what the sweeps found: what is known of every band, what was observed, the hashes
-    /// of the source's and the artifact's weight files, and those of the files beside them.
-    pub(crate) fn new(
-        plan: &Plan,
-        records: &Records,
-        data: Option<CalibrationFacts>,
-        read: &[String],
-        written: &[String],
-        beside: BTreeMap<String, String>,
-    ) -> Self {
-        let (errors, mut calibrated) = (records.errors(plan), records.calibrated());
+    /// Puts together what the sweeps found, and what was observed.
+    pub(crate) fn new(plan: &Plan, swept: Swept, data: Option<CalibrationFacts>) -> Self {
+        let (artifact, finished) = (&plan.artifact, &swept.finished);
+        let (errors, mut calibrated) =
+            (finished.records.errors(artifact), calibrated(&finished.records));
         let told = calibrated.iter().filter_map(|(tensor, facts)| {
             Some(Fallback { tensor: tensor.clone(), why: facts.fallback.clone()? })
         });
@@ -160,16 +141,16 @@ impl Report {
             .filter(|tensor| tensor.loss.is_some())
             .max_by(|a, b| error_of(a).total_cmp(&error_of(b)));
         Self {
-            tool: "llmopt",
-            version: env!("CARGO_PKG_VERSION"),
+            envelope: Envelope::new(
+                artifact,
+                plan.model.family().map(|family| family.name().to_owned()),
+                plan.side_files(),
+                plan.files(),
+                finished,
+            ),
             recipe: plan.recipe.clone(),
             compressed_tensors: (!plan.recipe.format.is_dense())
                 .then(|| plan.quantization.version()),
-            family: plan.model.family().map(|family| family.name().to_owned()),
-            inputs: inputs(&plan.source, plan.side_files(), read, &beside),
-            outputs: outputs(plan.weight_files(), plan.files(), written, beside),
-            bytes_before: plan.source.shards().iter().map(|shard| shard.bytes).sum(),
-            bytes_after: plan.weight_bytes(),
             parameters: plan.parameters(),
             bits_per_weight: plan.bits_per_weight(),
             linear_bits_per_weight: plan.linear_bits_per_weight(),
@@ -201,19 +182,25 @@ impl Report {
     }
 }
 
+/// What calibration made of each tensor.
+fn calibrated(records: &Records) -> BTreeMap<String, Calibrated> {
+    let facts = |tensor: String| Some((records.facts(&tensor)?, tensor));
+    records.groups().into_iter().filter_map(facts).map(|(facts, tensor)| (tensor, facts)).collect()
+}
+
 impl TensorReport {
     fn new(
         entry: &HeaderEntry,
-        place: &Place,
+        place: &OutputTensor,
         error: SquaredError,
         calibrated: Option<Calibrated>,
     ) -> Self {
         Self {
             name: entry.name.clone(),
-            what: place.action.to_string(),
+            what: place.treatment.to_string(),
             source: entry.meta.to_string(),
             bytes_before: entry.meta.bytes(),
-            bytes_after: place.bytes_after(entry),
+            bytes_after: place.stored_bytes(entry),
             loss: place.scheme().map(|_| Loss::from(error)),
             calibrated,
         }
@@ -223,19 +210,5 @@ impl TensorReport {
 impl From<SquaredError> for Loss {
     fn from(error: SquaredError) -> Self {
         Self { relative_error: error.relative(), sqnr_db: error.sqnr_db() }
-    }
-}
-
-/// `kept`, `w4a16 g128`, `w4a16 g128, dequantized`, `dequantized`, `merged into ...`
-impl std::fmt::Display for Action {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Keep => f.write_str("kept"),
-            Self::Quantize(scheme) => scheme.fmt(f),
-            Self::Dense(Some(scheme)) => write!(f, "{scheme}, dequantized"),
-            Self::Dense(None) => f.write_str("dequantized"),
-            Self::Smooth => f.write_str("smoothed"),
-            Self::Omit { into } => write!(f, "merged into {into}"),
-        }
     }
 }

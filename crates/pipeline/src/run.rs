@@ -1,34 +1,30 @@
 //! A run from start to end: read this first.
 
-use crate::calibration::block_runs::BlockRuns;
 use crate::calibration::observed_data::ObservedData;
 use crate::calibration::plan::Calibration;
-use crate::calibration::run::calibrated;
 use crate::calibration::smoothing::{self, PlannedSmoothing};
+use crate::calibration::stage::CalibratedStage;
 use crate::calibration::statistics::saved::resolved;
 use crate::decision::PlannedDecision;
 use crate::expected::verify_written;
-use crate::files_beside::FilesBeside;
-use crate::handover::Progress;
-use crate::layout::write_index;
 use crate::method::Method;
 use crate::output_target::Target;
-use crate::place::Action;
 use crate::plan::{Output, Plan, Requested};
 use crate::recipe::Recipe;
 use crate::report::Report;
-use crate::resume::{Entry, Records, identity, keep_journal};
-use crate::staging::{BEGUN_ANEW, Candidates, Written, beside_name};
-use crate::{select, sweep, too_small};
-use llmopt_checkpoint::{OutFile, Output as Staged, Source};
+use crate::{select, too_small};
+use llmopt_checkpoint::{Output as Staged, Source, sha256};
 use llmopt_model::{Checkpoint, Smoothing, nonfinite};
-use llmopt_run::{Cancel, Error, Events, Resources};
+use llmopt_rewrite::{
+    BEGUN_ANEW, BlockRuns, Boundary, Candidates, FilesBeside, Finished, Journal, Pass, Stage,
+    Sweep, Treatment, Written, beside_name,
+};
+use llmopt_run::{Cancel, Error, Events, Resources, on_threads};
 use llmopt_tensor::Dtype;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
 /// Decides everything that can be decided without reading a weight.
 ///
@@ -162,12 +158,10 @@ fn check_method(recipe: &Recipe) -> Result<(), Error> {
 /// Nothing is left behind when the input or the request is at fault; after an interruption or a
 /// failure of the system, the same plan goes on where it stopped.
 pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
-    if plan.before.is_none() {
-        plan.notes().iter().for_each(|note| events.note(note));
-        plan.decision.iter().filter_map(PlannedDecision::note).for_each(|note| events.note(&note));
-    }
-    match (attempted(plan, events, cancel), &plan.requested) {
-        (Err(Error::TooSmall(small)), Some(requested)) if plan.before.is_none() => {
+    plan.notes().iter().for_each(|note| events.note(note));
+    plan.decision.iter().filter_map(PlannedDecision::note).for_each(|note| events.note(&note));
+    match (attempted(plan, None, (events, cancel)), &plan.requested) {
+        (Err(Error::TooSmall(small)), Some(requested)) => {
             let mut requested = requested.clone();
             requested.small.extend(small);
             let plan =
@@ -179,12 +173,16 @@ pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Rep
     }
 }
 
-/// Carries out a plan, unless matrices turn out to be too small.
-fn attempted(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report, Error> {
+/// Carries out a plan, unless matrices turn out to be too small; `ahead` writes its source meanwhile.
+pub(crate) fn attempted(
+    plan: &Plan,
+    ahead: Option<&Ahead<'_>>,
+    shown: (&dyn Events, &Cancel),
+) -> Result<Report, Error> {
     let outputs = [plan].into_iter().chain(&plan.alternatives).map(Plan::staging);
     let candidates = Candidates::begin(&plan.output, outputs, Recipe::alternative_names())?;
     candidates.published(|staged| {
-        let (best, report) = write_artifact(plan, staged, events, cancel)?;
+        let (best, report) = write_artifact(plan, staged, ahead, shown)?;
         let files = plan.files().into_keys().map(str::to_owned);
         Ok(Written { best, names: files.chain([plan.report_name()]).collect(), report })
     })
@@ -194,34 +192,36 @@ fn attempted(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Report
 fn write_artifact(
     plan: &Plan,
     staged: &[Staged],
-    events: &dyn Events,
-    cancel: &Cancel,
+    ahead: Option<&Ahead<'_>>,
+    shown: (&dyn Events, &Cancel),
 ) -> Result<(usize, Report), Error> {
-    if plan.smoothing.is_some() || plan.calibration.as_ref().is_some_and(Calibration::needs_all) {
-        plan.wait_for(Progress::All)?;
+    let (events, cancel) = shown;
+    // What is being written meanwhile cannot be looked at yet; it comes from what was looked at.
+    if ahead.is_none() {
+        refuse_nonfinite(plan, shown)?;
     }
-    refuse_nonfinite(plan, events, cancel)?;
     let data = plan.calibration.as_ref().map(|calibration| calibration.data(events, cancel));
     let data = data.transpose()?;
     let plans: Vec<&Plan> = [plan].into_iter().chain(&plan.alternatives).collect();
     if let Some(data) = &data {
-        smoothed(&plans, data, (events, cancel))?;
+        smoothed(&plans, data, shown)?;
     }
     let mut written = Vec::new();
-    for (plan, staged) in plans.iter().zip(staged) {
-        written.push(swept(plan, staged, data.as_ref(), events, cancel)?);
+    for (number, (plan, staged)) in plans.iter().zip(staged).enumerate() {
+        let ahead = ahead.filter(|_| number == 0);
+        written.push(swept(plan, staged, data.as_ref(), ahead, shown)?);
     }
     let decision = match (&plan.decision, &plan.calibration, &data) {
         (Some(planned), Some(calibration), Some(data)) => {
-            Some(planned.decided(calibration, &plans, staged, data, (events, cancel))?)
+            Some(planned.decided(calibration, staged, data, shown)?)
         }
         _ => None,
     };
     let best = decision.as_ref().map_or(0, |decision| decision.best);
-    let Swept { records, block_runs, read, written, beside } = written.swap_remove(best);
+    let swept = written.swap_remove(best);
+    let block_runs = swept.block_runs;
     let facts = data.map(|data| data.facts).filter(|_| plans[best].calibration.is_some());
-    let report = Report::new(plans[best], &records, facts, &read, &written, beside);
-    let report = Report { decision, ..report };
+    let report = Report { decision, ..Report::new(plans[best], swept, facts) };
     staged[best].write_with(&plan.report_name(), |out| report.write(out))?;
     verify_written(plans[best], staged[best].partial_path(), cancel)?;
     Ok((best, Report { block_runs, ..report }))
@@ -240,7 +240,7 @@ fn smoothed(
     };
     let Some(smoothing) = &plan.smoothing else { return Ok(()) };
     let pairs = smoothing.scaled(calibration, &data.windows, shown)?;
-    let dense = plan.places().filter(|(_, place)| place.action == Action::Smooth);
+    let dense = plan.places().filter(|(_, place)| place.treatment == Treatment::Smooth);
     let dense: BTreeMap<&str, Dtype> =
         dense.map(|(entry, place)| (&*entry.name, place.dense_dtype)).collect();
     let stored_as = |tensor: &str| dense.get(tensor).copied();
@@ -252,61 +252,54 @@ fn smoothed(
     Ok(())
 }
 
-/// What the sweeps would find after hours of observing is found before. What is being written meanwhile
-/// cannot be looked at yet.
-fn refuse_nonfinite(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<(), Error> {
-    let is_late = plan.calibration.is_some() && plan.before.is_none();
-    match is_late && !plan.recipe.allow_nonfinite {
-        true => {
-            let threads = plan.memory.workers;
-            nonfinite::refused(&plan.source, &plan.model, true, threads, (events, cancel))
-        }
+/// What the sweeps would find after hours of observing is found before.
+fn refuse_nonfinite(plan: &Plan, shown: (&dyn Events, &Cancel)) -> Result<(), Error> {
+    match plan.calibration.is_some() && !plan.recipe.allow_nonfinite {
+        true => nonfinite::refused(&plan.source, &plan.model, true, plan.memory.workers, shown),
         false => Ok(()),
     }
 }
 
-/// An artifact of which only the report is missing.
-struct Swept {
-    records: Records,
+/// A stage in the same sweep that writes what a plan reads.
+pub(crate) struct Ahead<'a> {
+    pub(crate) stage: &'a dyn Stage,
+    /// Whether both are observed on the same tokens by the same kernel.
+    pub(crate) shares: bool,
+    /// Ends its artifact, once nothing of it is left to be rewritten.
+    pub(crate) finish: &'a dyn Fn() -> Result<(), Error>,
+}
+
+/// An artifact of which only the report is missing, and how often its blocks were run.
+pub(crate) struct Swept {
+    pub(crate) finished: Finished,
     block_runs: Option<BlockRuns>,
-    /// The hash of each file that was read.
-    read: Vec<String>,
-    /// The hash of each file that was written.
-    written: Vec<String>,
-    /// Those of the files beside the weights.
-    beside: BTreeMap<String, String>,
 }
 
 fn swept(
     plan: &Plan,
     staged: &Staged,
     data: Option<&ObservedData>,
-    events: &dyn Events,
-    cancel: &Cancel,
+    ahead: Option<&Ahead<'_>>,
+    shown: (&dyn Events, &Cancel),
 ) -> Result<Swept, Error> {
+    let (events, _) = shown;
     let identity = identity(plan)?;
     if plan.requested.is_some() && staged.holds_other_work(&identity)? {
         events.note(BEGUN_ANEW);
     }
-    let (lines, journal) = staged.journal(&identity)?;
-    let files = files(plan, staged)?;
-    let records = Records::resumed(plan, &lines);
-    let before = records.bands_done();
-    let (finished, inbox) = std::sync::mpsc::channel();
-    let (block_runs, read) = std::thread::scope(|scope| {
-        let keeper = scope.spawn(|| keep_journal(inbox, &files, journal));
-        let done = rewritten(plan, data, (&files, &records, before), finished, (events, cancel));
-        let kept = keeper.join().unwrap_or(Err(Error::Interrupted));
-        // Without a journal the workers stop as if interrupted; why there is none is the better reason.
-        kept.and(done)
+    let journal = Journal::open(staged, &identity)?;
+    let boundary = Boundary::open(&plan.artifact, staged, journal, |planned| {
+        let calibration = plan.calibration.as_ref();
+        planned.tensor.scheme().is_some() && calibration.is_some_and(|c| c.reaches(planned.origin))
     })?;
+    let done = rewritten(plan, data, &boundary, ahead, shown);
+    let (block_runs, read) = boundary.settled(done)?;
     events.stage_finished("rewrite");
-    too_small::refused(plan, &records)?;
-    events.stage_started("read back", plan.shards.iter().map(|shard| shard.bytes).sum());
-    let written = sweep::read_back(plan, &files, &records, events, cancel)?;
-    events.stage_finished("read back");
+    too_small::refused(plan, &boundary.records)?;
+    let written = boundary.read_back(plan.memory.workers, shown)?;
     let beside = beside(plan, staged)?;
-    Ok(Swept { records, block_runs, read, written, beside })
+    let finished = Finished { records: boundary.records, read, written, beside };
+    Ok(Swept { finished, block_runs })
 }
 
 /// What needs calibration first, then everything else. Returns how often blocks were run, and the hash of
@@ -314,38 +307,51 @@ fn swept(
 fn rewritten(
     plan: &Plan,
     data: Option<&ObservedData>,
-    (files, records, before): (&[OutFile], &Records, usize),
-    finished: Sender<Entry>,
-    (events, cancel): (&dyn Events, &Cancel),
+    boundary: &Boundary<'_>,
+    ahead: Option<&Ahead<'_>>,
+    shown: (&dyn Events, &Cancel),
 ) -> Result<(Option<BlockRuns>, Vec<String>), Error> {
+    let resumes = boundary.records.bands_done() > 0 && plan.calibration.is_none();
     let block_runs = match (&plan.calibration, data) {
         (Some(calibration), Some(data)) => {
-            let finished = finished.clone();
-            calibrated(plan, calibration, data, files, records, finished, (events, cancel))?
+            calibrated((plan, calibration), data, boundary, ahead, shown)?
         }
         _ => None,
     };
-    plan.wait_for(Progress::All)?;
-    events.stage_started("rewrite", plan.source.shards().iter().map(|s| s.bytes).sum());
-    sweep::pass_over(plan, records, before > 0 && plan.calibration.is_none(), events);
-    let read = sweep::rewrite(plan, files, records, finished, events, cancel)?;
-    Ok((block_runs, read))
+    shown.0.stage_started("rewrite", plan.source.shards().iter().map(|s| s.bytes).sum());
+    let workers = plan.memory.workers;
+    let pass = Pass { takes: &|_| true, hashes: true, resumes, workers };
+    Ok((block_runs, boundary.rewrite(&pass, plan, shown)?))
 }
 
-/// The weight files, at their full length, each with its header.
-fn files(plan: &Plan, staged: &Staged) -> Result<Vec<OutFile>, Error> {
-    let mut files = Vec::with_capacity(plan.shards.len());
-    for (number, shard) in plan.shards.iter().enumerate() {
-        let file = staged.create(&shard.name, shard.bytes)?;
-        file.write_at(0, &shard.header(&plan.source.shards()[number])?)?;
-        files.push(file);
-    }
-    Ok(files)
+/// Rewrites what calibration reaches, behind the stage `ahead`. Tells how often the blocks were run, if they
+/// were.
+fn calibrated(
+    (plan, calibration): (&Plan, &Calibration),
+    data: &ObservedData,
+    boundary: &Boundary<'_>,
+    ahead: Option<&Ahead<'_>>,
+    shown: (&dyn Events, &Cancel),
+) -> Result<Option<BlockRuns>, Error> {
+    let batches = calibration.batches(data.windows.clone());
+    let stage = CalibratedStage::new((plan, calibration), boundary, &batches, shown)?;
+    shown.0.stage_started("calibrate", stage.bytes());
+    stage.pass_over();
+    let before = ahead.map(|ahead| ahead.stage);
+    let stages: Vec<&dyn Stage> = before.into_iter().chain([&stage as &dyn Stage]).collect();
+    let sweep = Sweep { stages, shares: ahead.is_some_and(|ahead| ahead.shares) };
+    let runs = on_threads(calibration.resources.threads, || {
+        stage.rewrite_with_saved()?;
+        sweep.run()
+    })??;
+    shown.0.stage_finished("calibrate");
+    ahead.map_or(Ok(()), |ahead| (ahead.finish)())?;
+    Ok(runs.into_iter().next_back().flatten())
 }
 
 /// Writes the files beside the weights and returns their hashes.
 fn beside(plan: &Plan, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
-    let index = |out: &mut dyn Write| write_index(&plan.source, &plan.shards, out);
+    let index = |out: &mut dyn Write| plan.artifact.write_index(out);
     let files = FilesBeside {
         source: &plan.source,
         config: plan.config.as_deref(),
@@ -353,6 +359,23 @@ fn beside(plan: &Plan, staged: &Staged) -> Result<BTreeMap<String, String>, Erro
         side_files: plan.side_files(),
     };
     files.write(staged)
+}
+
+/// What must be equal for a run to go on from a journal: version, recipe, and the input's names,
+/// sizes, headers and times of change.
+fn identity(plan: &Plan) -> Result<String, Error> {
+    let told = |error: serde_json::Error| Error::Refused(error.to_string());
+    let mut text = format!("llmopt {}\n", env!("CARGO_PKG_VERSION"));
+    text += &serde_json::to_string(&plan.recipe).map_err(told)?;
+    if let Some(calibration) = &plan.calibration {
+        text += &serde_json::to_string(&calibration.facts()).map_err(told)?;
+        text += calibration.kernel();
+    }
+    text += &plan.artifact.identity(plan.source_state.as_deref())?;
+    if let Some(config) = &plan.config {
+        text += &format!("\nconfig {}", sha256(config));
+    }
+    Ok(sha256(text.as_bytes()))
 }
 
 /// Where the artifact goes: a bare file when a bare file came in.

@@ -3,13 +3,13 @@
 use crate::calibration::plan::CalibrationSummary;
 use crate::calibration::smoothing::{PlannedSmoothing, SmoothingSummary};
 use crate::decision::PlannedDecision;
-use crate::place::Action;
 use crate::plan::Plan;
 use crate::select::Fallback;
 use crate::stacked::StackedExperts;
 use crate::unknown::UnknownTensors;
 use llmopt_checkpoint::free_disk;
 use llmopt_model::is_linear;
+use llmopt_rewrite::{OutputTensor, Treatment};
 use llmopt_run::{Disk, Memory, NonFinite};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,13 +178,13 @@ impl Plan {
 
     /// The size of the artifact.
     pub(crate) fn weight_bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.bytes).sum()
+        self.artifact.bytes()
     }
 
     /// Weights of the model: what was absorbed into another tensor is no weight of its own.
     pub(crate) fn parameters(&self) -> u64 {
         let weights =
-            self.places().filter(|(_, place)| !matches!(place.action, Action::Omit { .. }));
+            self.places().filter(|(_, place)| !matches!(place.treatment, Treatment::Omit { .. }));
         weights.map(|(entry, _)| entry.meta.elements()).sum()
     }
 
@@ -199,7 +199,7 @@ impl Plan {
         let linears: BTreeSet<&str> = linears.map(|tensor| tensor.name.as_str()).collect();
         let (mut bytes, mut weights) = (0, 0);
         for (entry, place) in self.places().filter(|(entry, _)| linears.contains(&*entry.name)) {
-            bytes += place.bytes_after(entry);
+            bytes += place.stored_bytes(entry);
             weights += entry.meta.elements();
         }
         (weights > 0).then(|| bytes as f64 * 8.0 / weights as f64)
@@ -214,8 +214,8 @@ impl Plan {
     fn actions(&self) -> Vec<ActionSummary> {
         let mut actions: BTreeMap<String, ActionSummary> = BTreeMap::new();
         for (entry, place) in self.places() {
-            let what = match &place.action {
-                Action::Omit { .. } => "merged".to_owned(),
+            let what = match &place.treatment {
+                Treatment::Omit { .. } => "merged".to_owned(),
                 action => action.to_string(),
             };
             let action = actions.entry(what.clone()).or_default();
@@ -223,7 +223,7 @@ impl Plan {
             action.tensors += 1;
             action.parameters += entry.meta.elements();
             action.bytes_before += entry.meta.bytes();
-            action.bytes_after += place.bytes_after(entry);
+            action.bytes_after += place.stored_bytes(entry);
         }
         let mut actions: Vec<_> = actions.into_values().collect();
         actions.sort_by_key(|action| std::cmp::Reverse(action.bytes_before));
@@ -231,15 +231,14 @@ impl Plan {
     }
 
     fn tensors(&self) -> Vec<PlannedTensor> {
-        let tensor = |(entry, place): (&llmopt_checkpoint::HeaderEntry, &crate::place::Place)| {
-            PlannedTensor {
+        let tensor =
+            |(entry, place): (&llmopt_checkpoint::HeaderEntry, &OutputTensor)| PlannedTensor {
                 name: entry.name.clone(),
-                what: place.action.to_string(),
+                what: place.treatment.to_string(),
                 source: entry.meta.to_string(),
                 bytes_before: entry.meta.bytes(),
-                bytes_after: place.bytes_after(entry),
-            }
-        };
+                bytes_after: place.stored_bytes(entry),
+            };
         self.places().map(tensor).collect()
     }
 

@@ -136,7 +136,7 @@ impl Sketch {
             map.extend(tensors.into_iter().map(|(name, _)| (name, json!(file))));
         }
         let index = json!({ "metadata": {}, "weight_map": map });
-        fs::write(folder.path().join(crate::layout::INDEX), index.to_string()).expect("room");
+        fs::write(folder.path().join(llmopt_rewrite::INDEX), index.to_string()).expect("room");
         folder
     }
 

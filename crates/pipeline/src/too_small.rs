@@ -5,8 +5,8 @@
 //! knows when it is through; what it finds then stays dense in a second one.
 
 use crate::plan::Plan;
-use crate::resume::Records;
 use llmopt_quant::least_scale;
+use llmopt_rewrite::Records;
 use llmopt_run::Error;
 use llmopt_scheme::{Levels, Scheme, SquaredError};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 /// # Errors
 /// [`Error::TooSmall`] with every such matrix, and what is the matter with it.
 pub(crate) fn refused(plan: &Plan, records: &Records) -> Result<(), Error> {
-    let places = plan.places().zip(records.errors(plan));
+    let places = plan.places().zip(records.errors(&plan.artifact));
     let found: BTreeMap<String, String> = places
         .filter_map(|((entry, place), error)| {
             let scheme = place.scheme()?;

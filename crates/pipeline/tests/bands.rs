@@ -50,9 +50,10 @@ fn check(scheme: Scheme, group_size: GroupSize, format: Format) {
     let resources = Resources { memory: 1 << 30, threads: 3 };
     let plan = plan(&source, &target, &recipe, resources).expect("a plan");
     let report = quantize(&plan, &Silent, &Cancel::new()).expect("a run");
-    for (path, facts) in
-        [(&source, &report.inputs["m.safetensors"]), (&output, &report.outputs["o.safetensors"])]
-    {
+    for (path, facts) in [
+        (&source, &report.envelope.inputs["m.safetensors"]),
+        (&output, &report.envelope.outputs["o.safetensors"]),
+    ] {
         assert_eq!(sha256_file(path).expect("readable"), facts.sha256, "{scheme}");
     }
     let options = VerifyOptions {

@@ -23,7 +23,7 @@ pub struct Position {
 
 /// Sequences in order, some to a batch. How many does not depend on memory or threads, and so neither
 /// do the numbers.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Batches {
     sequences: Vec<Sequence>,
     /// The sequences of each batch.

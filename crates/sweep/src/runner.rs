@@ -30,7 +30,7 @@ impl Runner<'_> {
     /// Takes every batch through a phase.
     pub fn run(&self, phase: &Phase, weights: &Weights, store: &mut Store) -> Result<(), Error> {
         for batch in 0..self.batches.len() {
-            let taps = self.through(phase, weights, store, batch)?;
+            let (taps, _) = self.through(phase, weights, store, batch, &[])?;
             store.put(batch, taps)?;
         }
         // What the engine keeps for the next batch must not lie beside the next phase's weights.
@@ -38,17 +38,18 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Takes out what a batch carries, and through a phase.
+    /// Takes out what a batch carries, and through a phase; and what the taps `watched` held.
     pub fn through(
         &self,
         phase: &Phase,
         weights: &Weights,
         store: &mut Store,
         batch: usize,
-    ) -> Result<Taps, Error> {
+        watched: &[Tap],
+    ) -> Result<(Taps, Vec<Matrix>), Error> {
         let mut taps = store.take(batch)?;
-        self.ran(phase, weights, &mut taps, batch, &[])?;
-        Ok(taps)
+        let seen = self.ran(phase, weights, &mut taps, batch, watched)?;
+        Ok((taps, seen))
     }
 
     /// Takes one batch through a phase, and returns what the taps `watched` held.
@@ -60,8 +61,7 @@ impl Runner<'_> {
         batch: usize,
         watched: &[Tap],
     ) -> Result<Vec<Matrix>, Error> {
-        let mut taps = store.take(batch)?;
-        let seen = self.ran(phase, weights, &mut taps, batch, watched)?;
+        let (taps, seen) = self.through(phase, weights, store, batch, watched)?;
         store.put(batch, taps)?;
         Ok(seen)
     }

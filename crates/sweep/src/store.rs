@@ -70,6 +70,14 @@ impl Store {
         Ok(hidden.unwrap_or_else(|| Cow::Owned(Matrix::zeros(0, 0))))
     }
 
+    /// All that a batch carries.
+    pub fn get(&self, batch: usize) -> Result<Cow<'_, Taps>, Error> {
+        match self {
+            Self::Memory(taps) => Ok(Cow::Borrowed(&taps[batch])),
+            Self::Spilled(spill) => spill.read(batch).map(Cow::Owned),
+        }
+    }
+
     /// A second store with the same content.
     pub fn copied(&self, empty: impl Fn() -> Result<Self, Error>) -> Result<Self, Error> {
         match self {
@@ -101,6 +109,8 @@ impl Spill {
     fn write(&mut self, batch: usize, taps: &Taps) -> Result<(), Error> {
         let mut first = self.slot * batch as u64;
         let mut held = Vec::new();
+        let numbers: usize = taps.iter().map(|(_, matrix)| matrix.values().len()).sum();
+        assert!(numbers as u64 <= self.slot, "a slot has room for what is carried at most");
         for (tap, matrix) in taps.iter() {
             self.scratch.write(first, matrix.values())?;
             first += matrix.values().len() as u64;

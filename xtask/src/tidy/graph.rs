@@ -111,6 +111,21 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "llmopt-rewrite",
+        &[
+            "llmopt-arch",
+            "llmopt-checkpoint",
+            "llmopt-codec",
+            "llmopt-expect",
+            "llmopt-forward",
+            "llmopt-model",
+            "llmopt-run",
+            "llmopt-scheme",
+            "llmopt-sweep",
+            "llmopt-tensor",
+        ],
+    ),
+    (
         "llmopt-pipeline",
         &[
             "llmopt-arch",
@@ -127,6 +142,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "llmopt-model",
             "llmopt-prune",
             "llmopt-quant",
+            "llmopt-rewrite",
             "llmopt-run",
             "llmopt-scheme",
             "llmopt-sweep",

@@ -42,7 +42,7 @@ fn an_output_has_its_name_only_when_complete() {
         scope.spawn(|| file.write_at(0, b"abc").unwrap());
     });
     file.sync().unwrap();
-    journal.append(&names(&["w"])).unwrap();
+    journal.append(&names(&["[0]"])).unwrap();
     let mut middle = [0; 2];
     file.read_at(2, &mut middle).unwrap();
     assert_eq!(&middle, b"cd");
@@ -79,10 +79,10 @@ fn a_killed_run_goes_on_and_other_work_starts_anew() {
         file.read_at(0, &mut content).unwrap();
         assert_eq!(&content, expected_content, "{identity}");
         file.write_at(0, b"abc").unwrap();
-        journal.append(&names(&["line\n1", "2"])).unwrap();
+        journal.append(&names(&["{\"line\":1}", "2"])).unwrap();
     };
     attempt("one", &[], &[0; 3]);
-    attempt("one", &["line\n1", "2"], b"abc");
+    attempt("one", &["{\"line\":1}", "2"], b"abc");
     attempt("two", &[], &[0; 3]);
     let output = begin(&folder, false).unwrap();
     assert_eq!(output.open_existing("w").unwrap().bytes(), 3);

@@ -139,9 +139,9 @@ fn render(summary: &PruneSummary, report: &PruneReport) -> String {
             "size",
             format!(
                 "{} to {} of weights ({})",
-                units::bytes(report.bytes_before),
-                units::bytes(report.bytes_after),
-                units::share(report.bytes_after, report.bytes_before)
+                units::bytes(report.envelope.bytes_before),
+                units::bytes(report.envelope.bytes_after),
+                units::share(report.envelope.bytes_after, report.envelope.bytes_before)
             ),
         ),
         ("removed", taken(report)),
@@ -160,7 +160,7 @@ fn render(summary: &PruneSummary, report: &PruneReport) -> String {
         }
     }
     facts.extend(passed::unknown(report.unknown_tensors.as_ref()));
-    facts.extend(passed::model_card(&report.outputs));
+    facts.extend(passed::model_card(&report.envelope.outputs));
     facts.push((
         "next",
         format!(

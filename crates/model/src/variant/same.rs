@@ -1,7 +1,7 @@
 //! Whether two models agree in a phase, so that it need run only once.
 
 use crate::variant::Variant;
-use llmopt_arch::program::{Operation, Phase};
+use llmopt_arch::program::{Block, Operation, Phase};
 use llmopt_checkpoint::{HeaderEntry, Shard};
 use llmopt_codec::{for_format, for_scheme};
 use llmopt_run::Error;
@@ -37,6 +37,11 @@ impl Variant {
     /// Bytes that hold the weights of a phase.
     pub fn stored_bytes(&self, phase: &Phase) -> u64 {
         tensors(phase).map(|tensor| self.bytes_of(tensor)).sum()
+    }
+
+    /// Bytes that hold the weights of a block.
+    pub fn stored_bytes_of(&self, block: &Block) -> u64 {
+        block.phases.iter().map(|phase| self.stored_bytes(phase)).sum()
     }
 
     /// Bytes that hold a tensor.

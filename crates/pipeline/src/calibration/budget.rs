@@ -31,6 +31,9 @@ pub struct CalibrationMemory {
     /// The most columns that a stream carries.
     #[serde(skip)]
     pub(super) width: usize,
+    /// What is held while another stage works.
+    #[serde(skip)]
+    pub(crate) resting: u64,
 }
 
 /// What streams hold, in bytes.
@@ -44,12 +47,12 @@ pub(super) struct Carried {
 }
 
 impl CalibrationMemory {
-    /// Decides whether streams spill, beside what is held in any case.
+    /// Decides whether streams spill, beside what is held in any case, of which `known` is all the time.
     ///
     /// # Errors
     /// [`Error::Budget`] if what is held and one batch do not fit.
     pub(super) fn planned(
-        held: u64,
+        (known, held): (u64, u64),
         carried: Carried,
         batches: &Batches,
         resources: Resources,
@@ -70,6 +73,7 @@ impl CalibrationMemory {
             spills,
             hidden_bytes,
             width,
+            resting: known + if spills { 0 } else { hidden_bytes },
         })
     }
 
@@ -129,7 +133,7 @@ impl Demand<'_> {
         let again = usize::from(!self.sequential);
         let carried = Carried { width, stores: streams + again, together: streams };
         let reading = self.threads as u64 * widest_band(program);
-        CalibrationMemory::planned(base + reading + most, carried, self.batches, resources)
+        CalibrationMemory::planned((base, base + reading + most), carried, self.batches, resources)
     }
 
     /// Decides what is held where nothing is run, because files have the sums: one site's, as they are
@@ -164,6 +168,7 @@ impl Demand<'_> {
             spills: false,
             hidden_bytes: 0,
             width: 0,
+            resting: smallest,
         })
     }
 

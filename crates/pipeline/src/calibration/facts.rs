@@ -1,4 +1,4 @@
-//! What calibration did to a tensor: for the report, and for a run that goes on after a break.
+//! What calibration did to a tensor: for the report, and for the journal.
 
 use serde::{Deserialize, Serialize};
 
@@ -48,48 +48,4 @@ pub struct TriedMethod {
     /// Squared distance of the outputs on the windows held out from those of the original model, as a
     /// share of their square and without a part that all methods have in common. It may be negative.
     pub held_out_error: f64,
-}
-
-impl Calibrated {
-    /// A line of the journal.
-    pub(crate) fn line(&self, tensor: &str) -> String {
-        let value = serde_json::to_string(&(tensor, self));
-        format!("{MARK}{}", value.expect("names and numbers can be written"))
-    }
-
-    /// The tensor, and what happened to it.
-    pub(crate) fn parse(line: &str) -> Option<(String, Self)> {
-        serde_json::from_str(line.strip_prefix(MARK)?).ok()
-    }
-}
-
-/// Begins a line that is about a tensor, not about a band.
-const MARK: &str = "tensor ";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_happened_to_a_tensor_comes_back_from_its_line_to_the_last_bit() {
-        // The first is one that a hasty reader of decimals gets wrong.
-        for number in [0.041_071_263_224_930_356, 0.1 + 0.2, 1.0 / 3.0, f64::MIN_POSITIVE, 5e-324] {
-            let tried = TriedMethod { method: "gptq".to_owned(), held_out_error: -number };
-            let calibrated = Calibrated {
-                method: "gptq".to_owned(),
-                tokens: 32_768,
-                damping: Some(number),
-                dead_columns: 3,
-                output_error: Some(number),
-                held_out: Some(HeldOut { tokens: 4_096, output_error: number }),
-                fallback: None,
-                candidates: vec![tried],
-            };
-            let line = calibrated.line("model.layers.0.a \"b\"\nc");
-            assert!(!line.contains('\n'));
-            let (tensor, parsed) = Calibrated::parse(&line).expect("a line of its own");
-            assert_eq!((tensor.as_str(), parsed), ("model.layers.0.a \"b\"\nc", calibrated));
-        }
-        assert_eq!(Calibrated::parse("7 1 2c 0 0"), None);
-    }
 }

@@ -1,6 +1,5 @@
 //! Calibration: what a model computes on data, and what follows from it for its weights.
 
-pub(crate) mod block_runs;
 pub(crate) mod budget;
 pub(crate) mod choice;
 pub(crate) mod cut;
@@ -9,16 +8,12 @@ pub(crate) mod facts;
 pub(crate) mod needs;
 pub(crate) mod observe;
 pub(crate) mod observed_data;
+pub(crate) mod observing;
 pub(crate) mod plan;
-pub(crate) mod rewrite;
-pub(crate) mod run;
 pub(crate) mod smoothing;
+pub(crate) mod stage;
 pub(crate) mod statistics;
-pub(crate) mod streams;
-pub(crate) mod sweep;
-pub(crate) mod written;
 
-pub use block_runs::BlockRuns;
 pub use budget::CalibrationMemory;
 pub use facts::{Calibrated, HeldOut, TriedMethod};
 pub use plan::CalibrationSummary;

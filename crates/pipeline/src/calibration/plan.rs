@@ -2,6 +2,7 @@
 
 use crate::calibration::budget::{CalibrationMemory, Demand};
 use crate::calibration::needs::needs_of;
+use crate::calibration::observed_data::ObservedData;
 use crate::calibration::statistics::saved::Saved;
 use crate::method::Method;
 use crate::plan::Plan;
@@ -13,9 +14,9 @@ use llmopt_data::{CalibrationFacts, CalibrationSet, CalibrationSource, in_batche
 use llmopt_forward::Engine;
 use llmopt_linalg::Gemm;
 use llmopt_model::Variant;
-use llmopt_run::{Disk, Error, Resources, check_room};
+use llmopt_run::{Cancel, Disk, Error, Events, Resources, check_room};
 use llmopt_scheme::{Granularity, Scheme};
-use llmopt_sweep::Batches;
+use llmopt_sweep::{Batches, Run};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -51,7 +52,7 @@ pub(crate) struct Calibration {
     pub(crate) scratch: PathBuf,
     pub(crate) resources: Resources,
     /// Whether sites are observed one after the other, each behind what is rewritten already.
-    pub(super) sequential: bool,
+    pub(crate) sequential: bool,
     /// Whether the last windows fit nothing.
     pub(super) held_out: bool,
     /// The matrices of the blocks.
@@ -210,6 +211,27 @@ impl Calibration {
     /// Windows of the length and number that there will be.
     pub(crate) fn placeholders(&self) -> Vec<Vec<u32>> {
         self.basis.placeholders()
+    }
+
+    /// With what it is carried out.
+    pub(crate) fn run<'a>(&'a self, events: &'a dyn Events, cancel: &'a Cancel) -> Run<'a> {
+        let Self { engine, resources, scratch, .. } = self;
+        Run { engine, resources: *resources, scratch, events, cancel }
+    }
+
+    /// Whether the model is run on texts, block after block: neither on what is drawn from the whole model
+    /// before, nor by sums that files have.
+    pub(crate) fn is_of_texts(&self) -> bool {
+        matches!(&self.basis, Basis::Data(set) if set.own().is_none())
+    }
+
+    /// The windows, after those are drawn that come from the model itself.
+    pub(crate) fn data(&self, events: &dyn Events, cancel: &Cancel) -> Result<ObservedData, Error> {
+        let (windows, facts) = match &self.basis {
+            Basis::Data(set) => set.clone().taken(&self.variant, self.run(events, cancel))?,
+            Basis::Saved(saved) => (Vec::new(), saved.facts()),
+        };
+        Ok(ObservedData { windows, facts })
     }
 
     /// The windows in batches.

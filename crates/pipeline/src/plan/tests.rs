@@ -28,8 +28,8 @@ fn planned(model: &Path, recipe: &Recipe) -> String {
     for file in &summary.files {
         text += &format!("{:>8}  {}\n", file.bytes, file.name);
     }
-    for (number, shard) in plan.shards.iter().enumerate() {
-        let header = plan.shards[number].header(&plan.source.shards()[number]).expect("a header");
+    for (number, shard) in plan.artifact.shards.iter().enumerate() {
+        let header = plan.artifact.header(number).expect("a header");
         text += &format!("\n{}", weights(&shard.name, &header, |_| String::new()));
     }
     if let Some(config) = &plan.config {
@@ -87,8 +87,8 @@ fn several_files_keep_their_names_and_get_a_new_index() {
     let resources = Resources { memory: 1 << 30, threads: 2 };
     let plan = plan(folder.path(), &Target::default(), &recipe, resources).expect("again");
     let mut index = Vec::new();
-    crate::layout::write_index(&plan.source, &plan.shards, &mut index).expect("memory");
-    text += &format!("\n{}\n{}", crate::layout::INDEX, String::from_utf8_lossy(&index));
+    plan.artifact.write_index(&mut index).expect("memory");
+    text += &format!("\n{}\n{}", llmopt_rewrite::INDEX, String::from_utf8_lossy(&index));
     expect!("quantize-sharded", &text);
 }
 

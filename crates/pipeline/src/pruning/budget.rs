@@ -3,13 +3,13 @@
 use crate::pruning::group::PruneGroup;
 use crate::pruning::moving::moving_bytes;
 use crate::pruning::observe::Observed;
-use crate::pruning::pieces::COPY_BYTES;
 use crate::pruning::recipe::{PruneMethod, PruneRecipe};
 use llmopt_arch::program::Phase;
 use llmopt_forward::Engine;
 use llmopt_linalg::kept_bytes;
 use llmopt_model::Variant;
 use llmopt_prune::{Regression, Search};
+use llmopt_rewrite::BAND_BYTES;
 use llmopt_run::{Error, Resources, base_bytes, known_bytes};
 use llmopt_sweep::{Batches, ReadingMemory, carried_width, phase_bytes, widest_band};
 use serde::Serialize;
@@ -27,6 +27,9 @@ pub struct PruneMemory {
     pub spills: bool,
     /// Bytes of hidden states, in memory or in scratch files.
     pub hidden_bytes: u64,
+    /// What is held while another stage works.
+    #[serde(skip)]
+    pub(crate) resting: u64,
 }
 
 /// What decides how much is held.
@@ -58,7 +61,7 @@ impl Demand<'_> {
         // Headers of the source, of what is laid out, and of the artifact that is run.
         let others = (self.plans - 1) * known_bytes(tensors + new, names + new_names);
         let known = base_bytes(tensors, names) + known_bytes(2 * new, 2 * new_names) + others;
-        let copying = self.resources.threads as u64 * (COPY_BYTES as u64 + PER_THREAD);
+        let copying = self.resources.threads as u64 * (BAND_BYTES as u64 + PER_THREAD);
         let rewriting = self.groups.iter().map(|group| self.rewriting(group)).max().unwrap_or(0);
         let (tokens, streams, slots, running) = match batches {
             Some(batches) => {
@@ -87,6 +90,7 @@ impl Demand<'_> {
             smallest,
             spills,
             hidden_bytes: streams,
+            resting: known + tokens + if spills { 0 } else { streams },
         })
     }
 

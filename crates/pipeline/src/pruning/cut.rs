@@ -2,13 +2,14 @@
 
 use crate::pruning::find_gated::gated_units;
 use crate::pruning::group::PruneGroup;
-use crate::pruning::layout::{Layout, new_biases};
+use crate::pruning::layout::{laid_out, new_biases};
 use crate::pruning::recipe::PruneRecipe;
 use crate::pruning::shape::refused;
 use llmopt_arch::Model;
 use llmopt_arch::axes::{Axis, Coupling, Edit, Shape};
 use llmopt_checkpoint::Config;
 use llmopt_model::Variant;
+use llmopt_rewrite::ArtifactPlan;
 use llmopt_run::Error;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -18,7 +19,7 @@ pub(super) struct Cut {
     pub(super) shape: Shape,
     /// Every group that changes, in the order of axes, layers and experts.
     pub(super) groups: Vec<PruneGroup>,
-    pub(super) layout: Layout,
+    pub(super) artifact: ArtifactPlan,
     /// The new `config.json`.
     pub(super) config: Vec<u8>,
     /// What changes in it, for people.
@@ -48,10 +49,15 @@ impl Cut {
             true => new_biases(model, &groups, &shape)?,
             false => Vec::new(),
         };
-        let layout = Layout::new(source, model, &groups, recipe.refit, &biases, &shape.layers)?;
+        let artifact = laid_out(source, model, &groups, recipe.refit, &biases, &shape.layers)?;
         let cut: BTreeSet<Axis> = cut_axes(&groups).collect();
         let (config, config_changes) = config(variant, recipe.bias, &cut, &shape)?;
-        Ok(Self { shape, groups, layout, config, config_changes, layers })
+        Ok(Self { shape, groups, artifact, config, config_changes, layers })
+    }
+
+    /// Whether there is to be an index: where there are several files, or the source had one.
+    pub(super) fn has_index(&self) -> bool {
+        self.artifact.source.index().is_some() || self.artifact.shards.len() > 1
     }
 
     /// For each layer that stays, itself and those behind it that go.

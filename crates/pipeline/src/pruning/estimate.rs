@@ -1,7 +1,6 @@
 //! How long pruning takes.
 
 use crate::pruning::group::PruneGroup;
-use crate::pruning::layout::OutShard;
 use crate::pruning::plan::PrunePlan;
 use crate::pruning::recipe::PruneMethod;
 use llmopt_data::{drawn, in_batches, judges};
@@ -88,10 +87,13 @@ impl PrunePlan {
 
     /// Bytes that are copied, and bytes that are written in all.
     fn copied_and_written(&self) -> (u64, u64) {
-        let shards = &self.cut.layout.shards;
-        let tensors = shards.iter().flat_map(|shard| &shard.tensors);
-        let all = tensors.map(|tensor| tensor.meta.bytes()).sum();
-        (shards.iter().map(OutShard::plain_bytes).sum(), all)
+        let (mut plain, mut all) = (0, 0);
+        for planned in self.cut.artifact.tensors() {
+            let bytes = planned.named.meta.bytes();
+            all += bytes;
+            plain += if planned.tensor.treatment.is_plain() { bytes } else { 0 };
+        }
+        (plain, all)
     }
 
     /// Choosing and refitting everywhere, on so many batches, if on any.

@@ -52,6 +52,12 @@ impl PruneGroup {
         self.coupling.parts.iter().filter(changes)
     }
 
+    /// The tensors that are written.
+    pub(super) fn written_tensors(&self) -> impl Iterator<Item = &str> {
+        let parts = self.written_parts().map(|part| part.tensor.as_str());
+        parts.chain(self.bias.as_deref())
+    }
+
     /// The tensors that are moved.
     pub(super) fn moved_tensors(&self) -> impl Iterator<Item = &str> {
         self.gated.iter().flat_map(GatedUnits::tensors)

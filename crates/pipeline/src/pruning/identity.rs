@@ -12,12 +12,7 @@ pub(super) fn identity(plan: &PrunePlan) -> Result<String, Error> {
     text += &serde_json::to_string(&plan.recipe).map_err(told)?;
     text += &serde_json::to_string(&plan.facts()).map_err(told)?;
     text += plan.engine.gemm().name();
-    for source in plan.variant.source().shards() {
-        text += &format!("\n{} {} {}", source.name, source.bytes, source.modified()?);
-    }
-    for planned in &plan.cut.layout.shards {
-        text += &format!("\n{} {}", planned.name, sha256(&planned.header()?));
-    }
+    text += &plan.cut.artifact.identity(None)?;
     text += &format!("\nconfig {}", sha256(&plan.cut.config));
     Ok(sha256(text.as_bytes()))
 }

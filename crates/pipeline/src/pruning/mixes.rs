@@ -1,17 +1,16 @@
 //! The default: several mixes of axes are pruned, and a reading sweep says which one gets the name.
 
+use crate::choice::{Choice, choice_memory, choose};
 use crate::pruning::mix::{JudgedMix, LeftOut, PlannedChoice, PruneDecision};
 use crate::pruning::plan::{Opened, PrunePlan, planned};
 use crate::pruning::recipe::{PruneRecipe, PruneRequest};
 use crate::run::within;
-use crate::staging::beside_name;
 use llmopt_arch::axes::Axis;
 use llmopt_checkpoint::Output as Staged;
 use llmopt_data::{beside_held_out, judges};
-use llmopt_measure::{Divergences, judged, least};
-use llmopt_model::Variant;
+use llmopt_rewrite::beside_name;
 use llmopt_run::{Error, Resources, check_room, known_bytes};
-use llmopt_sweep::{self as sweep, Run, judging};
+use llmopt_sweep::Run;
 
 /// Decides everything that can be decided without reading a weight. Without axes, several mixes of them
 /// are planned, and a choice between them.
@@ -104,16 +103,12 @@ fn among(plans: Vec<PrunePlan>, resources: Resources) -> Result<PrunePlan, Error
             hint: "more text, or `--axes`".to_owned(),
         });
     }
-    let batches = judging(windows);
     let tokens: usize = all.iter().map(Vec::len).sum();
     // Headers of each plan's source and artifact are known besides, and every plan's windows.
     let (tensors, bytes) = plan.variant.names();
-    let held = Divergences::bytes(&batches, count)
-        + 2 * count as u64 * known_bytes(tensors, bytes)
+    let held = 2 * count as u64 * known_bytes(tensors, bytes)
         + ((1 + count) * tokens * size_of::<u32>()) as u64;
-    // An artifact runs about the program of the original, which stands in for it until it is there.
-    let variants = vec![&plan.variant; 1 + count];
-    let memory = sweep::planned(&variants, &batches, &plan.engine, held, resources)?;
+    let memory = choice_memory((&plan.variant, &plan.engine), count, &all, held, resources)?;
     for taken in others.iter().map(|other| &other.memory) {
         plan.memory.predicted_peak = plan.memory.predicted_peak.max(taken.predicted_peak);
         plan.memory.smallest = plan.memory.smallest.max(taken.smallest);
@@ -137,14 +132,9 @@ pub(super) fn decided(
     windows: &[Vec<u32>],
     run: Run<'_>,
 ) -> Result<PruneDecision, Error> {
-    let mut variants = vec![plan.variant.clone()];
-    for staged in staged {
-        variants.push(Variant::open(staged.partial_path())?);
-    }
-    let klds = judged("decide", &variants, judges(windows), &choice.memory, run)?;
+    let Choice { klds, best } = choose(&plan.variant, staged, windows, &choice.memory, run)?;
     let mixes = plan.all().map(PrunePlan::mix).zip(klds);
     let candidates: Vec<JudgedMix> = mixes.map(|(mix, kld)| JudgedMix { mix, kld }).collect();
-    let best = least(candidates.iter().map(|candidate| &candidate.kld));
     let chosen = candidates[best].mix.axes.clone();
     Ok(PruneDecision { windows: choice.windows, candidates, chosen, best })
 }

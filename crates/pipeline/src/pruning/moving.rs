@@ -14,19 +14,14 @@ use llmopt_tensor::{decode, encode};
 use llmopt_verify::MovedFacts;
 use std::collections::BTreeMap;
 
-/// Hidden states of all batches, between two phases.
-pub(super) struct Streams {
-    /// Through the artifact.
-    pub(super) own: Store,
-    pub(super) original: Store,
-}
-
 /// The tokens of a group.
 pub(super) struct Tokens<'a> {
     /// What gate and up projection read.
-    pub(super) inputs: Store,
-    /// The hidden states before the phase in the pruned model, and behind it in the original.
-    pub(super) streams: &'a Streams,
+    pub(super) inputs: &'a Store,
+    /// The hidden states before the phase in the pruned model.
+    pub(super) own: &'a Store,
+    /// Those behind it in the original.
+    pub(super) original: &'a Store,
     pub(super) batches: usize,
 }
 
@@ -135,9 +130,8 @@ impl Mover<'_> {
         let bias = bias.transpose()?;
         for batch in 0..tokens.batches {
             go_on(self.cancel)?;
-            let (own, original) = (&tokens.streams.own, &tokens.streams.original);
-            let mut asked = original.hidden(batch)?.values().to_vec();
-            let own = own.hidden(batch)?;
+            let mut asked = tokens.original.hidden(batch)?.values().to_vec();
+            let own = tokens.own.hidden(batch)?;
             asked.iter_mut().zip(own.values()).for_each(|(asked, own)| *asked -= own);
             drop(own);
             subtract(&mut asked, bias.as_deref());

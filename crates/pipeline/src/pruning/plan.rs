@@ -1,11 +1,11 @@
 //! A pruned model that can be made: everything known before a weight is read.
 
 use crate::default_output::DefaultOutput;
+use crate::plan::Plan;
 use crate::pruning::budget::{Demand, PruneMemory};
 use crate::pruning::cut::Cut;
 use crate::pruning::depth::PlannedSearch;
 use crate::pruning::group::PruneGroup;
-use crate::pruning::layout::{Fate, Layout};
 use crate::pruning::mix::{ChoiceSummary, LeftOut, Mix, PlannedChoice};
 use crate::pruning::recipe::{PruneRecipe, PruneRequest};
 use crate::pruning::shape::{Reached, nearest};
@@ -14,9 +14,8 @@ use crate::unknown::UnknownTensors;
 use llmopt_arch::axes::Axis;
 use llmopt_data::{CalibrationFacts, CalibrationSet, CalibrationSource, in_batches};
 use llmopt_model::{Checkpoint, Variant, notes, quantization_method};
-use llmopt_run::Cancel;
-use llmopt_run::Events;
-use llmopt_run::{Disk, Error, Resources, check_room};
+use llmopt_rewrite::{INDEX, Treatment};
+use llmopt_run::{Cancel, Disk, Error, Events, Resources, check_room};
 use llmopt_sweep::Run;
 
 use llmopt_checkpoint::{Output as Staged, OutputOptions, Source, free_disk};
@@ -186,16 +185,12 @@ pub(super) fn planned(
     let windows = set.as_ref().map(CalibrationSet::placeholders);
     let windows = windows.as_ref().map(|windows| recipe.fitting(windows));
     let batches = windows.map(|windows| in_batches(windows.to_vec(), false));
-    let names = cut
-        .layout
-        .tensors()
-        .fold((0, 0), |(count, bytes), (_, tensor)| (count + 1, bytes + tensor.name.len()));
     let demand = Demand {
         variant: &variant,
         engine: &engine,
         recipe: &recipe,
         groups: &worst,
-        names,
+        names: cut.artifact.names(),
         plans,
         resources,
     };
@@ -248,6 +243,17 @@ impl PrunePlan {
         Run { engine, resources: *resources, scratch, events, cancel }
     }
 
+    /// Whether a plan for what is pruned can go through the blocks in the same sweep: what one stage holds
+    /// while the other works must leave it room.
+    pub(crate) fn in_one_sweep_with(&self, then: &Plan) -> bool {
+        let Some(calibration) = &then.calibration else { return false };
+        let fits = self.memory.resting + calibration.memory.predicted_peak <= self.resources.memory
+            && calibration.memory.resting + self.memory.predicted_peak <= self.resources.memory;
+        let needs_all = then.smoothing.is_some() || !calibration.is_of_texts();
+        let observes = self.recipe.sums() && self.choice.is_none();
+        fits && observes && calibration.sequential && !needs_all && !then.recipe.allow_nonfinite
+    }
+
     /// Where the artifact goes.
     pub fn output(&self) -> &Path {
         &self.output
@@ -258,7 +264,8 @@ impl PrunePlan {
         let model = self.variant.model();
         let facts = self.facts();
         let files = self.files();
-        let output_bytes = self.cut.layout.shards.iter().map(|shard| shard.bytes).sum();
+        let output_bytes = self.cut.artifact.bytes();
+        let tensors = self.cut.artifact.tensors();
         let recipe = &self.recipe;
         let refit = if recipe.refit { ", refitted" } else { "" };
         let bias = if recipe.bias { ", with a bias" } else { "" };
@@ -275,7 +282,7 @@ impl PrunePlan {
             block_parameters_left: model.parameters_left(&self.reached.shape),
             groups: self.cut.groups.len(),
             config_changes: self.cut.config_changes.clone(),
-            cut_tensors: self.cut.layout.tensors().filter(|(_, t)| t.fate != Fate::Kept).count(),
+            cut_tensors: tensors.filter(|t| t.tensor.treatment != Treatment::Keep).count(),
             input_bytes: self.variant.source().shards().iter().map(|shard| shard.bytes).sum(),
             files: files.into_iter().map(|(name, bytes)| PlannedFile { name, bytes }).collect(),
             output_bytes,
@@ -345,10 +352,9 @@ impl PrunePlan {
 
     /// Those of another cut.
     pub(super) fn files_of(&self, cut: &Cut) -> BTreeMap<String, u64> {
-        let shards = cut.layout.shards.iter().map(|shard| (shard.name.clone(), shard.bytes));
+        let shards = cut.artifact.shards.iter().map(|shard| (shard.name.clone(), shard.bytes));
         let config = ("config.json".to_owned(), cut.config.len() as u64);
-        let index = cut.layout.index(self.variant.source());
-        let index = index.map(|index| (Layout::INDEX.to_owned(), index.len() as u64));
+        let index = cut.has_index().then(|| (INDEX.to_owned(), cut.artifact.index_bytes()));
         let side = self.variant.source().side_files().iter();
         let side = side.map(|side| (side.name.clone(), side.bytes));
         shards.chain([config]).chain(index).chain(side).collect()

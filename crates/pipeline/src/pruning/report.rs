@@ -1,40 +1,26 @@
 //! `llmopt.json` of a pruned model: what was removed where, and what it cost.
 
-use crate::file_facts::{FileFacts, inputs, outputs};
 use crate::pruning::cut::Cut;
 use crate::pruning::depth::FoundLayers;
-use crate::pruning::journal::Records;
-use crate::pruning::layout::Fate;
 use crate::pruning::mix::{LeftOut, PruneDecision};
 use crate::pruning::plan::PrunePlan;
 use crate::pruning::recipe::PruneRecipe;
 use crate::report::CalibrationReport;
 use crate::unknown::UnknownTensors;
 use llmopt_data::CalibrationFacts;
+use llmopt_rewrite::{Envelope, Finished, Planned, Treatment};
 use llmopt_verify::PrunedUnits;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::io;
 
 /// The record of a run. It holds no clock, no host name and no absolute path.
 #[derive(Clone, Debug, Serialize)]
 pub struct PruneReport {
-    /// `llmopt`.
-    pub tool: &'static str,
-    /// The version that ran.
-    pub version: &'static str,
+    /// What every report tells.
+    #[serde(flatten)]
+    pub envelope: Envelope,
     /// What was asked for, as resolved.
     pub recipe: PruneRecipe,
-    /// The model's family.
-    pub family: Option<String>,
-    /// Every file that was read, by name.
-    pub inputs: BTreeMap<String, FileFacts>,
-    /// Every file that was written, except this one.
-    pub outputs: BTreeMap<String, FileFacts>,
-    /// The size of the source: bytes of its weight files.
-    pub bytes_before: u64,
-    /// The size of the artifact: bytes of its weight files, headers included.
-    pub bytes_after: u64,
     /// Parameters of the blocks before.
     pub block_parameters: u64,
     /// Parameters of the blocks after.
@@ -69,14 +55,12 @@ pub struct PruneReport {
     pub tensors: Vec<PrunedTensor>,
 }
 
-/// An artifact of which only the report is missing.
+/// An artifact of which only the report is missing, and what was cut.
 pub(super) struct Pruned {
     pub(super) cut: Cut,
-    pub(super) records: Records,
-    /// The hash of each file that was written.
-    pub(super) written: Vec<String>,
-    /// Those of the files beside the weights, by name.
-    pub(super) beside: BTreeMap<String, String>,
+    /// Which layers go, if any do.
+    pub(super) layers: Option<FoundLayers>,
+    pub(super) finished: Finished,
 }
 
 /// A tensor of which nothing is left.
@@ -111,28 +95,27 @@ pub struct PrunedTensor {
 }
 
 impl PruneReport {
-    /// Puts together what was found: what was written, what was observed, the hashes of the source's
-    /// weight files, and how it was decided among several mixes of axes.
+    /// Puts together what was found: what was written, what was observed, and how it was decided among several mixes of axes.
     pub(super) fn new(
         plan: &PrunePlan,
         pruned: Pruned,
         data: Option<CalibrationFacts>,
-        read: &[String],
         decision: Option<PruneDecision>,
     ) -> Self {
-        let Pruned { cut, records, written, beside } = pruned;
+        let Pruned { cut, layers, finished } = pruned;
+        let records = &finished.records;
         let cut = &cut;
         let model = plan.variant.model();
         let kernel = plan.engine.gemm().name();
         Self {
-            tool: "llmopt",
-            version: env!("CARGO_PKG_VERSION"),
+            envelope: Envelope::new(
+                &cut.artifact,
+                model.family().map(|family| family.name().to_owned()),
+                plan.source().side_files(),
+                plan.files_of(cut),
+                &finished,
+            ),
             recipe: plan.recipe.clone(),
-            family: model.family().map(|family| family.name().to_owned()),
-            bytes_before: plan.variant.source().shards().iter().map(|shard| shard.bytes).sum(),
-            bytes_after: cut.layout.shards.iter().map(|shard| shard.bytes).sum(),
-            inputs: inputs(plan.source(), plan.source().side_files(), read, &beside),
-            outputs: outputs(cut.layout.weight_files(), plan.files_of(cut), &written, beside),
             block_parameters: model.block_parameters(),
             block_parameters_left: model.parameters_left(&cut.shape),
             sparsity: model.sparsity(&cut.shape),
@@ -142,8 +125,8 @@ impl PruneReport {
             left_out: Vec::new(),
             unknown_tensors: UnknownTensors::of(model, &plan.recipe.runtimes),
             decision,
-            layers: records.layers().cloned(),
-            pruned: records.units().cloned().collect(),
+            layers,
+            pruned: cut.groups.iter().filter_map(|group| records.facts(&group.reader)).collect(),
             removed: removed(plan, cut),
             tensors: tensors(plan, cut),
         }
@@ -171,22 +154,22 @@ fn removed(plan: &PrunePlan, cut: &Cut) -> Vec<RemovedTensor> {
 
 fn tensors(plan: &PrunePlan, cut: &Cut) -> Vec<PrunedTensor> {
     let source = plan.variant.source();
-    let told = |(_, tensor): (usize, &super::layout::OutTensor)| {
-        let before = source.meta(&tensor.origin);
+    let told = |Planned { named, origin, tensor, .. }: Planned<'_>| {
+        let before = source.meta(origin);
         PrunedTensor {
-            name: tensor.name.clone(),
-            from: (tensor.name != tensor.origin).then(|| tensor.origin.clone()),
-            what: match (tensor.fate, before) {
+            name: named.name.to_owned(),
+            from: (named.name != origin).then(|| origin.to_owned()),
+            what: match (&tensor.treatment, before) {
                 (_, None) => "added",
-                (Fate::Kept | Fate::Zeros, _) => "kept",
-                (Fate::Sliced, _) => "sliced",
-                (Fate::Refitted | Fate::Bias, _) => "refitted",
+                (Treatment::Slice, _) => "sliced",
+                (Treatment::Refit, _) => "refitted",
+                _ => "kept",
             },
             source: before.map_or_else(|| "nothing".to_owned(), ToString::to_string),
-            artifact: tensor.meta.to_string(),
+            artifact: named.meta.to_string(),
             bytes_before: before.map_or(0, |meta| meta.bytes()),
-            bytes_after: tensor.meta.bytes(),
+            bytes_after: named.meta.bytes(),
         }
     };
-    cut.layout.tensors().map(told).collect()
+    cut.artifact.tensors().map(told).collect()
 }

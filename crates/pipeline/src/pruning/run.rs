@@ -1,25 +1,27 @@
 //! A pruned model from start to end.
 
 use crate::calibration::observed_data::ObservedData;
-use crate::files_beside::FilesBeside;
-use crate::handover::{Handover, Progress};
 use crate::pruning::cut::Cut;
+use crate::pruning::depth::FoundLayers;
 use crate::pruning::identity::identity;
-use crate::pruning::journal::Records;
 use crate::pruning::mixes::{alternatives, decided};
 use crate::pruning::plan::PrunePlan;
-use crate::pruning::read_back::read_back;
 use crate::pruning::report::{PruneReport, Pruned};
-use crate::pruning::sweep::Sweep;
-use crate::pruning::write::Files;
-use crate::staging::{BEGUN_ANEW, Candidates, Written};
+use crate::pruning::stage::PruneStage;
 use llmopt_checkpoint::{Output as Staged, REPORT_NAME};
 use llmopt_data::in_batches;
-use llmopt_model::{Variant, hash_finite};
+use llmopt_model::nonfinite::matters;
+use llmopt_model::{Variant, hash_finite, refuse_not_finite};
+use llmopt_rewrite::{
+    BEGUN_ANEW, Band, BandRewriter, Boundary, Candidates, FilesBeside, Finished, Journal, Pass,
+    Planned, Stage, Stored, Sweep, Written,
+};
 use llmopt_run::{Cancel, Error, Events, on_threads};
-use llmopt_sweep::Meter;
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 
 /// Carries out a plan. The artifact gets its name last, after it was read back and verified.
 ///
@@ -27,24 +29,25 @@ use std::io::Write;
 /// Nothing is left behind when the input or the request is at fault; after an interruption or a
 /// failure of the system, the same plan goes on where it stopped.
 pub fn prune(plan: &PrunePlan, events: &dyn Events, cancel: &Cancel) -> Result<PruneReport, Error> {
-    led(plan, None, events, cancel)
+    prune_ahead(plan, None, (events, cancel))
 }
 
-/// The same, for a stage that follows block by block.
-pub(crate) fn led(
+/// What goes through the blocks behind pruning, in the same sweep.
+pub(crate) type Behind<'b> = dyn Fn(&Begun<'_>) -> Result<(), Error> + 'b;
+
+/// The same, with a stage behind it in the sweep that prunes. A run of several artifacts has none.
+pub(crate) fn prune_ahead(
     plan: &PrunePlan,
-    handover: Option<&Handover>,
-    events: &dyn Events,
-    cancel: &Cancel,
+    behind: Option<&Behind<'_>>,
+    shown: (&dyn Events, &Cancel),
 ) -> Result<PruneReport, Error> {
-    plan.notes().iter().for_each(|note| events.note(note));
+    plan.notes().iter().for_each(|note| shown.0.note(note));
     let candidates =
         Candidates::begin(&plan.output, plan.all().map(PrunePlan::staging), alternatives())?;
     candidates.published(|staged| {
-        let (best, report) = write_artifact(plan, staged, handover, events, cancel)?;
-        // What follows reads the folder under its present name.
-        handover.inspect(|handover| handover.written(Progress::All));
-        let names = report.outputs.keys().cloned().chain([REPORT_NAME.to_owned()]).collect();
+        let (best, report) = write_artifact(plan, staged, behind, shown)?;
+        let names =
+            report.envelope.outputs.keys().cloned().chain([REPORT_NAME.to_owned()]).collect();
         Ok(Written { best, names, report })
     })
 }
@@ -53,13 +56,13 @@ pub(crate) fn led(
 fn write_artifact(
     plan: &PrunePlan,
     staged: &[Staged],
-    handover: Option<&Handover>,
-    events: &dyn Events,
-    cancel: &Cancel,
+    behind: Option<&Behind<'_>>,
+    shown: (&dyn Events, &Cancel),
 ) -> Result<(usize, PruneReport), Error> {
+    let (events, cancel) = shown;
     // What is not finite is found before the model is run on a token, and not where its layer is reached.
     let (source, model) = (plan.variant.source(), plan.variant.model());
-    let read = hash_finite(source, model, plan.resources.threads, (events, cancel))?;
+    let read = hash_finite(source, model, plan.resources.threads, shown)?;
     if let Some(first) = staged.first()
         && first.holds_other_work(&identity(plan)?)?
     {
@@ -68,7 +71,7 @@ fn write_artifact(
     let data = data(plan, events, cancel)?;
     let mut pruned = Vec::new();
     for (plan, staged) in plan.all().zip(staged) {
-        pruned.push(swept(plan, staged, data.as_ref(), handover, events, cancel)?);
+        pruned.push(swept(plan, staged, (data.as_ref(), &read), behind, shown)?);
     }
     let decision = match (&plan.choice, &data) {
         (Some(choice), Some(data)) => {
@@ -80,57 +83,74 @@ fn write_artifact(
     let left_out = plan.left_out.clone();
     let (plan, staged) = plan.all().zip(staged).nth(best).expect("an artifact of each plan");
     let facts = data.map(|data| data.facts);
-    let report = PruneReport::new(plan, pruned.swap_remove(best), facts, &read, decision);
+    let report = PruneReport::new(plan, pruned.swap_remove(best), facts, decision);
     let report = PruneReport { left_out, ..report };
     staged.write_with(REPORT_NAME, |out| report.write(out))?;
-    llmopt_verify::pruned(
-        staged.partial_path(),
-        plan.variant.model(),
-        &plan.recipe.runtimes,
-        cancel,
-    )?;
+    let (model, runtimes) = (plan.variant.model(), &plan.recipe.runtimes);
+    llmopt_verify::pruned(staged.partial_path(), model, runtimes, cancel)?;
     Ok((best, report))
+}
+
+/// An artifact that is laid out, with everything in it that stays as it is.
+pub(crate) struct Begun<'a> {
+    pub(crate) stage: &'a dyn Stage,
+    /// Ends it, once nothing of it is left to be rewritten.
+    pub(crate) finish: &'a dyn Fn() -> Result<(), Error>,
+    /// The folder that it is written in.
+    pub(crate) folder: &'a Path,
+    /// What tells this work from any other.
+    pub(crate) identity: String,
 }
 
 /// Writes an artifact, but for its report.
 fn swept(
     plan: &PrunePlan,
     staged: &Staged,
-    data: Option<&ObservedData>,
-    handover: Option<&Handover>,
-    events: &dyn Events,
-    cancel: &Cancel,
+    (data, read): (Option<&ObservedData>, &[String]),
+    behind: Option<&Behind<'_>>,
+    shown: (&dyn Events, &Cancel),
 ) -> Result<Pruned, Error> {
     let identity = identity(plan)?;
-    let (lines, journal) = staged.journal(&identity)?;
-    let mut records = Records::new(&lines, journal);
+    let mut journal = Journal::open(staged, &identity)?;
     let windows = data.map(|data| plan.recipe.fitting(&data.windows));
-    let cut = cut(plan, windows, &mut records, events, cancel)?;
-    if !Files::are_whole(&cut.layout, staged) {
-        records.forget_files();
-    }
-    let files = Files::create(&cut.layout, staged)?;
+    let layers = found_layers(plan, windows, &mut journal, shown)?;
+    let cut = cut(plan, layers.as_ref())?;
+    let boundary = Boundary::open(&cut.artifact, staged, journal, |planned| {
+        !planned.tensor.treatment.is_plain()
+    })?;
     let beside = beside(plan, &cut, staged)?;
-    copied(plan, &cut, &files, &mut records, events, cancel)?;
+    let copied = copied(plan, &boundary, shown);
+    boundary.or_settled(copied)?;
     let written = Variant::open(staged.partial_path())?;
-    handover.inspect(|handover| handover.opened(staged.partial_path(), &identity));
-    let seen = windows.filter(|_| plan.recipe.sums());
-    let batches = seen.map(|windows| in_batches(windows.to_vec(), false));
-    let meter = Meter::new(events, plan.pruning(batches.as_ref()));
-    let (written, files) = (&written, &files);
-    let sweep = Sweep { plan, cut: &cut, written, files, handover, events, cancel, meter };
-    let model = plan.variant.model();
-    events.stage_started("prune", cut.groups.iter().map(|group| group.bytes(model)).sum());
-    on_threads(plan.resources.threads, || match &batches {
-        Some(batches) => sweep.observed(batches, &mut records),
-        None => sweep.unobserved(&mut records),
-    })??;
-    events.stage_finished("prune");
-    let threads = plan.resources.threads;
-    events.stage_started("read back", cut.layout.shards.iter().map(|shard| shard.bytes).sum());
-    let written = read_back(&cut.layout, files, &records, threads, (events, cancel))?;
-    events.stage_finished("read back");
-    Ok(Pruned { cut, records, written, beside })
+    let seen = windows.filter(|_| plan.recipe.sums()).unwrap_or_default();
+    let batches = in_batches(seen.to_vec(), false);
+    let stage = PruneStage::new((plan, &cut), (&boundary, &written), &batches, shown);
+    let (model, hashes) = (plan.variant.model(), OnceCell::new());
+    shown.0.stage_started("prune", cut.groups.iter().map(|group| group.bytes(model)).sum());
+    stage.pass_over();
+    let finish = || match hashes.get() {
+        Some(_) => Ok(()),
+        None => {
+            shown.0.stage_finished("prune");
+            boundary.settled(Ok(()))?;
+            let found = boundary.read_back(plan.resources.threads, shown)?;
+            hashes.set(found).map_err(|_| Error::Interrupted)
+        }
+    };
+    if let Some(behind) = behind {
+        let folder = staged.partial_path();
+        behind(&Begun { stage: &stage, finish: &finish, folder, identity })?;
+    }
+    let done = on_threads(plan.resources.threads, || match batches.is_empty() {
+        true => stage.prune_unobserved(),
+        false => Sweep { stages: vec![&stage], shares: false }.run().map(drop),
+    });
+    boundary.or_settled(done.and_then(|done| done))?;
+    finish()?;
+    let written = hashes.into_inner().unwrap_or_default();
+    let read = read.to_vec();
+    let finished = Finished { records: boundary.records, read, written, beside };
+    Ok(Pruned { cut, layers, finished })
 }
 
 /// The windows, after those are drawn that come from the model itself.
@@ -144,23 +164,28 @@ fn data(
     Ok(Some(ObservedData { windows, facts }))
 }
 
-/// The plan's own cut, or where layers go, that of the layers that were found.
-fn cut(
+/// Which layers go, where some do.
+fn found_layers(
     plan: &PrunePlan,
     windows: Option<&[Vec<u32>]>,
-    records: &mut Records,
-    events: &dyn Events,
-    cancel: &Cancel,
-) -> Result<Cut, Error> {
+    journal: &mut Journal,
+    (events, cancel): (&dyn Events, &Cancel),
+) -> Result<Option<FoundLayers>, Error> {
+    let (Some(search), Some(windows)) = (&plan.search, windows) else { return Ok(None) };
+    if let Some(found) = journal.facts(LAYERS) {
+        return Ok(Some(found));
+    }
+    let found = search.found(windows, &plan.variant, plan.run(events, cancel))?;
+    journal.add_facts(LAYERS, &found)?;
+    Ok(Some(found))
+}
+
+/// The plan's own cut, or where layers go, that of the layers that were found.
+fn cut(plan: &PrunePlan, found: Option<&FoundLayers>) -> Result<Cut, Error> {
     let mut shape = plan.reached.shape.clone();
-    if let (Some(search), Some(windows)) = (&plan.search, windows) {
-        if records.layers().is_none() {
-            let run = plan.run(events, cancel);
-            records.add_layers(search.found(windows, &plan.variant, run)?)?;
-        }
-        let gone = records.layers().map(|found| &*found.gone).unwrap_or_default();
+    if let Some(found) = found {
         let layers = 0..plan.variant.program().blocks.len();
-        shape.layers = layers.filter(|layer| !gone.contains(layer)).collect();
+        shape.layers = layers.filter(|layer| !found.gone.contains(layer)).collect();
     }
     Cut::new(&plan.variant, &plan.recipe, shape)
 }
@@ -168,39 +193,47 @@ fn cut(
 /// What stays as it is: the artifact is run while it is written, and needs all of it.
 fn copied(
     plan: &PrunePlan,
-    cut: &Cut,
-    files: &Files<'_>,
-    records: &mut Records,
-    events: &dyn Events,
-    cancel: &Cancel,
+    boundary: &Boundary<'_>,
+    shown: (&dyn Events, &Cancel),
 ) -> Result<(), Error> {
-    let plain = cut.layout.tensors().filter(|(_, tensor)| tensor.fate.is_plain());
-    let bytes: u64 = plain.map(|(_, tensor)| tensor.meta.bytes()).sum();
-    events.stage_started("copy", bytes);
-    let shards = &cut.layout.shards;
-    let done = (0..shards.len()).filter(|&shard| records.is_copied(shard));
-    let done: u64 = done.map(|shard| shards[shard].plain_bytes()).sum();
-    if done > 0 {
-        events.passed_over(done as f64 / bytes as f64);
-    }
-    for shard in 0..cut.layout.shards.len() {
-        if !records.is_copied(shard) {
-            let prints = files.copy(shard, &plan.variant, plan.run(events, cancel))?;
-            records.add_copied(shard, prints)?;
-        }
-    }
-    events.stage_finished("copy");
+    let is_plain = |planned: &Planned<'_>| planned.tensor.treatment.is_plain();
+    let plain = boundary.plan.tensors().filter(is_plain);
+    shown.0.stage_started("copy", plain.map(|planned| planned.named.meta.bytes()).sum());
+    let workers = plan.resources.threads;
+    let pass = Pass { takes: &is_plain, hashes: false, resumes: false, workers };
+    boundary.rewrite(&pass, plan, shown)?;
+    shown.0.stage_finished("copy");
     Ok(())
 }
 
+/// What stays as it is, looked at on the way.
+impl BandRewriter for PrunePlan {
+    fn rewritten<'b>(
+        &self,
+        band: &Band<'_>,
+        bytes: &'b [u8],
+        _: &mut Vec<f32>,
+    ) -> Result<Stored<'b>, Error> {
+        if matters(self.variant.model(), band.planned.origin)
+            && let Some(entry) = band.plan.source_entry(&band.planned)
+        {
+            let source = band.plan.source_of(band.planned.shard);
+            refuse_not_finite((source, entry), band.rows.start as u64, bytes)?;
+        }
+        Ok(Stored::lossless(vec![Cow::Borrowed(bytes)]))
+    }
+}
+
+/// The name under which the journal keeps which layers go.
+const LAYERS: &str = "layers that go";
+
 /// Writes the files beside the weights and returns their hashes.
 fn beside(plan: &PrunePlan, cut: &Cut, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
-    let index = cut.layout.index(plan.source());
-    let write = |out: &mut dyn Write| out.write_all(index.as_deref().unwrap_or_default());
+    let write = |out: &mut dyn Write| cut.artifact.write_index(out);
     let files = FilesBeside {
         source: plan.source(),
         config: Some(&cut.config),
-        index: index.is_some().then_some(&write),
+        index: cut.has_index().then_some(&write),
         side_files: plan.source().side_files(),
     };
     files.write(staged)

@@ -132,17 +132,19 @@ fn cut(folder: &std::path::Path, recipe: &PruneRecipe, change: impl FnOnce(&mut 
             }
         }
     }
-    for shard in &cut.layout.shards {
+    for (number, shard) in cut.artifact.shards.iter().enumerate() {
         let _ = writeln!(text, "\n{} bytes, of the source's file {}", shard.bytes, shard.source);
         let more = |name: &str| {
-            let tensor = shard.tensors.iter().find(|tensor| tensor.name == name).expect("placed");
-            let from = (tensor.origin != name).then(|| format!(", from {}", tensor.origin));
-            let fate = format!("{:?}", tensor.fate).to_lowercase();
-            format!("  {fate}{}", from.unwrap_or_default())
+            let mut planned = cut.artifact.tensors();
+            let found = planned.find(|planned| planned.named.name == name).expect("planned");
+            let from = (found.origin != name).then(|| format!(", from {}", found.origin));
+            format!("  {}{}", found.tensor.treatment, from.unwrap_or_default())
         };
-        text += &weights(&shard.name, &shard.header().expect("a header"), more);
+        text += &weights(&shard.name, &cut.artifact.header(number).expect("a header"), more);
     }
-    if let Some(index) = cut.layout.index(variant.source()) {
+    if cut.has_index() {
+        let mut index = Vec::new();
+        cut.artifact.write_index(&mut index).expect("memory");
         text += &format!("\nindex\n{}", String::from_utf8_lossy(&index));
     }
     let changes: String = cut.config_changes.iter().map(|change| format!("  {change}\n")).collect();

@@ -36,7 +36,7 @@ pub(super) fn render(summary: &Summary, report: &Report) -> String {
             "runtimes need a folder: put the model's `config.json` beside the input".to_owned(),
         ));
     }
-    facts.extend(passed::model_card(&report.outputs));
+    facts.extend(passed::model_card(&report.envelope.outputs));
     facts.extend(next_step::render(summary, report));
     print::facts(&facts)
 }
@@ -94,9 +94,9 @@ fn decided(decision: &Decision) -> String {
 fn size(report: &Report) -> String {
     format!(
         "{} to {} of weights ({}); bits per weight: {}",
-        units::bytes(report.bytes_before),
-        units::bytes(report.bytes_after),
-        units::share(report.bytes_after, report.bytes_before),
+        units::bytes(report.envelope.bytes_before),
+        units::bytes(report.envelope.bytes_after),
+        units::share(report.envelope.bytes_after, report.envelope.bytes_before),
         units::bits_per_weight(report.linear_bits_per_weight, report.bits_per_weight)
     )
 }

@@ -11,7 +11,7 @@ const TINY: &str = "quantize tiny-llama --bits 4 --threads 2 -o out";
 /// Tensors in the journal of the attempt.
 fn known(dir: &Dir) -> usize {
     let journal = std::fs::read_to_string(dir.path("out.partial/.journal")).unwrap_or_default();
-    journal.lines().filter(|line| line.starts_with("\"tensor ")).count()
+    journal.lines().filter(|line| line.starts_with("{\"facts\"")).count()
 }
 
 #[track_caller]

@@ -1,12 +1,13 @@
 //! What finding scales takes.
 
+use crate::calibration::observing::adding;
 use crate::calibration::plan::Calibration;
 use crate::calibration::smoothing::plan::PlannedSmoothing;
 use llmopt_arch::program::{Block, Phase};
 use llmopt_arch::smoothing::SmoothingPair;
 use llmopt_calib::InputSite;
 use llmopt_data::{held_out, in_batches};
-use llmopt_sweep::count::{phase, share_of_expert, weights};
+use llmopt_sweep::count::{phase, weights};
 use llmopt_sweep::{Batches, Kind, Work};
 
 impl PlannedSmoothing {
@@ -25,7 +26,7 @@ impl PlannedSmoothing {
                 for batch in 0..batches.len() {
                     work += phase(program, of, &batches.shape_of(batch));
                     let adding =
-                        |&site: &usize| adding(calibration, &sites[site], batches.rows_of(batch));
+                        |&site: &usize| adding(program, &sites[site], batches.rows_of(batch));
                     work += shown.iter().map(adding).sum();
                 }
             }
@@ -51,18 +52,12 @@ impl Calibration {
 }
 
 /// The phases of a block, each with the numbers of the sites that it shows.
-pub(super) fn phases<'b>(block: &'b Block, sites: &[InputSite]) -> Vec<(&'b Phase, Vec<usize>)> {
+fn phases<'b>(block: &'b Block, sites: &[InputSite]) -> Vec<(&'b Phase, Vec<usize>)> {
     let shown = |number: usize| -> Vec<usize> {
         let here = sites.iter().enumerate().filter(|(_, site)| site.phase == number);
         here.map(|(site, _)| site).collect()
     };
     block.phases.iter().enumerate().map(|(number, phase)| (phase, shown(number))).collect()
-}
-
-/// Adding the tokens of a batch to what is known of some channels.
-pub(super) fn adding(calibration: &Calibration, site: &InputSite, tokens: usize) -> Work {
-    let share = site.expert.map_or(1.0, |_| share_of_expert(calibration.variant.program()));
-    Work::of(Kind::Sums, tokens as f64 * share * site.extent.columns as f64)
 }
 
 /// Reading the matrices that read some channels.

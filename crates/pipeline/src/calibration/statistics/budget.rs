@@ -44,7 +44,7 @@ impl Demand<'_> {
             }
         }
         let carried = Carried { width: carried_width(program), stores: 1, together: 1 };
-        CalibrationMemory::planned(base + reading + most, carried, self.batches, resources)
+        CalibrationMemory::planned((base, base + reading + most), carried, self.batches, resources)
     }
 
     /// A phase with its weights and the taps of its sites, and their sums.

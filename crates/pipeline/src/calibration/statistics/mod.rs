@@ -8,7 +8,6 @@ pub(crate) mod budget;
 pub(crate) mod described;
 pub(crate) mod file;
 pub(crate) mod identity;
-pub(crate) mod observe;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod saved;

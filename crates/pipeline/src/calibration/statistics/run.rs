@@ -1,14 +1,16 @@
 //! Statistics made: windows first, then one sweep, then the file gets its name.
 
+use crate::calibration::observing::Observing;
 use crate::calibration::statistics::described::ObservedRun;
 use crate::calibration::statistics::identity::ModelIdentity;
-use crate::calibration::statistics::observe::Sweep;
 use crate::calibration::statistics::plan::StatisticsPlan;
 use crate::calibration::statistics::writer::StatisticsWriter;
+use llmopt_arch::program::Block;
+use llmopt_calib::Needs;
 use llmopt_data::in_batches;
+use llmopt_rewrite::Context;
 use llmopt_run::{Cancel, Error, Events, on_threads};
-use llmopt_sweep::Run;
-use llmopt_sweep::{Meter, Work};
+use llmopt_sweep::{Meter, Run, Work, carried_width};
 use serde::Serialize;
 
 /// What was written.
@@ -49,11 +51,34 @@ pub fn observe_statistics(
     let (layout, runs) = (plan.layout(&described)?, described.runs.clone());
     let mut writer = StatisticsWriter::create(&plan.request.output, &layout, described)?;
     let batches = in_batches(windows, false);
-    // Blocks are told of whole.
-    let meter = Meter::new(events, Work::default());
-    let sweep = Sweep { plan, batches: &batches, events, cancel, meter };
-    events.stage_started("observe", sweep.bytes());
-    on_threads(plan.resources.threads, || sweep.run(&mut writer))??;
+    let StatisticsPlan { variant, memory, merged, .. } = plan;
+    let context = Context {
+        batches: &batches,
+        engine,
+        cancel,
+        // Blocks are told of whole.
+        meter: Meter::new(events, Work::default()),
+        spill: memory.spills.then_some(request.scratch.as_path()),
+        width: carried_width(variant.program()),
+    };
+    let needs = Needs { gram: request.gram, ..Needs::default() };
+    let observing = Observing { variant, context, sites: &plan.blocks, needs };
+    let blocks = &variant.program().blocks;
+    let bytes = |block: &Block| variant.stored_bytes_of(block);
+    events.stage_started("observe", blocks.iter().map(bytes).sum());
+    on_threads(resources.threads, || {
+        observing.run(&mut |phase| {
+            for (site, mut sums) in phase.sites {
+                merged.add_to(&mut sums, site, request.gram)?;
+                writer.add(site, &sums)?;
+            }
+            if phase.is_last {
+                let name = format!("block {}", phase.block);
+                events.advanced(bytes(&blocks[phase.block]), &name);
+            }
+            Ok(())
+        })
+    })??;
     events.stage_finished("observe");
     writer.publish()?;
     Ok(StatisticsReport {

@@ -1,76 +1,62 @@
-//! What happens to one band: bytes in, bytes of the output tensors out.
+//! What quantizing makes of a band: bytes in, bytes of the stored tensors out.
 
-use crate::fingerprint::fingerprint;
-use crate::place::{Action, Place};
 use crate::plan::Plan;
-use llmopt_checkpoint::{HeaderEntry, OutFile, Shard};
 use llmopt_codec::for_scheme;
 use llmopt_model::Rows;
 use llmopt_model::nonfinite::{first_in, matters};
 use llmopt_quant::QuantError;
+use llmopt_rewrite::{Band, BandRewriter, Planned, Stored, Treatment};
 use llmopt_run::{Error, NonFinite};
-use llmopt_scheme::{QuantizedMatrix, Scheme, SquaredError};
+use llmopt_scheme::{QuantizedMatrix, Scheme};
 use llmopt_tensor::encode;
 use ndarray::ArrayView2;
 use std::borrow::Cow;
-use std::ops::Range;
 
-/// A band to be rewritten.
-pub(crate) struct Band<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) shard: &'a Shard,
-    pub(crate) entry: &'a HeaderEntry,
-    pub(crate) place: &'a Place,
-    pub(crate) rows: Range<usize>,
-}
-
-/// A band as it will be stored: the bytes of each part, and what they lost.
-pub(crate) struct Rewritten<'a> {
-    pub(crate) parts: Vec<Cow<'a, [u8]>>,
-    pub(crate) error: SquaredError,
-}
-
-impl<'a> Band<'a> {
-    /// How many bytes [`Band::read`] reads.
-    pub(crate) fn source_bytes(&self) -> u64 {
-        let range = self.place.source_range(&self.rows, &self.entry.meta);
-        range.end - range.start
-    }
-
-    /// Reads the band's bytes into `bytes`, which is resized.
-    pub(crate) fn read(&self, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        let range = self.place.source_range(&self.rows, &self.entry.meta);
-        bytes.resize((range.end - range.start) as usize, 0);
-        Ok(self.shard.read_tensor(self.entry, range, bytes)?)
-    }
-
-    /// Rewrites the band; `bytes` are those that were read, `weights` is room to work in.
-    pub(crate) fn rewritten(
+impl BandRewriter for Plan {
+    fn rewritten<'b>(
         &self,
-        bytes: &'a [u8],
+        band: &Band<'_>,
+        bytes: &'b [u8],
         weights: &mut Vec<f32>,
-    ) -> Result<Rewritten<'a>, Error> {
-        match &self.place.action {
-            Action::Keep => {
+    ) -> Result<Stored<'b>, Error> {
+        QuantizedBand { plan: self, band }.rewritten(bytes, weights)
+    }
+}
+
+/// A band that a plan quantizes.
+pub(crate) struct QuantizedBand<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) band: &'a Band<'a>,
+}
+
+impl QuantizedBand<'_> {
+    /// Rewrites the band; `bytes` are those that were read, `weights` is room to work in.
+    pub(crate) fn rewritten<'b>(
+        &self,
+        bytes: &'b [u8],
+        weights: &mut Vec<f32>,
+    ) -> Result<Stored<'b>, Error> {
+        match &self.planned().tensor.treatment {
+            Treatment::Keep | Treatment::Slice | Treatment::Refit | Treatment::Zero => {
                 self.refuse_not_finite(bytes)?;
-                Ok(lossless(vec![Cow::Borrowed(bytes)]))
+                Ok(Stored::lossless(vec![Cow::Borrowed(bytes)]))
             }
-            Action::Omit { .. } => {
+            Treatment::Omit { .. } => {
                 self.refuse_not_finite(bytes)?;
-                Ok(lossless(Vec::new()))
+                Ok(Stored::lossless(Vec::new()))
             }
-            Action::Smooth => {
+            Treatment::Smooth => {
                 self.refuse_not_finite(bytes)?;
                 self.decode(bytes, weights)?;
                 self.refuse_out_of_range(weights)?;
-                Ok(lossless(vec![self.stored(weights)]))
+                Ok(Stored::lossless(vec![self.stored(weights)]))
             }
-            Action::Dense(None) => {
+            Treatment::Dense(None) => {
                 self.refuse_not_finite(bytes)?;
                 self.decode(bytes, weights)?;
-                Ok(lossless(vec![self.stored(weights)]))
+                Ok(Stored::lossless(vec![self.stored(weights)]))
             }
-            Action::Quantize(scheme) | Action::Dense(Some(scheme)) => {
+            Treatment::Quantize(scheme) | Treatment::Dense(Some(scheme)) => {
                 self.decode(bytes, weights)?;
                 self.coded(&self.quantized(weights, scheme)?, scheme, weights)
             }
@@ -83,65 +69,61 @@ impl<'a> Band<'a> {
         matrix: &QuantizedMatrix,
         scheme: &Scheme,
         weights: &[f32],
-    ) -> Result<Rewritten<'static>, Error> {
+    ) -> Result<Stored<'static>, Error> {
         let parts = self.encoded(matrix, scheme)?;
         let error = matrix.squared_error(weights);
-        let parts = match self.place.action {
-            Action::Dense(_) => {
+        let parts = match self.planned().tensor.treatment {
+            Treatment::Dense(_) => {
                 let mut values = vec![0.0; weights.len()];
                 matrix.dequantize_into(&mut values);
                 vec![self.stored(&values)]
             }
             _ => parts.into_iter().map(Cow::Owned).collect(),
         };
-        Ok(Rewritten { parts, error })
-    }
-
-    /// Writes what is stored of the band, and returns the fingerprint of each part.
-    pub(crate) fn write(&self, band: &Rewritten<'_>, file: &OutFile) -> Result<Vec<u64>, Error> {
-        let mut prints = Vec::with_capacity(band.parts.len());
-        for (placed, bytes) in self.place.placed(self.entry).zip(&band.parts) {
-            let range = self.place.range(&placed, &self.rows);
-            let bytes = if range.is_empty() { &[] } else { &**bytes };
-            file.write_at(range.start, bytes)?;
-            prints.push(fingerprint(range.start, bytes));
-        }
-        Ok(prints)
+        Ok(Stored { parts, error })
     }
 
     /// The band as f32, `[rows, columns]`; block scales are multiplied in, and so are those of channels.
     fn decode(&self, bytes: &[u8], weights: &mut Vec<f32>) -> Result<(), Error> {
+        let Planned { tensor, shard, .. } = self.planned();
+        let entry = self.band.plan.source_entry(&self.planned()).expect("a plan of the source");
         let rows = Rows {
             source: &self.plan.source,
-            shard: self.shard,
-            entry: self.entry,
-            block_scale: self.place.block_scale.as_ref(),
-            columns: self.place.columns,
-            rows: self.rows.clone(),
+            shard: self.band.plan.source_of(shard),
+            entry,
+            block_scale: tensor.block_scale.as_ref(),
+            columns: tensor.columns,
+            rows: self.band.rows.clone(),
         };
         rows.weights_into(bytes, weights)?;
         if let Some(smoothing) = self.plan.smoothing.as_ref().and_then(|found| found.decided()) {
-            smoothing.apply(&self.entry.name, self.rows.clone(), self.place.columns, weights);
+            smoothing.apply(
+                self.planned().named.name,
+                self.band.rows.clone(),
+                tensor.columns,
+                weights,
+            );
         }
         Ok(())
     }
 
     /// Quantizes with what the weights alone tell.
     fn quantized(&self, weights: &[f32], scheme: &Scheme) -> Result<QuantizedMatrix, Error> {
-        let (rows, columns) = (self.rows.len(), self.place.columns);
-        let view = ArrayView2::from_shape((rows, columns), weights)
-            .map_err(|error| Error::Refused(format!("tensor `{}`: {error}", self.entry.name)))?;
+        let (rows, columns) = (self.band.rows.len(), self.planned().tensor.columns);
+        let view = ArrayView2::from_shape((rows, columns), weights).map_err(|error| {
+            Error::Refused(format!("tensor `{}`: {error}", self.planned().named.name))
+        })?;
         let quantizer = self.plan.recipe.method.quantizer();
-        let matrix = quantizer.quantize(view, scheme, self.place.scale_dtype);
+        let matrix = quantizer.quantize(view, scheme, self.planned().tensor.scale_dtype);
         matrix.map_err(|error| self.explained(error))
     }
 
     /// Encodes, and proves that the bytes decode to what was quantized.
     fn encoded(&self, matrix: &QuantizedMatrix, scheme: &Scheme) -> Result<Vec<Vec<u8>>, Error> {
-        let (rows, columns) = (self.rows.len(), self.place.columns);
-        let scale_dtype = self.place.scale_dtype;
+        let (rows, columns) = (self.band.rows.len(), self.planned().tensor.columns);
+        let scale_dtype = self.planned().tensor.scale_dtype;
         let codec = for_scheme(scheme);
-        let parts = codec.encode(matrix, self.place.rows, scale_dtype);
+        let parts = codec.encode(matrix, self.planned().tensor.rows, scale_dtype);
         let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         match codec.decode(scheme, scale_dtype, rows, columns, &slices) {
             Ok(decoded) if decoded == *matrix => Ok(parts),
@@ -152,7 +134,7 @@ impl<'a> Band<'a> {
 
     /// Weights as a dense tensor stores them.
     fn stored(&self, weights: &[f32]) -> Cow<'static, [u8]> {
-        let dtype = self.place.dense_dtype;
+        let dtype = self.planned().tensor.dense_dtype;
         let mut bytes = vec![0; weights.len() * dtype.bits() / 8];
         encode(dtype, weights, &mut bytes).expect("the plan chose a type to compute with");
         Cow::Owned(bytes)
@@ -162,21 +144,23 @@ impl<'a> Band<'a> {
     pub(crate) fn explained(&self, error: QuantError) -> Error {
         match error {
             QuantError::NotFinite { row, column, value } => self.not_finite(NonFinite {
-                tensor: self.entry.name.clone(),
-                position: vec![self.rows.start + row, column],
+                tensor: self.planned().named.name.to_owned(),
+                position: vec![self.band.rows.start + row, column],
                 value: value.to_string(),
             }),
-            other => Error::Refused(format!("tensor `{}`: {other}", self.entry.name)),
+            other => Error::Refused(format!("tensor `{}`: {other}", self.planned().named.name)),
         }
     }
 
     /// Looks at what is copied or multiplied by its scales, unless all of it was looked at already.
     fn refuse_not_finite(&self, bytes: &[u8]) -> Result<(), Error> {
-        if self.plan.recipe.allow_nonfinite || !matters(&self.plan.model, &self.entry.name) {
+        let Planned { tensor, named, .. } = self.planned();
+        if self.plan.recipe.allow_nonfinite || !matters(&self.plan.model, named.name) {
             return Ok(());
         }
-        let begin = self.place.source_range(&self.rows, &self.entry.meta).start;
-        first_in(self.entry, begin, bytes).map_or(Ok(()), |found| Err(self.not_finite(found)))
+        let Some(entry) = self.band.plan.source_entry(&self.planned()) else { return Ok(()) };
+        let begin = tensor.source_range(&self.band.rows, named.meta).start;
+        first_in(entry, begin, bytes).map_or(Ok(()), |found| Err(self.not_finite(found)))
     }
 
     /// Scales must not drive what was finite out of the range of the type that stores it.
@@ -186,7 +170,8 @@ impl<'a> Band<'a> {
             true => Err(Error::RefusedWithHint {
                 what: format!(
                     "tensor `{}`: its scales drive it out of the range of {}",
-                    self.entry.name, self.place.dense_dtype
+                    self.planned().named.name,
+                    self.planned().tensor.dense_dtype
                 ),
                 hint: "leave `--smooth` out, or give it a strength nearer to 0".to_owned(),
             }),
@@ -195,15 +180,19 @@ impl<'a> Band<'a> {
     }
 
     fn not_finite(&self, found: NonFinite) -> Error {
-        Error::NotFinite { found, file: self.shard.name.clone(), may_be_kept: true }
+        Error::NotFinite {
+            found,
+            file: self.band.plan.source_of(self.planned().shard).name.clone(),
+            may_be_kept: true,
+        }
     }
 
     fn unsound(&self, message: String) -> Error {
-        let subject = self.entry.name.clone();
+        let subject = self.planned().named.name.to_owned();
         Error::Unsound(vec![llmopt_run::Fault { code: "round-trip", subject, message }])
     }
-}
 
-fn lossless(parts: Vec<Cow<'_, [u8]>>) -> Rewritten<'_> {
-    Rewritten { parts, error: SquaredError::default() }
+    fn planned(&self) -> Planned<'_> {
+        self.band.planned
+    }
 }

@@ -5,15 +5,16 @@ use llmopt_run::Error;
 use std::path::{Path, PathBuf};
 
 /// Outputs in their staging folders, the one whose name all compete for first.
-pub(crate) struct Candidates(Vec<Staged>);
+pub struct Candidates(Vec<Staged>);
 
 /// Candidates of which one is complete.
-pub(crate) struct Written<R> {
+pub struct Written<R> {
     /// Its number.
-    pub(crate) best: usize,
+    pub best: usize,
     /// The files that it consists of.
-    pub(crate) names: Vec<String>,
-    pub(crate) report: R,
+    pub names: Vec<String>,
+    /// What is told of it.
+    pub report: R,
 }
 
 impl Candidates {
@@ -21,7 +22,7 @@ impl Candidates {
     ///
     /// # Errors
     /// If one of them exists, or is in use.
-    pub(crate) fn begin<'a>(
+    pub fn begin<'a>(
         output: &Path,
         candidates: impl Iterator<Item = (&'a Path, OutputOptions<'a>)>,
         names: impl Iterator<Item = String>,
@@ -41,7 +42,7 @@ impl Candidates {
     ///
     /// # Errors
     /// Those of `write`; [`Error::Paused`] if it was interrupted.
-    pub(crate) fn published<R>(
+    pub fn published<R>(
         self,
         write: impl FnOnce(&[Staged]) -> Result<Written<R>, Error>,
     ) -> Result<R, Error> {
@@ -74,7 +75,7 @@ impl Candidates {
 }
 
 /// A name, which nobody would give, for what is written while `output` is made, and does not stay.
-pub(crate) fn beside_name(output: &Path, what: &str) -> PathBuf {
+pub fn beside_name(output: &Path, what: &str) -> PathBuf {
     let mut name = output.file_name().unwrap_or_default().to_owned();
     name.push(format!(".candidate-{what}"));
     // A folder, as calibrated artifacts are.
@@ -82,5 +83,5 @@ pub(crate) fn beside_name(output: &Path, what: &str) -> PathBuf {
 }
 
 /// What an attempt with other options loses.
-pub(crate) const BEGUN_ANEW: &str = "an interrupted run with other options, another version, or on other files \
+pub const BEGUN_ANEW: &str = "an interrupted run with other options, another version, or on other files \
                                      has left work here that cannot be used: it is begun anew";

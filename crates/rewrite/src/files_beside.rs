@@ -1,6 +1,6 @@
 //! The files of an artifact beside its weights: config, index, and what is copied.
 
-use crate::layout::INDEX;
+use crate::artifact::INDEX;
 use llmopt_checkpoint::{Output as Staged, SideFile, Source, sha256};
 use llmopt_run::Error;
 use std::collections::BTreeMap;
@@ -10,14 +10,15 @@ use std::io::{self, Write};
 type WriteIndex<'a> = dyn Fn(&mut dyn Write) -> io::Result<()> + 'a;
 
 /// What they will hold.
-pub(crate) struct FilesBeside<'a> {
-    pub(crate) source: &'a Source,
+pub struct FilesBeside<'a> {
+    /// What the side files are copied from.
+    pub source: &'a Source,
     /// The new `config.json`.
-    pub(crate) config: Option<&'a [u8]>,
+    pub config: Option<&'a [u8]>,
     /// What writes the index, if there is to be one.
-    pub(crate) index: Option<&'a WriteIndex<'a>>,
+    pub index: Option<&'a WriteIndex<'a>>,
     /// Copied as they are.
-    pub(crate) side_files: &'a [SideFile],
+    pub side_files: &'a [SideFile],
 }
 
 impl FilesBeside<'_> {
@@ -25,7 +26,7 @@ impl FilesBeside<'_> {
     ///
     /// # Errors
     /// If one cannot be read or written.
-    pub(crate) fn write(&self, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
+    pub fn write(&self, staged: &Staged) -> Result<BTreeMap<String, String>, Error> {
         let mut hashes = BTreeMap::new();
         if let Some(config) = self.config {
             staged.write("config.json", config)?;

@@ -16,9 +16,17 @@ pub struct BlockRuns {
     pub rewritten: f64,
 }
 
+impl BlockRuns {
+    /// Those of the streams of a stage; none where nothing was run.
+    pub(crate) fn of(original: Option<&Multiplied>, rewritten: &Multiplied) -> Option<Self> {
+        let original = original.and_then(Multiplied::runs);
+        Some(Self { original, rewritten: rewritten.runs()? })
+    }
+}
+
 /// Multiply-adds of one stream with weights.
 #[derive(Debug)]
-pub(super) struct Multiplied {
+pub(crate) struct Multiplied {
     /// Of all batches.
     tokens: u64,
     done: u64,
@@ -29,12 +37,12 @@ pub(super) struct Multiplied {
 
 impl Multiplied {
     /// Nothing yet, of so many tokens.
-    pub(super) fn new(tokens: usize) -> Self {
+    pub(crate) fn new(tokens: usize) -> Self {
         Self { tokens: tokens as u64, done: 0, once: 0, weights: BTreeSet::new() }
     }
 
     /// A phase was run on so many tokens.
-    pub(super) fn add(&mut self, phase: &Phase, tokens: usize) {
+    pub(crate) fn add(&mut self, phase: &Phase, tokens: usize) {
         for linear in phase.operations.iter().filter_map(Operation::linear) {
             let elements = (linear.rows * linear.columns) as u64;
             self.done += elements * tokens as u64;
@@ -46,7 +54,7 @@ impl Multiplied {
     }
 
     /// How often the weights were run; none, if none was.
-    pub(super) fn runs(&self) -> Option<f64> {
+    pub(crate) fn runs(&self) -> Option<f64> {
         (self.once > 0).then(|| self.done as f64 / self.once as f64)
     }
 }

@@ -18,8 +18,6 @@ pub(crate) struct Piece<'a> {
     pub(crate) name: &'a str,
     /// Where it lies in the file.
     pub(crate) range: Range<u64>,
-    /// Where it begins, as its fingerprint counts.
-    pub(crate) begin: u64,
 }
 
 /// What was found.
@@ -35,7 +33,7 @@ pub(crate) struct ReadBack {
 ///
 /// # Errors
 /// If a file cannot be read, or the run is to stop.
-pub(crate) fn read_back<'a>(
+pub(crate) fn read_pieces<'a>(
     (files, heads): (&[OutFile], Vec<InOrder>),
     pieces: impl Iterator<Item = Piece<'a>> + Send,
     tensors: usize,
@@ -47,7 +45,7 @@ pub(crate) fn read_back<'a>(
         bytes.resize((piece.range.end - piece.range.start) as usize, 0);
         files[piece.file].read_at(piece.range.start, bytes)?;
         heads[piece.file].update(piece.turn, bytes, stop);
-        let print = fingerprint(piece.begin, bytes);
+        let print = fingerprint(piece.range.start, bytes);
         let sum = &mut prints.lock().unwrap_or_else(PoisonError::into_inner)[piece.tensor];
         *sum = sum.wrapping_add(print);
         events.advanced(bytes.len() as u64, piece.name);
@@ -65,10 +63,10 @@ impl ReadBack {
     /// [`Error::Unsound`] with every tensor that differs.
     pub(crate) fn checked(
         self,
-        written: impl Iterator<Item = (String, Option<u64>)>,
+        written: impl Iterator<Item = (String, u64)>,
     ) -> Result<Vec<String>, Error> {
         let pairs = written.zip(&self.prints);
-        let differing = pairs.filter(|((_, written), found)| *written != Some(**found));
+        let differing = pairs.filter(|((_, written), found)| *written != **found);
         let fault = |((subject, _), _)| Fault {
             code: "read-back",
             subject,

@@ -1,0 +1,40 @@
+//! An artifact from its plan to its name: what its files hold and where, the journal of what is written,
+//! bands, the loop in which stages rewrite a model block by block, reading back, staging, and the files
+//! beside the weights.
+//!
+//! It never knows which stages there are: how codes are chosen, or what is pruned.
+
+#![forbid(unsafe_code)]
+
+mod artifact;
+mod band;
+mod bands;
+mod block_runs;
+mod boundary;
+mod envelope;
+mod files_beside;
+mod fingerprint;
+mod journal;
+mod output_tensor;
+mod read_back;
+mod records;
+mod stage;
+mod staging;
+mod stream;
+mod sweep;
+mod treatment;
+
+pub use artifact::{ArtifactPlan, INDEX, OutputShard, OwnName, Planned};
+pub use band::{Band, Stored};
+pub use bands::{BandRewriter, Pass};
+pub use block_runs::BlockRuns;
+pub use boundary::{Boundary, TensorLocation};
+pub use envelope::{Envelope, FileFacts, Finished};
+pub use files_beside::FilesBeside;
+pub use journal::Journal;
+pub use output_tensor::{BAND_BYTES, Named, OutputTensor, StoredPart};
+pub use records::{Record, Records};
+pub use stage::{Context, Group, Part, Seen, Stage, Step, Streams};
+pub use staging::{BEGUN_ANEW, Candidates, Written, beside_name};
+pub use sweep::Sweep;
+pub use treatment::Treatment;
