@@ -33,8 +33,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
 
 /// How many tests a program runs at a time.
 fn threads() -> usize {
-    let asked = std::env::var("RUST_TEST_THREADS").ok().and_then(|value| value.parse().ok());
-    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get))
+    let requested = std::env::var("RUST_TEST_THREADS").ok().and_then(|value| value.parse().ok());
+    requested.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 /// The tests that have ended, each with the time that it took.

@@ -3,7 +3,7 @@
 use crate::config::ConfigView;
 use crate::expression::Expression;
 use crate::family::{Block, Naming, Template};
-use crate::model::{BoundTensor, Model, Site};
+use crate::model::{BoundTensor, LinearWeight, Model};
 use crate::scales::block_scales;
 use crate::sizes::Sizes;
 use crate::stacked::{self, Stack, stacks};
@@ -40,13 +40,13 @@ struct Binder<'a> {
     scales: BTreeMap<String, BlockScale>,
     placed: BTreeMap<&'a str, BoundTensor>,
     templates: BTreeMap<String, &'static Template>,
-    sites: Vec<Site>,
-    optional_sites: Vec<Site>,
+    linear_weights: Vec<LinearWeight>,
+    optional_linear_weights: Vec<LinearWeight>,
 }
 
 /// Which layer and expert a template is filled in for.
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct Indices {
     layer: Option<usize>,
     expert: Option<usize>,
 }
@@ -77,8 +77,8 @@ impl<'a> Binder<'a> {
             scales: block_scales(Some(config), tensors)?,
             placed: BTreeMap::new(),
             templates: BTreeMap::new(),
-            sites: Vec::new(),
-            optional_sites: Vec::new(),
+            linear_weights: Vec::new(),
+            optional_linear_weights: Vec::new(),
         })
     }
 
@@ -87,7 +87,7 @@ impl<'a> Binder<'a> {
     fn place_all(&mut self) -> Result<(), BindError> {
         let Block { path, tensors } = &self.family.block;
         for template in &self.family.before {
-            self.place("", template, Place::default())?;
+            self.place("", template, Indices::default())?;
         }
         let sparse =
             self.family.sparse.as_ref().map(|sparse| sparse.read(self.config)).transpose()?;
@@ -100,7 +100,10 @@ impl<'a> Binder<'a> {
                 self.place_run(&path, run, layer)?;
             }
         }
-        self.family.after.iter().try_for_each(|template| self.place("", template, Place::default()))
+        self.family
+            .after
+            .iter()
+            .try_for_each(|template| self.place("", template, Indices::default()))
     }
 
     /// Fills in templates of one layer that are all of each expert, or all of none. Where a layer's
@@ -114,15 +117,15 @@ impl<'a> Binder<'a> {
         let is_stacked = self.stacked.contains(&layer);
         let layer = Some(layer);
         if !run.iter().any(|template| template.is_per_expert()) {
-            let place = Place { layer, expert: None };
-            return run.iter().try_for_each(|template| self.place(path, template, place));
+            let indices = Indices { layer, expert: None };
+            return run.iter().try_for_each(|template| self.place(path, template, indices));
         }
         if is_stacked {
             return Ok(());
         }
         for expert in 0..self.sizes.get("experts") {
-            let place = Place { layer, expert: Some(expert) };
-            run.iter().try_for_each(|template| self.place(path, template, place))?;
+            let indices = Indices { layer, expert: Some(expert) };
+            run.iter().try_for_each(|template| self.place(path, template, indices))?;
         }
         Ok(())
     }
@@ -131,15 +134,15 @@ impl<'a> Binder<'a> {
         &mut self,
         path: &str,
         template: &'static Template,
-        place: Place,
+        indices: Indices,
     ) -> Result<(), BindError> {
-        let expert = place.expert.map(|expert| expert.to_string()).unwrap_or_default();
+        let expert = indices.expert.map(|expert| expert.to_string()).unwrap_or_default();
         let filled =
             |name: &str| self.naming.apply(&format!("{path}{name}")).replace("{expert}", &expert);
         let name = filled(&template.name);
         let Some((name, meta)) = self.tensors.get_key_value(&name) else {
-            return if self.is_required(template, place)? {
-                Err(self.missing(name, template, place))
+            return if self.is_required(template, indices)? {
+                Err(self.missing(name, template, indices))
             } else {
                 Ok(())
             };
@@ -148,14 +151,16 @@ impl<'a> Binder<'a> {
             return Err(self.surplus(name, template.required_if.as_deref()));
         }
         self.check_shape(name, meta, template)?;
-        let Place { layer, expert } = place;
+        let Indices { layer, expert } = indices;
         let role = template.role;
         let tensor = BoundTensor { name: name.clone(), meta: meta.clone(), role, layer, expert };
-        let site =
-            tensor.site(template.fused.as_deref().map(filled), self.scales.contains_key(name));
+        let linear_weight = tensor
+            .linear_weight(template.fused.as_deref().map(filled), self.scales.contains_key(name));
         match role {
-            Role::Linear => self.sites.push(site.ok_or_else(|| not_a_float(&tensor))?),
-            Role::Embedding | Role::Head => self.optional_sites.extend(site),
+            Role::Linear => {
+                self.linear_weights.push(linear_weight.ok_or_else(|| not_a_float(&tensor))?)
+            }
+            Role::Embedding | Role::Head => self.optional_linear_weights.extend(linear_weight),
             _ => {}
         }
         self.placed.insert(name, tensor);
@@ -163,8 +168,8 @@ impl<'a> Binder<'a> {
         Ok(())
     }
 
-    fn is_required(&self, template: &Template, place: Place) -> Result<bool, BindError> {
-        let is_stacked = place.layer.is_some_and(|layer| self.stacked.contains(&layer));
+    fn is_required(&self, template: &Template, indices: Indices) -> Result<bool, BindError> {
+        let is_stacked = indices.layer.is_some_and(|layer| self.stacked.contains(&layer));
         let is_needed = match template.role {
             Role::Head => self.has_head && !self.tied,
             // Whoever saves a model as it is in memory saves the names in memory, too.
@@ -209,7 +214,7 @@ impl<'a> Binder<'a> {
         Some(format!("{sizes}; was this checkpoint pruned, or given tokens, without updating it?"))
     }
 
-    fn missing(&self, tensor: String, template: &Template, place: Place) -> BindError {
+    fn missing(&self, tensor: String, template: &Template, indices: Indices) -> BindError {
         let counted = |size: &str, list: &str, number: Option<usize>| {
             let number = number.filter(|&number| !self.holds_any(&tensor, list, number))?;
             let count = self.sizes.described(&[size])?;
@@ -218,8 +223,8 @@ impl<'a> Binder<'a> {
         let required_if = template.required_if.as_ref();
         let hint = required_if
             .map(|key| format!("`{key}` in `config.json` is true"))
-            .or_else(|| counted("layers", "layers.", place.layer))
-            .or_else(|| counted("experts", "experts.", place.expert))
+            .or_else(|| counted("layers", "layers.", indices.layer))
+            .or_else(|| counted("experts", "experts.", indices.expert))
             .or_else(|| (template.role == Role::Head).then(|| self.untied_hint()));
         BindError::Missing { tensor, family: self.family.name(), hint }
     }
@@ -285,8 +290,8 @@ impl<'a> Binder<'a> {
             sizes: Some(self.sizes),
             templates: self.templates,
             tensors,
-            sites: self.sites,
-            optional_sites: self.optional_sites,
+            linear_weights: self.linear_weights,
+            optional_linear_weights: self.optional_linear_weights,
             stacks: self.stacks,
             dense_linears: Vec::new(),
             ignore_patterns,

@@ -17,22 +17,25 @@ pub(crate) fn bound(
     let stacks = stacks(tensors);
     let bound: Vec<BoundTensor> =
         tensors.iter().map(|tensor| bound_tensor(tensor, &stacks)).collect();
-    let mut sites = Vec::new();
-    let mut optional_sites = Vec::new();
+    let mut linear_weights = Vec::new();
+    let mut optional_linear_weights = Vec::new();
     for tensor in &bound {
         let is_scaled = block_scales.contains_key(&tensor.name);
         let fused = tensor.matrix_module().and_then(names::fused);
         match tensor.role {
             Role::Linear => {
                 check_orientation(tensor, tensors)?;
-                sites.extend(tensor.site(fused, is_scaled));
+                linear_weights.extend(tensor.linear_weight(fused, is_scaled));
             }
-            Role::Embedding | Role::Head => optional_sites.extend(tensor.site(None, is_scaled)),
+            Role::Embedding | Role::Head => {
+                optional_linear_weights.extend(tensor.linear_weight(None, is_scaled))
+            }
             _ => {}
         }
     }
-    sites.sort_by(|a, b| names::natural_order(&a.tensor, &b.tensor));
-    let layers: BTreeSet<usize> = sites.iter().filter_map(|site| site.layer).collect();
+    linear_weights.sort_by(|a, b| names::natural_order(&a.tensor, &b.tensor));
+    let layers: BTreeSet<usize> =
+        linear_weights.iter().filter_map(|linear_weight| linear_weight.layer).collect();
     let mut model = Model {
         family: None,
         naming: None,
@@ -43,8 +46,8 @@ pub(crate) fn bound(
         tied: tied(config, &bound)?,
         ignore_patterns: ignore_patterns(&bound, &stacks),
         tensors: bound,
-        sites,
-        optional_sites,
+        linear_weights,
+        optional_linear_weights,
         stacks,
         dense_linears: Vec::new(),
         block_scales,
@@ -59,7 +62,7 @@ fn bound_tensor((name, meta): (&String, &TensorMeta), stacks: &[Stack]) -> Bound
     let layer = names::layer(name).filter(|_| role != Role::Tower);
     let expert = names::expert(name);
     let mut tensor = BoundTensor { name: name.clone(), meta: meta.clone(), role, layer, expert };
-    let is_matrix = tensor.site(None, true).is_some();
+    let is_matrix = tensor.linear_weight(None, true).is_some();
     if role == Role::Linear && !is_matrix {
         tensor.role = Role::Other;
     }

@@ -30,7 +30,7 @@ mod stacked;
 pub use error::BindError;
 pub use family::Family;
 pub use liveness::fill_carried;
-pub use model::{BoundTensor, Model, Site};
+pub use model::{BoundTensor, LinearWeight, Model};
 pub use names::Role;
 pub use program::Program;
 pub use scales::{BlockScale, scaled_weight};

@@ -21,8 +21,8 @@ pub struct Model {
     pub(crate) config: Map<String, Value>,
     pub(crate) layers: usize,
     pub(crate) tensors: Vec<BoundTensor>,
-    pub(crate) sites: Vec<Site>,
-    pub(crate) optional_sites: Vec<Site>,
+    pub(crate) linear_weights: Vec<LinearWeight>,
+    pub(crate) optional_linear_weights: Vec<LinearWeight>,
     pub(crate) stacks: Vec<Stack>,
     pub(crate) dense_linears: Vec<String>,
     pub(crate) ignore_patterns: Vec<String>,
@@ -47,7 +47,7 @@ pub struct BoundTensor {
 
 /// A matrix that can be quantized.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Site {
+pub struct LinearWeight {
     /// The tensor that holds it.
     pub tensor: String,
     /// The tensor's name without `.weight`.
@@ -117,13 +117,13 @@ impl Model {
     }
 
     /// The matrices that are quantized unless told otherwise, in the order of execution.
-    pub fn sites(&self) -> &[Site] {
-        &self.sites
+    pub fn linear_weights(&self) -> &[LinearWeight] {
+        &self.linear_weights
     }
 
     /// Embeddings and heads, which are quantized only when asked for.
-    pub fn optional_sites(&self) -> &[Site] {
-        &self.optional_sites
+    pub fn optional_linear_weights(&self) -> &[LinearWeight] {
+        &self.optional_linear_weights
     }
 
     /// Tensors that hold a matrix of every expert of a layer. They are no sites.
@@ -174,10 +174,12 @@ impl Model {
 
     /// Modules of matrices that are neither sites nor, in a family that is known, looked up by row.
     pub(crate) fn found_dense_linears(&self) -> Vec<String> {
-        let sites: BTreeSet<&str> = self.sites.iter().map(|site| site.tensor.as_str()).collect();
+        let linear_weights: BTreeSet<&str> =
+            self.linear_weights.iter().map(|linear_weight| linear_weight.tensor.as_str()).collect();
         let is_lookup =
             |tensor: &BoundTensor| self.family.is_some() && tensor.role == Role::Embedding;
-        let dense = self.tensors.iter().filter(|tensor| !sites.contains(tensor.name.as_str()));
+        let dense =
+            self.tensors.iter().filter(|tensor| !linear_weights.contains(tensor.name.as_str()));
         let modules =
             dense.filter(|tensor| !is_lookup(tensor)).filter_map(BoundTensor::matrix_module);
         let tied_head = self.tied.as_ref().and_then(|(_, head)| head.strip_suffix(".weight"));
@@ -201,12 +203,16 @@ impl BoundTensor {
     }
 
     /// The tensor as a site, if it is a matrix with elements that are floats.
-    pub(crate) fn site(&self, fused: Option<String>, is_scaled: bool) -> Option<Site> {
+    pub(crate) fn linear_weight(
+        &self,
+        fused: Option<String>,
+        is_scaled: bool,
+    ) -> Option<LinearWeight> {
         let dtype = self.meta.dtype();
         let is_float =
             dtype.is_plain_float() || dtype == Dtype::F64 || dtype == Dtype::F8E4M3 && is_scaled;
         let module = self.matrix_module().filter(|_| is_float && self.meta.elements() > 0)?;
-        Some(Site {
+        Some(LinearWeight {
             tensor: self.name.clone(),
             module: module.to_owned(),
             view: View::whole(self.meta.shape()).ok()?,

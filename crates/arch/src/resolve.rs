@@ -19,7 +19,7 @@ use crate::{BindError, Family, Model, Stack};
 use rope::Source;
 use script::{Last, Lookup, Stage};
 use std::collections::BTreeMap;
-use steps::Place;
+use steps::Scope;
 use values::{Limit, Number};
 
 impl Model {
@@ -155,7 +155,7 @@ impl<'a> Resolver<'a> {
             let experts = stage.is_per_expert().then(|| 0..self.sizes.get("experts"));
             let copies = experts.map_or(vec![None], |experts| experts.map(Some).collect());
             for expert in copies {
-                phases.push(self.phase(stage, Place { path: &path, layer, expert })?);
+                phases.push(self.phase(stage, Scope { path: &path, layer, expert })?);
             }
         }
         fill_carried(&mut phases);
@@ -204,7 +204,7 @@ fn tap_facts(script: &Script, sizes: &Sizes) -> Result<Vec<TapFacts>, BindError>
 /// The taps by name, in the order of [`tap_facts`].
 fn numbered(script: &Script) -> BTreeMap<&str, Tap> {
     let names = std::iter::once(HIDDEN).chain(script.taps.keys().map(String::as_str));
-    names.enumerate().map(|(place, name)| (name, Tap(place))).collect()
+    names.enumerate().map(|(scope, name)| (name, Tap(scope))).collect()
 }
 
 /// The name of [`Program::HIDDEN`] in a script.

@@ -29,9 +29,10 @@ fn check(case: &Case) {
     let model = bound(&checkpoint);
     assert_eq!(model.family().unwrap().name(), case.family, "{folder}");
     assert_eq!(model.layers(), 2, "{folder}");
-    assert_eq!(model.sites().len(), case.sites, "{folder}");
+    assert_eq!(model.linear_weights().len(), case.sites, "{folder}");
     assert_eq!(model.parameters_by_role()[&Role::Linear], case.site_elements, "{folder}");
-    let groups: BTreeSet<_> = model.sites().iter().filter_map(|site| site.fused.clone()).collect();
+    let groups: BTreeSet<_> =
+        model.linear_weights().iter().filter_map(|site| site.fused.clone()).collect();
     assert_eq!(groups.len(), case.groups, "{folder}: {groups:?}");
     assert_eq!(model.dense_linears(), case.dense, "{folder}");
     assert_eq!(model.tied().is_some(), case.tied, "{folder}");
@@ -107,7 +108,7 @@ fn every_family_binds_its_checkpoint() {
 #[test]
 fn sites_come_in_the_order_of_execution() {
     let model = bound(&checkpoint("qwen3_moe"));
-    let found: Vec<_> = model.sites()[4..14]
+    let found: Vec<_> = model.linear_weights()[4..14]
         .iter()
         .map(|site| (site.module.as_str(), site.fused.as_deref(), site.layer, site.expert))
         .collect();
@@ -151,7 +152,8 @@ fn roles_are_told_apart() {
 fn embedding_and_head_are_sites_only_when_asked_for() {
     let check = |folder, expected: &[(&str, Role)]| {
         let model = bound(&checkpoint(folder));
-        let found = model.optional_sites().iter().map(|site| (site.module.as_str(), site.role));
+        let found =
+            model.optional_linear_weights().iter().map(|site| (site.module.as_str(), site.role));
         assert!(found.eq(expected.iter().copied()), "{folder}");
     };
     check("llama", &[("model.embed_tokens", Role::Embedding), ("lm_head", Role::Head)]);
@@ -183,7 +185,7 @@ fn both_namings_of_the_wrapper_bind() {
         })
         .collect();
     let (old, new) = (bound(&old), bound(&new));
-    assert_eq!(old.sites().len(), new.sites().len());
+    assert_eq!(old.linear_weights().len(), new.linear_weights().len());
     assert_eq!(old.parameters_by_role(), new.parameters_by_role());
     assert_eq!(new.tied(), Some(("model.language_model.embed_tokens.weight", "lm_head.weight")));
     let module = |path: &str| format!("{path}.layers.1.mlp.up_proj");
@@ -211,7 +213,7 @@ fn a_base_model_needs_no_head() {
         base.tensors.iter().filter_map(|(name, meta)| renamed((name, meta.clone()))).collect();
     base.config.insert("architectures".into(), ["LlamaModel"].as_slice().into());
     let model = bound(&base);
-    assert_eq!((model.sites().len(), model.tied()), (14, None));
+    assert_eq!((model.linear_weights().len(), model.tied()), (14, None));
     assert_eq!(model.dense_linears(), [""; 0]);
     let loaders = ["layers.0.mlp.up_proj", "model.layers.0.mlp.up_proj"];
     assert_eq!(model.aliases("layers.0.mlp.up_proj"), loaders);
@@ -226,7 +228,7 @@ fn what_no_template_names_passes_through() {
         checkpoint.tensors.insert(name.to_owned(), meta);
         let model = bound(&checkpoint);
         assert_eq!(model.get(name).unwrap().role, role, "{name}");
-        assert_eq!(model.sites().len(), 14, "{name}");
+        assert_eq!(model.linear_weights().len(), 14, "{name}");
         assert_eq!(model.dense_linears(), dense, "{name}");
     };
     let (matrix, vector) = ("model.layers.1.mlp.up_proj.weight", "model.norm.weight");

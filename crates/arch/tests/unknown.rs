@@ -18,7 +18,7 @@ fn bound(config: Option<Value>, tensors: &[(&str, Dtype, &[usize])]) -> Result<M
 }
 
 fn modules(model: &Model) -> Vec<&str> {
-    model.sites().iter().map(|site| site.module.as_str()).collect()
+    model.linear_weights().iter().map(|site| site.module.as_str()).collect()
 }
 
 #[test]
@@ -53,7 +53,8 @@ fn matrices_that_multiply_hidden_states_are_sites() {
         "blocks.10.attn.q_proj",
     ];
     assert_eq!(modules(&model), sites);
-    let fused: Vec<_> = model.sites().iter().filter_map(|site| site.fused.as_deref()).collect();
+    let fused: Vec<_> =
+        model.linear_weights().iter().filter_map(|site| site.fused.as_deref()).collect();
     let qkv = "blocks.2.attn.qkv_proj";
     assert_eq!(fused, [qkv, qkv, "blocks.2.mlp.experts", "blocks.10.attn.qkv_proj"]);
     let dense = [
@@ -71,7 +72,8 @@ fn matrices_that_multiply_hidden_states_are_sites() {
     ];
     let patterns = ["re:.*audio_tower.*", "re:.*lm_head"];
     assert_eq!(model.ignore_patterns(), [patterns, routers].concat());
-    let optional: Vec<_> = model.optional_sites().iter().map(|site| site.module.as_str()).collect();
+    let optional: Vec<_> =
+        model.optional_linear_weights().iter().map(|site| site.module.as_str()).collect();
     assert_eq!(optional, ["output", "tok_embeddings"]);
     assert_eq!((model.layers(), model.family().is_none(), model.tied()), (2, true, None));
     assert_eq!(model.get("blocks.2.codes.weight").unwrap().role, Role::Other);
@@ -118,5 +120,5 @@ fn transposed_weights_are_refused_by_their_bias_or_their_name() {
 #[test]
 fn nothing_at_all_is_a_model_without_sites() {
     let model = bound(None, &[]).unwrap();
-    assert_eq!((model.sites().len(), model.tensors().len(), model.layers()), (0, 0, 0));
+    assert_eq!((model.linear_weights().len(), model.tensors().len(), model.layers()), (0, 0, 0));
 }

@@ -4,7 +4,7 @@ use crate::disk::reserve;
 use crate::file::open_regular;
 use crate::hash::{Hashing, PIECE_BYTES};
 use crate::lock::{LOCK, Lock};
-use crate::place::{Place, rename, sync_folder};
+use crate::output_path::{OutputPath, rename, sync_folder};
 use crate::{Error, Journal, RequestError, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 /// An output that is being written. Dropped, it stays as it is, and the next run can go on.
 #[derive(Debug)]
 pub struct Output {
-    place: Place,
+    path: OutputPath,
     force: bool,
     file: bool,
     _lock: Lock,
@@ -35,11 +35,11 @@ pub struct OutputOptions<'a> {
 impl Output {
     /// Refuses what [`Output::begin`] would refuse, and makes nothing.
     pub fn check(target: &Path, options: OutputOptions<'_>) -> Result<(), Error> {
-        let place = Place::new(target)?;
-        place.refuse_overlap(options.source)?;
-        match place.is_interrupted() {
+        let path = OutputPath::new(target)?;
+        path.refuse_overlap(options.source)?;
+        match path.is_interrupted() {
             true => Ok(()),
-            false => place.refuse_existing(options.force, options.file),
+            false => path.refuse_existing(options.force, options.file),
         }
     }
 
@@ -47,22 +47,22 @@ impl Output {
     pub fn begin(target: &Path, options: OutputOptions<'_>) -> Result<Self, Error> {
         Self::check(target, options)?;
         let OutputOptions { force, file, .. } = options;
-        let place = Place::new(target)?;
-        fs::create_dir_all(&place.parent).map_err(|error| Error::write(&place.parent, error))?;
-        let lock = Lock::take(&place.partial)?;
-        place.recover()?;
-        place.refuse_existing(force, file)?;
-        Ok(Self { place, force, file, _lock: lock })
+        let path = OutputPath::new(target)?;
+        fs::create_dir_all(&path.parent).map_err(|error| Error::write(&path.parent, error))?;
+        let lock = Lock::take(&path.partial)?;
+        path.recover()?;
+        path.refuse_existing(force, file)?;
+        Ok(Self { path, force, file, _lock: lock })
     }
 
     /// The folder in which everything is written.
     pub fn partial_path(&self) -> &Path {
-        &self.place.partial
+        &self.path.partial
     }
 
     /// Whether this is the output `target`.
     pub fn is_for(&self, target: &Path) -> bool {
-        Place::new(target).is_ok_and(|place| place.partial == self.place.partial)
+        OutputPath::new(target).is_ok_and(|path| path.partial == self.path.partial)
     }
 
     /// Whether an attempt at any other work, which `identity` tells apart, has left something here.
@@ -70,17 +70,17 @@ impl Output {
     /// # Errors
     /// If its journal cannot be read.
     pub fn holds_other_work(&self, identity: &str) -> Result<bool, Error> {
-        Journal::is_of_other_work(&self.place.partial.join(JOURNAL), identity)
+        Journal::is_of_other_work(&self.path.partial.join(JOURNAL), identity)
     }
 
     /// The journal of this work, with what it says already. An attempt at any other work, which
     /// `identity` tells apart, is emptied out first.
     pub fn journal(&self, identity: &str) -> Result<(Vec<String>, Journal), Error> {
-        let path = self.place.partial.join(JOURNAL);
+        let path = self.path.partial.join(JOURNAL);
         if let Some(resumed) = Journal::resume(&path, identity)? {
             return Ok(resumed);
         }
-        keep_only(&self.place.partial, &BTreeSet::from([PathBuf::from(LOCK)]))?;
+        keep_only(&self.path.partial, &BTreeSet::from([PathBuf::from(LOCK)]))?;
         Ok((Vec::new(), Journal::start(&path, identity)?))
     }
 
@@ -165,60 +165,60 @@ impl Output {
         let mut kept: BTreeSet<PathBuf> = keep.iter().map(PathBuf::from).collect();
         // Held until the folder has its name, so that no second run begins in between.
         kept.insert(PathBuf::from(LOCK));
-        self.place.refuse_existing(self.force, false)?;
-        keep_only(&self.place.partial, &kept)?;
-        self.place.swap_in()?;
-        let lock = self.place.target.join(LOCK);
+        self.path.refuse_existing(self.force, false)?;
+        keep_only(&self.path.partial, &kept)?;
+        self.path.swap_in()?;
+        let lock = self.path.target.join(LOCK);
         fs::remove_file(&lock).map_err(|error| Error::write(&lock, error))?;
-        sync_folder(&self.place.target)?;
-        sync_folder(&self.place.parent)?;
-        self.place.recover()
+        sync_folder(&self.path.target)?;
+        sync_folder(&self.path.parent)?;
+        self.path.recover()
     }
 
     /// The weights come last, and the journal goes just before them: it must never tell of weights that
     /// are no longer here.
     fn publish_file(self, keep: &[String]) -> Result<(), Error> {
-        let weights = self.place.target.file_name();
+        let weights = self.path.target.file_name();
         let (weights, beside): (Vec<_>, Vec<_>) =
             keep.iter().partition(|&name| Some(name.as_ref()) == weights);
-        self.place.refuse_existing(self.force, true)?;
+        self.path.refuse_existing(self.force, true)?;
         for name in beside {
-            rename(&self.path_for(name)?, &self.place.parent.join(name))?;
+            rename(&self.path_for(name)?, &self.path.parent.join(name))?;
         }
-        let journal = self.place.partial.join(JOURNAL);
+        let journal = self.path.partial.join(JOURNAL);
         if journal.exists() {
             fs::remove_file(&journal).map_err(|error| Error::write(&journal, error))?;
         }
         for name in weights {
-            rename(&self.path_for(name)?, &self.place.parent.join(name))?;
+            rename(&self.path_for(name)?, &self.path.parent.join(name))?;
         }
-        sync_folder(&self.place.parent)?;
+        sync_folder(&self.path.parent)?;
         self.discard()
     }
 
     /// Goes on with what another output has written, in place of its own.
     pub fn with_content_of(self, other: Self) -> Result<Self, Error> {
-        let Self { place, force, file, .. } = self;
-        fs::remove_dir_all(&place.partial).map_err(|error| Error::write(&place.partial, error))?;
-        rename(&other.place.partial, &place.partial)?;
-        Ok(Self { place, force, file, _lock: other._lock })
+        let Self { path, force, file, .. } = self;
+        fs::remove_dir_all(&path.partial).map_err(|error| Error::write(&path.partial, error))?;
+        rename(&other.path.partial, &path.partial)?;
+        Ok(Self { path, force, file, _lock: other._lock })
     }
 
     /// Removes everything that was written.
     pub fn discard(self) -> Result<(), Error> {
-        let partial = &self.place.partial;
+        let partial = &self.path.partial;
         fs::remove_dir_all(partial).map_err(|error| Error::write(partial, error))
     }
 
     /// Removes what an interrupted output `target` has left, if anything. A folder in its place that no
     /// output has begun, or that another run writes to, stays.
     pub fn discard_left(target: &Path) -> Result<(), Error> {
-        let place = Place::new(target)?;
-        if !place.partial.join(LOCK).is_file() {
+        let path = OutputPath::new(target)?;
+        if !path.partial.join(LOCK).is_file() {
             return Ok(());
         }
-        match Lock::take(&place.partial) {
-            Ok(lock) => Self { place, force: false, file: false, _lock: lock }.discard(),
+        match Lock::take(&path.partial) {
+            Ok(lock) => Self { path, force: false, file: false, _lock: lock }.discard(),
             Err(Error::Request(RequestError::Busy { .. })) => Ok(()),
             Err(error) => Err(error),
         }
@@ -232,8 +232,8 @@ impl Output {
         if name.is_empty() || !plain || [LOCK, JOURNAL].contains(&name) || (nested && self.file) {
             return Err(RequestError::Name { name: name.to_owned() }.into());
         }
-        let path = self.place.partial.join(inner);
-        let folder = path.parent().unwrap_or(&self.place.partial);
+        let path = self.path.partial.join(inner);
+        let folder = path.parent().unwrap_or(&self.path.partial);
         fs::create_dir_all(folder).map_err(|error| Error::write(folder, error))?;
         Ok(path)
     }

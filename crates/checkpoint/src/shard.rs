@@ -72,8 +72,8 @@ impl Shard {
         range: Range<u64>,
         buffer: &mut [u8],
     ) -> Result<(), Error> {
-        let asked = range.end.checked_sub(range.start);
-        if asked != Some(buffer.len() as u64) || range.end > entry.meta.bytes() {
+        let requested = range.end.checked_sub(range.start);
+        if requested != Some(buffer.len() as u64) || range.end > entry.meta.bytes() {
             return Err(Error::read(&self.path, io::ErrorKind::InvalidInput.into()));
         }
         self.read_at(self.header_bytes + entry.begin + range.start, buffer)

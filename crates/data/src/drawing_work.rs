@@ -1,6 +1,6 @@
 //! What drawing windows from the model takes.
 
-use crate::own::{Own, SWEEPS};
+use crate::self_generated::{SWEEPS, SelfGenerated};
 use llmopt_arch::Program;
 use llmopt_sweep::{Kind, Work, count, judging};
 
@@ -8,7 +8,7 @@ use llmopt_sweep::{Kind, Work, count, judging};
 /// many in `all`.
 pub fn drawn(
     program: &Program,
-    own: Option<&Own>,
+    own: Option<&SelfGenerated>,
     all: usize,
     windows: &[Vec<u32>],
 ) -> Vec<(&'static str, Work)> {

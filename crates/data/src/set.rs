@@ -8,8 +8,8 @@
 mod tests;
 
 use crate::facts::{CalibrationFacts, SourceFacts, hash};
-use crate::own::{Own, SWEEPS};
 use crate::request::CalibrationRequest;
+use crate::self_generated::{SWEEPS, SelfGenerated};
 use crate::source::CalibrationSource;
 use crate::texts::Texts;
 use crate::tokenizer::failed;
@@ -36,7 +36,7 @@ struct Part {
 
 #[derive(Clone, Debug)]
 enum Content {
-    Own(Own),
+    SelfGenerated(SelfGenerated),
     Text { windows: Vec<Vec<u32>>, tokens: usize, masked: usize },
 }
 
@@ -109,9 +109,9 @@ impl CalibrationSet {
     }
 
     /// What is to be drawn from the model, if anything.
-    pub fn own(&self) -> Option<&Own> {
+    pub fn self_generated(&self) -> Option<&SelfGenerated> {
         self.parts.iter().find_map(|part| match &part.content {
-            Content::Own(own) => Some(own),
+            Content::SelfGenerated(own) => Some(own),
             Content::Text { .. } => None,
         })
     }
@@ -125,7 +125,7 @@ impl CalibrationSet {
         variant: &Variant,
         run: Run<'_>,
     ) -> Result<(Vec<Vec<u32>>, CalibrationFacts), Error> {
-        let drawn = self.own().map(|own| own.drawn(variant, run)).transpose()?;
+        let drawn = self.self_generated().map(|own| own.drawn(variant, run)).transpose()?;
         Ok(self.mixed(drawn.unwrap_or_default()))
     }
 
@@ -156,7 +156,7 @@ impl Content {
     /// Windows that it can give.
     fn windows(&self) -> usize {
         match self {
-            Self::Own(_) => usize::MAX,
+            Self::SelfGenerated(_) => usize::MAX,
             Self::Text { windows, .. } => windows.len(),
         }
     }
@@ -164,7 +164,9 @@ impl Content {
     /// So many windows of it, and no more.
     fn cut(self, share: usize) -> Self {
         match self {
-            Self::Own(own) => Self::Own(Own { windows: share, ..own }),
+            Self::SelfGenerated(own) => {
+                Self::SelfGenerated(SelfGenerated { windows: share, ..own })
+            }
             Self::Text { mut windows, tokens, masked } => {
                 windows.truncate(share);
                 Self::Text { windows, tokens, masked }
@@ -176,7 +178,9 @@ impl Content {
 impl Part {
     fn finished(self, drawn: &mut Option<Vec<Vec<u32>>>) -> (Vec<Vec<u32>>, SourceFacts) {
         let (windows, text_tokens, masked, seed) = match self.content {
-            Content::Own(own) => (drawn.take().unwrap_or_default(), None, 0, Some(own.seed)),
+            Content::SelfGenerated(own) => {
+                (drawn.take().unwrap_or_default(), None, 0, Some(own.seed))
+            }
             Content::Text { windows, tokens, masked } => (windows, Some(tokens), masked, None),
         };
         let facts = SourceFacts {
@@ -206,7 +210,12 @@ fn content(
             Bos::Window(id) => Some(id),
         };
         let (window, windows) = (texts.window(), request.samples);
-        return Ok(Content::Own(Own { windows, window, first, seed: request.seed }));
+        return Ok(Content::SelfGenerated(SelfGenerated {
+            windows,
+            window,
+            first,
+            seed: request.seed,
+        }));
     };
     let Windows { windows, facts } = texts.windows(path, Some(request.samples))?;
     Ok(Content::Text { windows, tokens: facts.text_tokens, masked: facts.masked_tokens })

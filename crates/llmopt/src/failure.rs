@@ -40,12 +40,12 @@ impl Failure {
     /// What `clap` made of the flags: what this version does not have is refused by name, and anything else
     /// is said as `clap` says it.
     pub(crate) fn of_flags(error: clap::Error) -> Self {
-        let asked = match error.kind() {
+        let requested = match error.kind() {
             ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
             ErrorKind::UnknownArgument => error.get(ContextKind::InvalidArg),
             _ => None,
         };
-        let refusal = match asked {
+        let refusal = match requested {
             Some(ContextValue::String(name)) => absent::refusal(name),
             _ => None,
         };

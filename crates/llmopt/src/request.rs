@@ -276,7 +276,7 @@ mod tests {
     use crate::flags::{Command, Flags};
     use clap::Parser;
 
-    fn asked(flags: &str) -> Quantize {
+    fn requested(flags: &str) -> Quantize {
         let args = ["llmopt", "quantize", "model"].into_iter().chain(flags.split_whitespace());
         match Flags::try_parse_from(args).expect("known flags").command {
             Command::Quantize(quantize) => *quantize,
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn flags_become_a_recipe() {
         let check = |flags: &str, expected: &str| {
-            let recipe = recipe(&asked(flags)).expect(flags);
+            let recipe = recipe(&requested(flags)).expect(flags);
             let text = format!(
                 "{} {:?} {:?} {:?}",
                 recipe.scheme, recipe.group_size, recipe.method, recipe.format
@@ -316,14 +316,14 @@ mod tests {
 
     #[test]
     fn runtimes_are_a_list_without_repetition() {
-        let named = |flags: &str| runtimes(&asked(flags).runtime).expect(flags);
+        let named = |flags: &str| runtimes(&requested(flags).runtime).expect(flags);
         assert_eq!(named(""), [Runtime::Transformers, Runtime::Vllm]);
         assert_eq!(named("--runtime mlx,vllm,mlx"), [Runtime::Mlx, Runtime::Vllm]);
     }
 
     #[test]
     fn resources_are_those_asked_for() {
-        let flags = asked("--memory 1GiB --threads 3");
+        let flags = requested("--memory 1GiB --threads 3");
         let resources = resources(flags.memory, flags.threads);
         assert_eq!((resources.memory, resources.threads), (1 << 30, 3));
     }

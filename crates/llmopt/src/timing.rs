@@ -46,18 +46,18 @@ impl Timing {
         };
         let mut smaller = None;
         for (samples, window) in AMOUNTS {
-            let asked = Windows {
+            let requested = Windows {
                 windows: requested
                     .samples
                     .map_or(samples.min(windows.windows), |_| windows.windows),
                 window: requested.window.map_or(window.min(windows.window), |_| windows.window),
             };
-            let seconds = on(asked)?.seconds;
+            let seconds = on(requested)?.seconds;
             if seconds < WORTHWHILE * estimate.seconds {
                 let differs = |now: usize, then: usize| (then != now).then_some(then);
                 smaller = Some(Smaller {
-                    samples: differs(windows.windows, asked.windows),
-                    window: differs(windows.window, asked.window),
+                    samples: differs(windows.windows, requested.windows),
+                    window: differs(windows.window, requested.window),
                     seconds,
                 });
                 if seconds <= LONG {

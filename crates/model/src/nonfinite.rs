@@ -110,24 +110,24 @@ pub fn with_partners<'a>(
     reasons: impl Iterator<Item = (&'a str, String)>,
 ) -> BTreeMap<String, String> {
     let reasons: BTreeMap<&str, String> = reasons.collect();
-    let sites = || model.sites().iter().chain(model.optional_sites());
+    let linears = || model.linear_weights().iter().chain(model.optional_linear_weights());
     let reason = |tensor: &str| {
         let scales = model.block_scale_of(tensor).and_then(|scale| reasons.get(&*scale.tensor));
         reasons.get(tensor).or(scales)
     };
     let mut groups: BTreeMap<&str, (&str, &String)> = BTreeMap::new();
-    for site in sites() {
-        if let (Some(group), Some(why)) = (site.fused.as_deref(), reason(&site.tensor)) {
-            groups.entry(group).or_insert((&site.tensor, why));
+    for linear in linears() {
+        if let (Some(group), Some(why)) = (linear.fused.as_deref(), reason(&linear.tensor)) {
+            groups.entry(group).or_insert((&linear.tensor, why));
         }
     }
-    let told = |site: &llmopt_arch::Site| match reason(&site.tensor) {
+    let told = |linear: &llmopt_arch::LinearWeight| match reason(&linear.tensor) {
         Some(why) => Some(format!("kept dense, because it {why}")),
-        None => groups.get(site.fused.as_deref()?).map(|(partner, why)| {
+        None => groups.get(linear.fused.as_deref()?).map(|(partner, why)| {
             format!("kept dense, because runtimes fuse it with `{partner}`, which {why}")
         }),
     };
-    sites().filter_map(|site| Some((site.tensor.clone(), told(site)?))).collect()
+    linears().filter_map(|linear| Some((linear.tensor.clone(), told(linear)?))).collect()
 }
 
 /// The tensors that matter, with their numbers in the order of the files.

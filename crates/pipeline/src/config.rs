@@ -2,7 +2,7 @@
 
 use crate::recipe::{DenseDtype, Format, Recipe};
 use crate::select::Selection;
-use llmopt_arch::{Model, Role, Site};
+use llmopt_arch::{LinearWeight, Model, Role};
 use llmopt_checkpoint::{Config, ConfigError as EditError};
 use llmopt_codec::{ConfigError, QuantizationConfig, any_matches};
 use llmopt_model::QUANTIZATION_CONFIG;
@@ -56,17 +56,17 @@ pub(crate) fn quantization_config(
     model: &Model,
     selection: &Selection,
 ) -> Result<QuantizationConfig, ConfigError> {
-    let mut members: Vec<(Scheme, Vec<&Site>)> = Vec::new();
-    for (site, scheme) in selection.sites(model) {
+    let mut members: Vec<(Scheme, Vec<&LinearWeight>)> = Vec::new();
+    for (linear, scheme) in selection.linears(model) {
         match members.iter_mut().find(|(known, _)| *known == scheme) {
-            Some((_, sites)) => sites.push(site),
-            None => members.push((scheme, vec![site])),
+            Some((_, linears)) => linears.push(linear),
+            None => members.push((scheme, vec![linear])),
         }
     }
-    members.sort_by_key(|(_, sites)| sites.len());
+    members.sort_by_key(|(_, linears)| linears.len());
     let last = members.len().saturating_sub(1);
-    let group = |(number, (scheme, sites)): (usize, (Scheme, Vec<&Site>))| {
-        (targets(model, &sites, number == last, last > 0), scheme)
+    let group = |(number, (scheme, linears)): (usize, (Scheme, Vec<&LinearWeight>))| {
+        (targets(model, &linears, number == last, last > 0), scheme)
     };
     let groups = members.into_iter().enumerate().map(group).collect();
     QuantizationConfig::new(groups, ignored(model, selection))
@@ -75,16 +75,17 @@ pub(crate) fn quantization_config(
 /// Of several groups, Transformers takes the first that names experts by expression for all of them.
 const EXPERTS: &str = "re:.*experts.*";
 
-fn targets(model: &Model, sites: &[&Site], most: bool, several: bool) -> Vec<String> {
-    let experts = several && sites.iter().any(|site| site.expert.is_some());
-    let linear = |site: &Site| site.role == Role::Linear;
-    let by_class = |site: &Site| most && linear(site);
-    let by_expression = |site: &Site| several && site.expert.is_some();
-    let by_name = sites
+fn targets(model: &Model, linears: &[&LinearWeight], most: bool, several: bool) -> Vec<String> {
+    let experts = several && linears.iter().any(|linear| linear.expert.is_some());
+    let is_linear = |weight: &LinearWeight| weight.role == Role::Linear;
+    let by_class = |weight: &LinearWeight| most && is_linear(weight);
+    let by_expression = |linear: &LinearWeight| several && linear.expert.is_some();
+    let by_name = linears
         .iter()
-        .filter(|site| !by_class(site) && !by_expression(site))
-        .map(|site| target(&model.aliases(&site.module)));
-    let class = (most && sites.iter().any(|site| linear(site))).then(|| "Linear".to_owned());
+        .filter(|linear| !by_class(linear) && !by_expression(linear))
+        .map(|linear| target(&model.aliases(&linear.module)));
+    let class =
+        (most && linears.iter().any(|weight| is_linear(weight))).then(|| "Linear".to_owned());
     let experts = experts.then(|| EXPERTS.to_owned());
     by_name.chain(experts).chain(class).collect()
 }
@@ -100,8 +101,8 @@ fn target(names: &[String]) -> String {
 /// Every module that a loader may see as a linear and that stays dense.
 fn ignored(model: &Model, selection: &Selection) -> Vec<String> {
     let chosen: BTreeSet<&str> =
-        selection.sites(model).map(|(site, _)| site.module.as_str()).collect();
-    let dense_sites = model.sites().iter().map(|site| &site.module);
+        selection.linears(model).map(|(linear, _)| linear.module.as_str()).collect();
+    let dense_sites = model.linear_weights().iter().map(|linear| &linear.module);
     let modules = dense_sites.chain(model.dense_linears());
     let dense = modules.filter(|module| !chosen.contains(module.as_str()));
     let dense = dense.map(String::as_str).chain(model.stacked_modules());

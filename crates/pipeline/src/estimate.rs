@@ -58,7 +58,7 @@ impl Plan {
             if !self.recipe.allow_nonfinite {
                 stages.push(("look", looked_at(source)));
             }
-            if let Some((own, all)) = calibration.own() {
+            if let Some((own, all)) = calibration.self_generated() {
                 let program = calibration.variant.program();
                 stages.extend(drawn(program, Some(own), all, windows));
             }

@@ -133,7 +133,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, Error> {
     let roles = model.iter().flat_map(|model| model.tensors());
     let by_role = roles.map(|tensor| (tensor.role.name().to_owned(), looked.amount(tensor)));
     let usable = model.iter().filter(|_| looked.matrices.is_empty());
-    let sites = usable.clone().flat_map(|model| model.sites());
+    let sites = usable.clone().flat_map(|model| model.linear_weights());
     let quantizable = sites.filter_map(|site| source.meta(&site.tensor));
     let model_type = source.config().and_then(|config| config.str_at("model_type").ok().flatten());
     Ok(Inspection {
@@ -239,7 +239,7 @@ fn weight(source: &Source, model: &Model, scheme: Scheme) -> Option<SchemeWeight
             parameters += entry.meta.elements();
         }
     }
-    let granularity = selection.sites(model).next().map(|(_, scheme)| scheme.granularity)?;
+    let granularity = selection.linears(model).next().map(|(_, scheme)| scheme.granularity)?;
     Some(SchemeWeight {
         scheme: Scheme { granularity, ..scheme }.to_string(),
         bytes: after,

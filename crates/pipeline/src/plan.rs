@@ -143,9 +143,9 @@ impl Plan {
         scratch: Option<PathBuf>,
         resources: Resources,
     ) -> Result<Self, Error> {
-        let Some(asked) = self.recipe.calibrate.clone() else { return Ok(self) };
+        let Some(requested) = self.recipe.calibrate.clone() else { return Ok(self) };
         let scratch = scratch.unwrap_or_else(|| nearest_folder(&self.output));
-        let calibration = Calibration::new(&self, &asked, scratch, resources)?;
+        let calibration = Calibration::new(&self, &requested, scratch, resources)?;
         let unobserved = self
             .places()
             .filter(|(entry, place)| place.scheme().is_some() && !calibration.reaches(&entry.name));

@@ -4,7 +4,7 @@ use crate::patterns::Patterns;
 use crate::recipe::{GroupSize, Recipe};
 use crate::stacked::StackedExperts;
 use crate::unknown::UnknownTensors;
-use llmopt_arch::{Model, Role, Site};
+use llmopt_arch::{LinearWeight, Model, Role};
 use llmopt_codec::{Refusal, Runtime, check, check_dense, check_embedding, check_stacked};
 use llmopt_run::Error;
 use llmopt_scheme::{Granularity, Scheme};
@@ -26,9 +26,12 @@ impl Selection {
     }
 
     /// Every selected site with its scheme, in the order of execution.
-    pub(crate) fn sites<'a>(&self, model: &'a Model) -> impl Iterator<Item = (&'a Site, Scheme)> {
-        let sites = model.sites().iter().chain(model.optional_sites());
-        sites.filter_map(|site| Some((site, self.scheme_of(&site.tensor)?)))
+    pub(crate) fn linears<'a>(
+        &self,
+        model: &'a Model,
+    ) -> impl Iterator<Item = (&'a LinearWeight, Scheme)> {
+        let linears = model.linear_weights().iter().chain(model.optional_linear_weights());
+        linears.filter_map(|linear| Some((linear, self.scheme_of(&linear.tensor)?)))
     }
 }
 
@@ -48,16 +51,16 @@ pub(crate) fn selected(
     kept: &BTreeMap<String, String>,
 ) -> Result<Selection, Error> {
     let patterns = Selectors::of(recipe, model)?;
-    let asked = wanted(model, recipe, &patterns)?;
-    let of_kept = asked.iter().filter_map(|site| kept.get_key_value(&site.tensor));
+    let requested = wanted(model, recipe, &patterns)?;
+    let of_kept = requested.iter().filter_map(|linear| kept.get_key_value(&linear.tensor));
     let fallback = |(tensor, why): (&String, &String)| {
         let (tensor, why) = (tensor.clone(), why.clone());
         Fallback { tensor, why }
     };
     let mut selection =
         Selection { fallbacks: of_kept.map(fallback).collect(), ..Selection::default() };
-    let stays = |site: &&Site| kept.contains_key(&site.tensor);
-    let wanted: Vec<_> = asked.into_iter().filter(|site| !stays(site)).collect();
+    let stays = |linear: &&LinearWeight| kept.contains_key(&linear.tensor);
+    let wanted: Vec<_> = requested.into_iter().filter(|linear| !stays(linear)).collect();
     refuse_nothing(model, &wanted)?;
     for members in fused_groups(&wanted) {
         choose(&members, recipe, &mut selection)?;
@@ -77,33 +80,33 @@ fn wanted<'a>(
     model: &'a Model,
     recipe: &Recipe,
     selectors: &Selectors,
-) -> Result<Vec<&'a Site>, Error> {
-    let named = |site: &&Site| selectors.includes(&site.tensor);
+) -> Result<Vec<&'a LinearWeight>, Error> {
+    let named = |linear: &&LinearWeight| selectors.includes(&linear.tensor);
     let optional = optional_sites(model, recipe, &selectors.include)?;
-    let wanted: Vec<_> = model.sites().iter().chain(optional).filter(named).collect();
+    let wanted: Vec<_> = model.linear_weights().iter().chain(optional).filter(named).collect();
     refuse_nothing(model, &wanted)?;
     refuse_vain(recipe, &wanted)?;
     Ok(wanted)
 }
 
-fn refuse_nothing(model: &Model, wanted: &[&Site]) -> Result<(), Error> {
+fn refuse_nothing(model: &Model, wanted: &[&LinearWeight]) -> Result<(), Error> {
     if !wanted.is_empty() {
         return Ok(());
     }
-    Err(Error::Refused(match model.sites().len() {
+    Err(Error::Refused(match model.linear_weights().len() {
         0 => format!("there is no matrix to quantize in this checkpoint{}", but_stacks(model)),
         n => format!("none of the {n} quantizable matrices is selected"),
     }))
 }
 
 /// Refuses flags that ask for what nothing is done to.
-fn refuse_vain(recipe: &Recipe, wanted: &[&Site]) -> Result<(), Error> {
+fn refuse_vain(recipe: &Recipe, wanted: &[&LinearWeight]) -> Result<(), Error> {
     let flags = [
         ("--embeddings", recipe.embeddings, Role::Embedding, "embedding"),
         ("--lm-head", recipe.lm_head, Role::Head, "output head"),
     ];
-    for (flag, asked, role, name) in flags {
-        if asked && !wanted.iter().any(|site| site.role == role) {
+    for (flag, requested, role, name) in flags {
+        if requested && !wanted.iter().any(|linear| linear.role == role) {
             return Err(Error::RefusedWithHint {
                 what: format!("`{flag}` has no effect: no {name} of this model is selected"),
                 hint: "leave it out, or see to it that `--include` and `--exclude` let it through"
@@ -126,8 +129,8 @@ impl Selectors {
         let exclude = Patterns::new("--exclude", &recipe.exclude)?;
         include.check_all_match(model)?;
         exclude.check_all_match(model)?;
-        let quantizable = model.sites().iter().chain(model.optional_sites());
-        include.check_all_mean(quantizable.map(|site| site.tensor.as_str()))?;
+        let quantizable = model.linear_weights().iter().chain(model.optional_linear_weights());
+        include.check_all_mean(quantizable.map(|linear| linear.tensor.as_str()))?;
         Ok(Self { include, exclude })
     }
 
@@ -149,13 +152,13 @@ fn optional_sites<'a>(
     model: &'a Model,
     recipe: &Recipe,
     include: &Patterns,
-) -> Result<impl Iterator<Item = &'a Site>, Error> {
-    let asked = |site: &&Site| match site.role {
-        Role::Embedding => recipe.embeddings || include.is_match(&site.tensor),
-        _ => recipe.lm_head || include.is_match(&site.tensor),
+) -> Result<impl Iterator<Item = &'a LinearWeight>, Error> {
+    let requested = |linear: &&LinearWeight| match linear.role {
+        Role::Embedding => recipe.embeddings || include.is_match(&linear.tensor),
+        _ => recipe.lm_head || include.is_match(&linear.tensor),
     };
-    let sites: Vec<_> = model.optional_sites().iter().filter(asked).collect();
-    let tensor = sites.first().map(|site| site.tensor.as_str());
+    let linears: Vec<_> = model.optional_linear_weights().iter().filter(requested).collect();
+    let tensor = linears.first().map(|linear| linear.tensor.as_str());
     if let Some((embedding, head)) = model.tied()
         && let Some(tensor) = tensor.or(recipe.lm_head.then_some(head))
     {
@@ -164,70 +167,74 @@ fn optional_sites<'a>(
              expect one dense matrix for both"
         )));
     }
-    Ok(sites.into_iter())
+    Ok(linears.into_iter())
 }
 
 /// Sites that must share a scheme, together; the order of the first members is kept.
-fn fused_groups<'a>(sites: &[&'a Site]) -> Vec<Vec<&'a Site>> {
-    let mut groups: Vec<Vec<&Site>> = Vec::new();
+fn fused_groups<'a>(linears: &[&'a LinearWeight]) -> Vec<Vec<&'a LinearWeight>> {
+    let mut groups: Vec<Vec<&LinearWeight>> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    for site in sites {
-        let place = site.fused.as_deref().and_then(|group| places.get(group));
+    for linear in linears {
+        let place = linear.fused.as_deref().and_then(|group| places.get(group));
         match place {
-            Some(&place) => groups[place].push(site),
+            Some(&place) => groups[place].push(linear),
             None => {
-                if let Some(group) = site.fused.as_deref() {
+                if let Some(group) = linear.fused.as_deref() {
                     places.insert(group, groups.len());
                 }
-                groups.push(vec![site]);
+                groups.push(vec![linear]);
             }
         }
     }
     groups
 }
 
-fn choose(members: &[&Site], recipe: &Recipe, selection: &mut Selection) -> Result<(), Error> {
-    let columns: Vec<usize> = members.iter().map(|site| site.view.columns()).collect();
-    let asked = recipe.scheme;
+fn choose(
+    members: &[&LinearWeight],
+    recipe: &Recipe,
+    selection: &mut Selection,
+) -> Result<(), Error> {
+    let columns: Vec<usize> = members.iter().map(|linear| linear.view.columns()).collect();
+    let requested = recipe.scheme;
     let granularity = recipe
         .group_size
-        .granularity(asked, &columns)
+        .granularity(requested, &columns)
         .ok_or_else(|| undivided(members, recipe.group_size))?;
-    let scheme = Scheme { granularity, ..asked };
-    for site in members {
+    let scheme = Scheme { granularity, ..requested };
+    for linear in members {
         if recipe.group_size == GroupSize::Auto
-            && matches!(asked.granularity, Granularity::Group(_))
+            && matches!(requested.granularity, Granularity::Group(_))
             && granularity == Granularity::Channel
         {
             let why = format!(
                 "a scale per channel, because none of {:?} divides a row of {} columns",
                 GroupSize::AUTO,
-                site.view.columns()
+                linear.view.columns()
             );
-            selection.fallbacks.push(Fallback { tensor: site.tensor.clone(), why });
+            selection.fallbacks.push(Fallback { tensor: linear.tensor.clone(), why });
         }
-        selection.schemes.insert(site.tensor.clone(), scheme);
+        selection.schemes.insert(linear.tensor.clone(), scheme);
     }
     Ok(())
 }
 
-fn undivided(members: &[&Site], size: GroupSize) -> Error {
+fn undivided(members: &[&LinearWeight], size: GroupSize) -> Error {
     let GroupSize::Columns(size) = size else {
         return Error::Refused("a scale per channel fits every row".to_owned());
     };
-    let site = members
+    let linear = members
         .iter()
-        .find(|site| size == 0 || !site.view.columns().is_multiple_of(size))
+        .find(|linear| size == 0 || !linear.view.columns().is_multiple_of(size))
         .unwrap_or(&members[0]);
     let divides =
-        |candidate: &usize| members.iter().all(|site| site.view.columns() % candidate == 0);
+        |candidate: &usize| members.iter().all(|linear| linear.view.columns() % candidate == 0);
     let fitting: Vec<String> =
         [256, 128, 64, 32, 16].iter().filter(|size| divides(size)).map(usize::to_string).collect();
     Error::RefusedWithHint {
         what: format!(
             "a group size of {size} does not divide the {} columns of tensor `{}`",
-            site.view.columns(),
-            site.tensor
+            linear.view.columns(),
+            linear.tensor
         ),
         hint: match fitting.as_slice() {
             [] => "`--group-size channel` fits every row".to_owned(),
@@ -251,11 +258,11 @@ fn refusals(model: &Model, recipe: &Recipe, selection: &Selection) -> Refusals {
         stacked
             .filter_map(|module| check_stacked(runtime, model.model_type(), module))
             .for_each(|refusal| refusals.add(refusal));
-        for (site, scheme) in selection.sites(model) {
-            let facts = groups.facts(site, recipe.tensor_parallel);
+        for (linear, scheme) in selection.linears(model) {
+            let facts = groups.facts(linear, recipe.tensor_parallel);
             check(runtime, &scheme, &facts).into_iter().for_each(|refusal| refusals.add(refusal));
-            if site.role == Role::Embedding {
-                let refusal = check_embedding(runtime, &scheme, &site.module, model.model_type());
+            if linear.role == Role::Embedding {
+                let refusal = check_embedding(runtime, &scheme, &linear.module, model.model_type());
                 refusal.into_iter().for_each(|refusal| refusals.add(refusal));
             }
         }
@@ -310,9 +317,9 @@ fn split(
     selection: &Selection,
 ) -> impl Iterator<Item = Refusal> {
     groups.members().filter_map(move |members| {
-        let is_dense = |site: &&&Site| selection.scheme_of(&site.tensor).is_none();
+        let is_dense = |linear: &&&LinearWeight| selection.scheme_of(&linear.tensor).is_none();
         let dense = members.iter().find(is_dense)?;
-        let quantized = members.iter().find(|site| !is_dense(site))?;
+        let quantized = members.iter().find(|linear| !is_dense(linear))?;
         Some(Refusal {
             runtime,
             what: format!("`{}` is quantized while `{}` is not", quantized.module, dense.module),

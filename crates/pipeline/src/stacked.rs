@@ -40,10 +40,10 @@ impl StackedExperts {
     pub(crate) fn check(
         model: &Model,
         recipe: &Recipe,
-        is_asked: impl Fn(&str) -> bool,
+        is_requested: impl Fn(&str) -> bool,
     ) -> Result<(), Error> {
-        let asked = model.stacks().iter().filter(|stack| is_asked(&stack.tensor));
-        match Self::of(asked) {
+        let requested = model.stacks().iter().filter(|stack| is_requested(&stack.tensor));
+        match Self::of(requested) {
             Some(Self { tensors, parameters, first, why }) if recipe.strict => {
                 let others = match tensors {
                     1 => String::new(),

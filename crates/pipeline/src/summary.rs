@@ -126,13 +126,14 @@ impl Plan {
             .map(|(name, bytes)| PlannedFile { name: name.to_owned(), bytes })
             .collect();
         let all_bytes = files.iter().map(|file| file.bytes).sum();
-        let asked = llmopt_scheme::Scheme { granularity: self.granularity(), ..self.recipe.scheme };
+        let requested =
+            llmopt_scheme::Scheme { granularity: self.granularity(), ..self.recipe.scheme };
         Summary {
             model: self.source.path().display().to_string(),
             family: self.model.family().map(|family| family.name().to_owned()),
             output: self.output.display().to_string(),
             folder: !self.bare,
-            scheme: asked.to_string(),
+            scheme: requested.to_string(),
             method: self.recipe.method.to_string(),
             files,
             input_bytes: self.source.shards().iter().map(|shard| shard.bytes).sum(),
@@ -152,7 +153,7 @@ impl Plan {
                 .calibration
                 .as_ref()
                 .zip(self.recipe.calibrate.as_ref())
-                .map(|(calibration, asked)| calibration.summary(asked)),
+                .map(|(calibration, requested)| calibration.summary(requested)),
             smoothing: self.smoothing.as_ref().map(PlannedSmoothing::summary),
             decision: self.decision.clone(),
             memory: self.whole_memory(),

@@ -134,13 +134,14 @@ fn overlaps(axes: &[Axis], sources: [CalibrationSource; 2], method: Method) -> b
     let [chained, apart] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
     let [first, second] = sources;
     let then = quantized(method, second);
-    let asked = pruned(apart.path(), axes, first.clone());
-    one_after_the_other(&asked, &then).expect("two runs");
-    let asked = pruned(chained.path(), axes, first);
+    let requested = pruned(apart.path(), axes, first.clone());
+    one_after_the_other(&requested, &then).expect("two runs");
+    let requested = pruned(chained.path(), axes, first);
     let seen = Seen::default();
     let events: [&dyn Events; 2] =
         [&Of { stage: "prune", seen: &seen }, &Of { stage: "quantize", seen: &seen }];
-    prune_and_quantize(&asked, &then, RESOURCES, events, &Cancel::new()).expect("a chained run");
+    prune_and_quantize(&requested, &then, RESOURCES, events, &Cancel::new())
+        .expect("a chained run");
     let (chained, apart) = (relative(chained.path()), relative(apart.path()));
     assert!(apart.contains_key(Path::new("pruned-w4a16/model.safetensors")), "{:?}", apart.keys());
     assert!(chained == apart, "{axes:?}: {:?} and {:?}", chained.keys(), apart.keys());
@@ -169,10 +170,10 @@ fn scales_are_found_on_the_pruned_model() {
     let then = quantized(gptq(), text());
     let recipe = Recipe { smooth: Some(Smooth::LeastNoise), ..then.recipe.clone() };
     let then = Quantization { recipe, ..then };
-    let asked = |folder: &Path| pruned(folder, &[Axis::Ffn], text());
-    one_after_the_other(&asked(apart.path()), &then).expect("two runs");
+    let requested = |folder: &Path| pruned(folder, &[Axis::Ffn], text());
+    one_after_the_other(&requested(apart.path()), &then).expect("two runs");
     let silent: [&dyn Events; 2] = [&Silent, &Silent];
-    prune_and_quantize(&asked(chained.path()), &then, RESOURCES, silent, &Cancel::new())
+    prune_and_quantize(&requested(chained.path()), &then, RESOURCES, silent, &Cancel::new())
         .expect("a chained run");
     assert!(relative(chained.path()) == relative(apart.path()));
 }
@@ -199,12 +200,12 @@ fn an_interrupted_chain_goes_on_where_both_stopped() {
     let [chained, apart] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
     let then = quantized(gptq(), text());
     one_after_the_other(&pruned(apart.path(), &[Axis::Ffn], text()), &then).expect("two runs");
-    let asked = pruned(chained.path(), &[Axis::Ffn], text());
+    let requested = pruned(chained.path(), &[Axis::Ffn], text());
     let mut counts = Vec::new();
     for after in [2, 3, usize::MAX] {
         let cancel = Cancel::new();
         let second = Stopping { after, advanced: Mutex::new(0), cancel: &cancel };
-        let made = prune_and_quantize(&asked, &then, RESOURCES, [&Silent, &second], &cancel);
+        let made = prune_and_quantize(&requested, &then, RESOURCES, [&Silent, &second], &cancel);
         match after {
             usize::MAX => assert!(made.is_ok(), "{:?}", made.err()),
             _ => assert!(matches!(made, Err(Error::Paused)), "{:?}", made.err()),
@@ -215,8 +216,8 @@ fn an_interrupted_chain_goes_on_where_both_stopped() {
     let whole = tempfile::tempdir().expect("a folder");
     let cancel = Cancel::new();
     let second = Stopping { after: usize::MAX, advanced: Mutex::new(0), cancel: &cancel };
-    let asked = pruned(whole.path(), &[Axis::Ffn], text());
-    prune_and_quantize(&asked, &then, RESOURCES, [&Silent, &second], &cancel).expect("a run");
+    let requested = pruned(whole.path(), &[Axis::Ffn], text());
+    prune_and_quantize(&requested, &then, RESOURCES, [&Silent, &second], &cancel).expect("a run");
     let whole = *second.advanced.lock().expect("no panic");
     assert!(counts[2] < whole, "{counts:?} of {whole}: nothing was done again");
 }
@@ -224,12 +225,12 @@ fn an_interrupted_chain_goes_on_where_both_stopped() {
 #[test]
 fn memory_is_shared_and_refusals_leave_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let asked = pruned(folder.path(), &[Axis::Ffn], text());
+    let requested = pruned(folder.path(), &[Axis::Ffn], text());
     let then = quantized(gptq(), text());
     let silent: [&dyn Events; 2] = [&Silent, &Silent];
     let run = |then: &Quantization, memory| {
         let resources = Resources { memory, threads: 1 };
-        prune_and_quantize(&asked, then, resources, silent, &Cancel::new())
+        prune_and_quantize(&requested, then, resources, silent, &Cancel::new())
     };
     let Err(Error::Budget { given: 1000, smallest }) = run(&then, 1000) else {
         panic!("a thousand bytes are not enough")

@@ -133,8 +133,12 @@ fn evaluating_does_what_was_counted() {
     evaluate(&plan, &shares, &Cancel::new()).expect("a run");
     check(&estimate, shares, 0.02);
     let same = Windows { windows: 90, window: 48 };
-    let asked = plan.estimate(&speed, Some(same)).seconds;
-    assert!((asked / estimate.seconds - 1.0).abs() < 1e-9, "{asked} and {}", estimate.seconds);
+    let requested = plan.estimate(&speed, Some(same)).seconds;
+    assert!(
+        (requested / estimate.seconds - 1.0).abs() < 1e-9,
+        "{requested} and {}",
+        estimate.seconds
+    );
 }
 
 #[test]

@@ -114,8 +114,8 @@ mod tests {
         let row = |of: &dyn Fn(usize) -> f64| (0..order).map(of).collect::<Vec<f64>>();
         let mut swept: Vec<Vec<f64>> = (0..order).map(|i| row(&|j| gram.get(i, j))).collect();
         swept.extend(weights.map(|weights| {
-            let asked = |j| (0..order).map(|k| f64::from(weights[k]) * gram.get(k, j)).sum();
-            row(&asked)
+            let targets = |j| (0..order).map(|k| f64::from(weights[k]) * gram.get(k, j)).sum();
+            row(&targets)
         }));
         for k in (0..order).filter(|&k| inside[k]) {
             let across = swept[k].clone();

@@ -31,16 +31,16 @@ pub struct OutputShard {
     pub bytes: u64,
     /// The number of the source's file that its tensors come from.
     pub source: usize,
-    /// In the order of `own`, or of the source's bytes.
+    /// In the order of `renamed`, or of the source's bytes.
     pub tensors: Vec<OutputTensor>,
     /// Names and types of its tensors, where some are renamed, cut or new; the source's, if there are
     /// none.
-    own: Option<Vec<OwnName>>,
+    renamed: Option<Vec<Renamed>>,
 }
 
 /// A tensor whose name or type is not the source's.
 #[derive(Clone, Debug)]
-pub struct OwnName {
+pub struct Renamed {
     /// Its name.
     pub name: String,
     /// Its element type and shape.
@@ -77,7 +77,7 @@ impl OutputShard {
         metadata: BTreeMap<String, String>,
         tensors: Vec<OutputTensor>,
     ) -> Result<Self, Error> {
-        Self { name, metadata, bytes: 0, source, tensors, own: None }.laid_out(shard)
+        Self { name, metadata, bytes: 0, source, tensors, renamed: None }.laid_out(shard)
     }
 
     /// Lays out a file whose tensors have names and types of their own. They come into the order of
@@ -85,21 +85,21 @@ impl OutputShard {
     ///
     /// # Errors
     /// If the header cannot be written.
-    pub fn of_own(
+    pub fn of_renamed(
         (source, shard): (usize, &Shard),
         name: String,
         metadata: BTreeMap<String, String>,
-        tensors: Vec<(OwnName, OutputTensor)>,
+        tensors: Vec<(Renamed, OutputTensor)>,
     ) -> Result<Self, Error> {
-        let (own, tensors): (Vec<OwnName>, Vec<OutputTensor>) = tensors.into_iter().unzip();
-        let laid_out =
-            Self { name, metadata, bytes: 0, source, tensors, own: Some(own) }.laid_out(shard)?;
-        let Self { tensors, own, .. } = laid_out;
-        let mut pairs: Vec<(OwnName, OutputTensor)> =
-            own.into_iter().flatten().zip(tensors).collect();
-        pairs.sort_by_key(|(own, tensor)| (tensor.begins[0], own.meta.bytes()));
-        let (own, tensors) = pairs.into_iter().unzip();
-        Ok(Self { tensors, own: Some(own), ..laid_out })
+        let (renamed, tensors): (Vec<Renamed>, Vec<OutputTensor>) = tensors.into_iter().unzip();
+        let laid_out = Self { name, metadata, bytes: 0, source, tensors, renamed: Some(renamed) }
+            .laid_out(shard)?;
+        let Self { tensors, renamed, .. } = laid_out;
+        let mut pairs: Vec<(Renamed, OutputTensor)> =
+            renamed.into_iter().flatten().zip(tensors).collect();
+        pairs.sort_by_key(|(renamed, tensor)| (tensor.begins[0], renamed.meta.bytes()));
+        let (renamed, tensors) = pairs.into_iter().unzip();
+        Ok(Self { tensors, renamed: Some(renamed), ..laid_out })
     }
 
     /// Tells each part where it begins, in the reference writer's order.
@@ -138,15 +138,15 @@ impl OutputShard {
     }
 
     fn named<'a>(&'a self, shard: &'a Shard, number: usize) -> Named<'a> {
-        match &self.own {
-            Some(own) => Named { name: &own[number].name, meta: &own[number].meta },
+        match &self.renamed {
+            Some(renamed) => Named { name: &renamed[number].name, meta: &renamed[number].meta },
             None => Named::from(&shard.header.tensors()[number]),
         }
     }
 
     fn origin<'a>(&'a self, shard: &'a Shard, number: usize) -> &'a str {
-        match &self.own {
-            Some(own) => &own[number].origin,
+        match &self.renamed {
+            Some(renamed) => &renamed[number].origin,
             None => &shard.header.tensors()[number].name,
         }
     }
@@ -181,8 +181,8 @@ impl ArtifactPlan {
     pub fn source_entry(&self, of: &Planned<'_>) -> Option<&HeaderEntry> {
         let (planned, entries) =
             (&self.shards[of.shard], self.source_of(of.shard).header.tensors());
-        match &planned.own {
-            Some(own) => entries.get(own[of.number].source?),
+        match &planned.renamed {
+            Some(renamed) => entries.get(renamed[of.number].source?),
             None => entries.get(of.number),
         }
     }

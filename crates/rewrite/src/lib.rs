@@ -24,7 +24,7 @@ mod stream;
 mod sweep;
 mod treatment;
 
-pub use artifact::{ArtifactPlan, INDEX, OutputShard, OwnName, Planned};
+pub use artifact::{ArtifactPlan, INDEX, OutputShard, Planned, Renamed};
 pub use band::{Band, Stored};
 pub use bands::{BandRewriter, Pass};
 pub use block_runs::BlockRuns;

@@ -117,7 +117,7 @@ pub struct Streams<'s> {
     /// What was left in the copy that ran as found, if one did.
     pub seen: Option<&'s Store>,
     /// The artifact's stream: in front of the step, if a copy ran.
-    pub own: &'s Store,
+    pub rewritten: &'s Store,
     /// That of the model before, behind the part; none where it is not compared with.
     pub before: Option<&'s Store>,
 }

@@ -92,7 +92,7 @@ pub(crate) struct StageStreams {
     /// Through the model before, where that is compared with and no other stage carries it.
     pub(crate) before: Option<Stream>,
     /// Through the artifact.
-    pub(crate) own: Stream,
+    pub(crate) rewritten: Stream,
 }
 
 impl StageStreams {
@@ -100,18 +100,18 @@ impl StageStreams {
     /// same tokens.
     pub(crate) fn embedded(stage: &dyn Stage, before: Option<&Self>) -> Result<Self, Error> {
         let context = stage.context();
-        let own = match before {
-            Some(streams) => streams.own.copied(context)?,
+        let rewritten = match before {
+            Some(streams) => streams.rewritten.copied(context)?,
             None => Stream::embedded(stage.found(), context)?,
         };
         let carries = stage.compares() && before.is_none();
-        let before = carries.then(|| own.copied(context)).transpose()?;
-        Ok(Self { before, own })
+        let before = carries.then(|| rewritten.copied(context)).transpose()?;
+        Ok(Self { before, rewritten })
     }
 
     /// How often the blocks were run.
     pub(crate) fn block_runs(&self) -> Option<BlockRuns> {
         let before = self.before.as_ref().map(|stream| &stream.multiplied);
-        BlockRuns::of(before, &self.own.multiplied)
+        BlockRuns::of(before, &self.rewritten.multiplied)
     }
 }

@@ -68,15 +68,15 @@ impl Sweep<'_> {
             return Ok(());
         }
         let (earlier, later) = streams.split_at_mut(number);
-        let StageStreams { before, own } = &mut later[0];
+        let StageStreams { before, rewritten } = &mut later[0];
         let before = match earlier.last_mut().filter(|_| self.shares && stage.compares()) {
-            Some(shared) => Some(&mut shared.own),
+            Some(shared) => Some(&mut shared.rewritten),
             None => before.as_mut(),
         };
         // A stage that compares takes the stream before it along.
         let next = self.stages.get(number + 1).filter(|next| self.shares && next.compares());
         let left = next.is_some_and(|next| !next.is_done());
-        let mut passing = Passing { stage, before, own, left };
+        let mut passing = Passing { stage, before, rewritten, left };
         stage.steps(block, phase)?.iter().try_for_each(|step| passing.pass(step))
     }
 }
@@ -85,7 +85,7 @@ impl Sweep<'_> {
 struct Passing<'s> {
     stage: &'s dyn Stage,
     before: Option<&'s mut Stream>,
-    own: &'s mut Stream,
+    rewritten: &'s mut Stream,
     /// Whether the stage behind takes the artifact's stream along.
     left: bool,
 }
@@ -99,7 +99,7 @@ impl Passing<'_> {
         }
         let context = self.stage.context();
         let apart = self.left || step.as_found;
-        let mut copy = apart.then(|| context.copied(&self.own.store)).transpose()?;
+        let mut copy = apart.then(|| context.copied(&self.rewritten.store)).transpose()?;
         for part in &step.parts {
             self.pass_part(part, step.as_found, copy.as_mut())?;
             if self.stage.is_done() {
@@ -108,7 +108,7 @@ impl Passing<'_> {
         }
         drop(copy);
         if step.as_found && !self.left {
-            step.parts.iter().try_for_each(|part| self.advance_own(part))?;
+            step.parts.iter().try_for_each(|part| self.advance_rewritten(part))?;
         }
         Ok(())
     }
@@ -132,9 +132,9 @@ impl Passing<'_> {
             None if as_found => self.found_weights(phase)?,
             None => self.written_weights(phase)?,
         };
-        self.own.multiplied.add(phase, context.batches.tokens());
+        self.rewritten.multiplied.add(phase, context.batches.tokens());
         let Some(number) = part.group else {
-            let store = copy.unwrap_or(&mut self.own.store);
+            let store = copy.unwrap_or(&mut self.rewritten.store);
             return context.run(variant, (phase, &weights), store);
         };
         let mut group = stage.group(number);
@@ -145,13 +145,13 @@ impl Passing<'_> {
                 Some(&*copy)
             }
             None => {
-                let own = &mut self.own.store;
-                context.show(variant, (phase, &weights), own, before, &mut *group)?;
+                let rewritten = &mut self.rewritten.store;
+                context.show(variant, (phase, &weights), rewritten, before, &mut *group)?;
                 None
             }
         };
         drop(weights);
-        group.rewrite(Streams { seen, own: &self.own.store, before })?;
+        group.rewrite(Streams { seen, rewritten: &self.rewritten.store, before })?;
         // What solvers worked in must not lie beside the next part's weights.
         context.engine.release();
         Ok(())
@@ -174,10 +174,10 @@ impl Passing<'_> {
     }
 
     /// Takes the artifact's stream through a part.
-    fn advance_own(&mut self, part: &Part) -> Result<(), Error> {
+    fn advance_rewritten(&mut self, part: &Part) -> Result<(), Error> {
         let weights = self.written_weights(&part.written)?;
         let context = self.stage.context();
-        self.own.advance(self.stage.written(), (&part.written, &weights), context)
+        self.rewritten.advance(self.stage.written(), (&part.written, &weights), context)
     }
 
     fn found_weights(&self, phase: &Phase) -> Result<Weights, Error> {

@@ -65,7 +65,7 @@ impl Reading<'_> {
         }
         for batch in 0..self.batches.len() {
             self.run.go_on()?;
-            let rows = self.asked_rows(streams, batch)?;
+            let rows = self.requested_rows(streams, batch)?;
             for (number, slice) in held.iter().enumerate() {
                 let mut logits = Vec::with_capacity(streams.len());
                 for ((stream, rows), head) in streams.iter().zip(&rows).zip(&heads) {
@@ -98,7 +98,7 @@ impl Reading<'_> {
     }
 
     /// The rows of a batch whose logits are asked for, of every stream.
-    fn asked_rows(&self, streams: &[Stream], batch: usize) -> Result<Vec<Vec<f32>>, Error> {
+    fn requested_rows(&self, streams: &[Stream], batch: usize) -> Result<Vec<Vec<f32>>, Error> {
         let positions = self.batches.positions_of(batch);
         let picked = |hidden: &Matrix| {
             let mut values = Vec::with_capacity(positions.len() * hidden.columns());
@@ -124,6 +124,6 @@ pub(crate) fn working_bytes(
     rows: usize,
     threads: usize,
 ) -> u64 {
-    let asked = (rows * program.hidden * size_of::<f32>()) as u64;
-    asked + engine.logits_bytes(program, rows, SLICE_ROWS, threads)
+    let requested = (rows * program.hidden * size_of::<f32>()) as u64;
+    requested + engine.logits_bytes(program, rows, SLICE_ROWS, threads)
 }

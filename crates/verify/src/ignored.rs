@@ -1,7 +1,7 @@
 //! What the config says of each module against what is stored of it, under every name that a loader
 //! may know the module by.
 
-use llmopt_arch::{BoundTensor, Model, Role, Site};
+use llmopt_arch::{BoundTensor, LinearWeight, Model, Role};
 use llmopt_model::{Artifact, Findings, Matrices, Matrix};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,8 +36,8 @@ pub(crate) fn check(
 /// Names of modules that a loader may see as a linear, each with the module as it is stored.
 fn dense_names(artifact: &Artifact, model: &Model) -> BTreeMap<String, String> {
     let is_dense = |module: &str| !artifact.is_quantized_module(module);
-    let sites = model.sites().iter().map(|site: &Site| &site.module);
-    let modules: BTreeSet<&String> = sites.chain(model.dense_linears()).collect();
+    let linears = model.linear_weights().iter().map(|linear: &LinearWeight| &linear.module);
+    let modules: BTreeSet<&String> = linears.chain(model.dense_linears()).collect();
     let mut names = BTreeMap::new();
     for module in modules.into_iter().filter(|module| is_dense(module)) {
         let tensor = model.get(&format!("{module}.weight"));

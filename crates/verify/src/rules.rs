@@ -1,7 +1,7 @@
 //! The rules of the runtimes asked for: what their kernels take, and what they merge.
 
 use crate::groups::Groups;
-use llmopt_arch::{Model, Role, Site};
+use llmopt_arch::{LinearWeight, Model, Role};
 use llmopt_codec::{Refusal, Runtime, check as refusals, check_embedding};
 use llmopt_model::{Artifact, Findings, Matrices};
 use llmopt_scheme::Scheme;
@@ -22,15 +22,16 @@ pub(crate) fn check(
     rules: Rules<'_>,
     findings: &mut Findings,
 ) {
-    let sites: Vec<&Site> = model.sites().iter().chain(model.optional_sites()).collect();
+    let linears: Vec<&LinearWeight> =
+        model.linear_weights().iter().chain(model.optional_linear_weights()).collect();
     let groups = Groups::of(model);
     let mut broken: BTreeMap<(Runtime, String), Vec<Refusal>> = BTreeMap::new();
-    for &site in &sites {
-        let Some(scheme) = matrices.scheme_of(&site.module) else { continue };
+    for &linear in &linears {
+        let Some(scheme) = matrices.scheme_of(&linear.module) else { continue };
         for &runtime in rules.runtimes {
-            let facts = groups.facts(site, rules.tensor_parallel);
-            let embedding = (site.role == Role::Embedding)
-                .then(|| check_embedding(runtime, &scheme, &site.module, model.model_type()));
+            let facts = groups.facts(linear, rules.tensor_parallel);
+            let embedding = (linear.role == Role::Embedding)
+                .then(|| check_embedding(runtime, &scheme, &linear.module, model.model_type()));
             let embedding = embedding.flatten();
             for refusal in refusals(runtime, &scheme, &facts).into_iter().chain(embedding) {
                 broken.entry((runtime, refusal.why.clone())).or_default().push(refusal);
@@ -41,7 +42,7 @@ pub(crate) fn check(
         findings.fault("runtime", runtime.name(), render(refusals));
     }
     if rules.runtimes.iter().any(|runtime| runtime.merges()) {
-        check_merged(artifact, &sites, matrices, findings);
+        check_merged(artifact, &linears, matrices, findings);
     }
     findings.checked("runtimes whose rules were checked", rules.runtimes.len());
 }
@@ -63,14 +64,14 @@ fn render(refusals: &[Refusal]) -> String {
 /// Holds the members of each merged matrix against each other.
 fn check_merged(
     artifact: &Artifact,
-    sites: &[&Site],
+    linears: &[&LinearWeight],
     matrices: &Matrices<'_>,
     findings: &mut Findings,
 ) {
     let mut merged: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for site in sites {
-        if let Some(module) = site.fused.as_deref() {
-            merged.entry(module).or_default().push(&site.module);
+    for linear in linears {
+        if let Some(module) = linear.fused.as_deref() {
+            merged.entry(module).or_default().push(&linear.module);
         }
     }
     for (module, members) in &merged {

@@ -129,7 +129,7 @@ fn bind(parts: &[Vec<u8>]) {
     let (Ok(config), Some(tensors)) = (Config::parse(config), metas(header)) else { return };
     let Ok(model) = Model::bind(Some(config.as_map()), &tensors) else { return };
     assert_eq!(model.tensors().len(), tensors.len(), "a tensor was lost");
-    for site in model.sites().iter().chain(model.optional_sites()) {
+    for site in model.linear_weights().iter().chain(model.optional_linear_weights()) {
         assert!(tensors.contains_key(&site.tensor), "`{}` is no tensor", site.tensor);
     }
 }

@@ -8,7 +8,7 @@ use crate::resolve::script::{Attend, Route, Stage, Step};
 
 /// Which copy of a stage is meant.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct Scope<'a> {
     /// What names of modules of the block begin with.
     pub(super) path: &'a str,
     pub(super) layer: usize,
@@ -19,19 +19,19 @@ impl Resolver<'_> {
     pub(super) fn phase(
         &self,
         stage: &'static Stage,
-        place: Place<'_>,
+        scope: Scope<'_>,
     ) -> Result<Phase, BindError> {
-        let operations = stage.steps.iter().map(|step| self.operation(step, place));
+        let operations = stage.steps.iter().map(|step| self.operation(step, scope));
         Ok(Phase {
-            name: self.naming.apply(&place.filled(&stage.phase)),
-            expert: place.expert,
+            name: self.naming.apply(&scope.filled(&stage.phase)),
+            expert: scope.expert,
             operations: operations.collect::<Result<_, _>>()?,
             carried: Vec::new(),
         })
     }
 
-    fn operation(&self, step: &'static Step, place: Place<'_>) -> Result<Operation, BindError> {
-        let expert = place.expert.unwrap_or_default();
+    fn operation(&self, step: &'static Step, scope: Scope<'_>) -> Result<Operation, BindError> {
+        let expert = scope.expert.unwrap_or_default();
         Ok(match step {
             Step::Norm(step) => {
                 let input = self.tap(&step.from);
@@ -39,7 +39,7 @@ impl Resolver<'_> {
                 Operation::Norm {
                     input,
                     output: self.tap(&step.to),
-                    weight: self.tensor(&place.filled(&weight(&step.norm)))?,
+                    weight: self.tensor(&scope.filled(&weight(&step.norm)))?,
                     epsilon: self.epsilon,
                     from_one: self.script.norms.from_one,
                     width,
@@ -50,8 +50,8 @@ impl Resolver<'_> {
                 Operation::Linear(Linear {
                     input,
                     output,
-                    weight: self.tensor(&place.filled(&weight(&step.linear)))?,
-                    bias: self.bias(&step.linear, place)?,
+                    weight: self.tensor(&scope.filled(&weight(&step.linear)))?,
+                    bias: self.bias(&step.linear, scope)?,
                     rows: self.width(output),
                     columns: self.width(input),
                 })
@@ -61,7 +61,7 @@ impl Resolver<'_> {
                 outputs: step.to.iter().map(|name| self.tap(name)).collect(),
             },
             Step::Rotate(step) => {
-                let is_sliding = self.windows[place.layer].is_some();
+                let is_sliding = self.windows[scope.layer].is_some();
                 let rope = self.sliding_rope.as_ref().filter(|_| is_sliding);
                 Operation::Rotate {
                     taps: step.rotate.iter().map(|name| self.tap(name)).collect(),
@@ -69,7 +69,7 @@ impl Resolver<'_> {
                     rope: rope.unwrap_or(&self.rope).clone(),
                 }
             }
-            Step::Attend(step) => Operation::Attend(self.attention(step, place)?),
+            Step::Attend(step) => Operation::Attend(self.attention(step, scope)?),
             Step::Gate(step) => Operation::Gate {
                 gate: self.tap(&step.gate),
                 up: self.tap(&step.times),
@@ -97,7 +97,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn attention(&self, step: &'static Attend, place: Place<'_>) -> Result<Attention, BindError> {
+    fn attention(&self, step: &'static Attend, scope: Scope<'_>) -> Result<Attention, BindError> {
         let [query, key, value] = step.attend.each_ref().map(|name| self.tap(name));
         let head_width = self.size(&step.per).max(1);
         let (heads, key_value_heads) =
@@ -118,7 +118,7 @@ impl Resolver<'_> {
             key_value_heads,
             head_width,
             scale: self.factor(Some(&step.scale))?,
-            window: self.windows[place.layer],
+            window: self.windows[scope.layer],
             cap: self.limit(step.cap.as_ref())?,
         })
     }
@@ -138,12 +138,12 @@ impl Resolver<'_> {
 
     /// The bias of a linear, where the config has it. One that lies in the checkpoint although the
     /// config does not know it is left alone by the loaders too.
-    fn bias(&self, module: &str, place: Place<'_>) -> Result<Option<String>, BindError> {
+    fn bias(&self, module: &str, scope: Scope<'_>) -> Result<Option<String>, BindError> {
         let name = format!("{module}.bias");
         let template = self.family.block.tensors.iter().find(|template| template.name == name);
         match template {
             Some(template) if template.is_switched_on(self.config)? => {
-                self.tensor(&place.filled(&name)).map(Some)
+                self.tensor(&scope.filled(&name)).map(Some)
             }
             _ => Ok(None),
         }
@@ -163,7 +163,7 @@ impl Resolver<'_> {
     }
 }
 
-impl Place<'_> {
+impl Scope<'_> {
     fn filled(self, name: &str) -> String {
         let expert = self.expert.map(|expert| expert.to_string()).unwrap_or_default();
         format!("{}{name}", self.path).replace("{expert}", &expert)

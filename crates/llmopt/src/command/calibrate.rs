@@ -121,7 +121,7 @@ mod tests {
     use clap::Parser;
     use llmopt_pipeline::{KernelChoice, Precision};
 
-    fn asked(flags: &str) -> StatisticsRequest {
+    fn requested(flags: &str) -> StatisticsRequest {
         let args = ["llmopt", "calibrate", "model"].into_iter().chain(flags.split_whitespace());
         match Flags::try_parse_from(args).expect("known flags").command {
             Command::Calibrate(calibrate) => {
@@ -133,10 +133,10 @@ mod tests {
 
     #[test]
     fn flags_become_a_request() {
-        let plain = asked("--data a.txt -o s.safetensors");
+        let plain = requested("--data a.txt -o s.safetensors");
         assert_eq!((plain.data.samples, plain.data.window, plain.gram), (128, None, false));
         assert_eq!((plain.scratch.as_path(), plain.merge.len()), (Path::new("."), 0));
-        let full = asked(
+        let full = requested(
             "--data a.txt:3 --calibrate self --samples 9 --window 64 --bos window --seed 5 --gram \
              --merge old.safetensors --dtype bf16 --kernel portable -o /tmp/s.safetensors --force",
         );

@@ -82,7 +82,7 @@ mod tests {
     use clap::Parser;
     use llmopt_pipeline::{KernelChoice, Precision};
 
-    fn asked(flags: &str) -> Eval {
+    fn requested(flags: &str) -> Eval {
         let args = ["llmopt", "eval", "model"].into_iter().chain(flags.split_whitespace());
         match Flags::try_parse_from(args).expect("known flags").command {
             Command::Eval(eval) => *eval,
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn flags_become_a_request() {
-        let request = |flags: &str| evaluation(&asked(flags)).expect("a request");
+        let request = |flags: &str| evaluation(&requested(flags)).expect("a request");
         let plain = request("--text a.txt");
         assert_eq!((plain.precision, plain.kernel), (Precision::F32, KernelChoice::Auto));
         assert_eq!((plain.bos, plain.window, plain.samples), (false, None, None));

@@ -79,9 +79,9 @@ impl Set {
             let nll: f64 = losses.next().into_iter().flatten().map(&nll).sum();
             Choice { log_likelihood: -nll, length: encoded.characters }
         };
-        let mut question = |asked: &Asked| Question {
-            choices: asked.choices.iter().map(&mut choice).collect(),
-            answer: asked.answer,
+        let mut question = |requested: &Asked| Question {
+            choices: requested.choices.iter().map(&mut choice).collect(),
+            answer: requested.answer,
         };
         self.questions.iter().map(&mut question).collect()
     }

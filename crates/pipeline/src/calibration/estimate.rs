@@ -5,7 +5,7 @@ use crate::calibration::plan::{Basis, Calibration};
 use crate::method::Method;
 use llmopt_arch::program::{Block, Operation, Phase};
 use llmopt_calib::InputSite;
-use llmopt_data::Own;
+use llmopt_data::SelfGenerated;
 use llmopt_model::Variant;
 use llmopt_run::Error;
 use llmopt_sweep::count::{phase, share_of_expert, weights};
@@ -145,9 +145,9 @@ impl Calibration {
     }
 
     /// The windows that are drawn from the model itself, and how many there are in all.
-    pub(crate) fn own(&self) -> Option<(&Own, usize)> {
+    pub(crate) fn self_generated(&self) -> Option<(&SelfGenerated, usize)> {
         match &self.basis {
-            Basis::Data(set) => Some((set.own()?, set.windows())),
+            Basis::Data(set) => Some((set.self_generated()?, set.windows())),
             Basis::Saved(_) => None,
         }
     }

@@ -68,12 +68,12 @@ pub(super) enum Basis {
 }
 
 impl Basis {
-    fn open(asked: &Calibrate, variant: &Variant) -> Result<Self, Error> {
-        if let Some(saved) = Saved::open(&asked.data)? {
+    fn open(requested: &Calibrate, variant: &Variant) -> Result<Self, Error> {
+        if let Some(saved) = Saved::open(&requested.data)? {
             saved.check_model(variant)?;
             return Ok(Self::Saved(saved));
         }
-        Ok(Self::Data(CalibrationSet::read(&asked.data, variant)?))
+        Ok(Self::Data(CalibrationSet::read(&requested.data, variant)?))
     }
 
     /// Whether there is something to go by for a site.
@@ -108,15 +108,15 @@ impl Calibration {
     /// If the model cannot be run, the data cannot be read, or memory does not suffice.
     pub(crate) fn new(
         plan: &Plan,
-        asked: &Calibrate,
+        requested: &Calibrate,
         scratch: PathBuf,
         resources: Resources,
     ) -> Result<Self, Error> {
         let variant = Variant::of(&plan.checkpoint())?;
-        let gemm = Gemm::new(asked.precision, asked.kernel)
+        let gemm = Gemm::new(requested.precision, requested.kernel)
             .map_err(|error| Error::Refused(error.to_string()))?;
         let engine = Engine::new(gemm);
-        let basis = Basis::open(asked, &variant)?;
+        let basis = Basis::open(requested, &variant)?;
         let methods = plan.recipe.method.candidates();
         check_scheme(plan.recipe.scheme, &methods)?;
         let schemed =
@@ -128,21 +128,22 @@ impl Calibration {
             sites.retain(|site| basis.holds(site));
             blocks.push(sites);
         }
-        let batches = in_batches(basis.placeholders(), asked.held_out);
+        let batches = in_batches(basis.placeholders(), requested.held_out);
         let demand = Demand {
             variant: &variant,
             batches: &batches,
             engine: &engine,
             needs: needs(&methods),
             methods: &methods,
-            judges: asked.held_out || matches!(basis, Basis::Saved(_)),
-            sequential: asked.sequential,
+            judges: requested.held_out || matches!(basis, Basis::Saved(_)),
+            sequential: requested.sequential,
             threads: resources.threads,
             schemes: &schemes,
         };
         let memory = match &basis {
             Basis::Data(set) => {
-                let drawing = set.own().map(|own| own.memory(&variant, &engine, resources));
+                let drawing =
+                    set.self_generated().map(|own| own.memory(&variant, &engine, resources));
                 let drawing = drawing.transpose()?;
                 demand.planned(&blocks, resources)?.after(drawing)
             }
@@ -150,7 +151,7 @@ impl Calibration {
         };
         let sites = blocks.into_iter().flatten();
         let reached = sites.flat_map(|site| site.tensors).collect();
-        let Calibrate { sequential, held_out, .. } = *asked;
+        let Calibrate { sequential, held_out, .. } = *requested;
         let planned = Self {
             variant,
             engine,
@@ -168,12 +169,12 @@ impl Calibration {
     }
 
     /// It in a form for people and programs.
-    pub(crate) fn summary(&self, asked: &Calibrate) -> CalibrationSummary {
+    pub(crate) fn summary(&self, requested: &Calibrate) -> CalibrationSummary {
         let facts = self.facts();
         CalibrationSummary {
             windows: facts.windows,
             window: facts.window,
-            sources: asked.data.sources.iter().map(CalibrationSource::name).collect(),
+            sources: requested.data.sources.iter().map(CalibrationSource::name).collect(),
             methods: self.methods.clone(),
             kernel: self.kernel().to_owned(),
             memory: self.memory.clone(),
@@ -222,7 +223,7 @@ impl Calibration {
     /// Whether the model is run on texts, block after block: neither on what is drawn from the whole model
     /// before, nor by sums that files have.
     pub(crate) fn is_of_texts(&self) -> bool {
-        matches!(&self.basis, Basis::Data(set) if set.own().is_none())
+        matches!(&self.basis, Basis::Data(set) if set.self_generated().is_none())
     }
 
     /// The windows, after those are drawn that come from the model itself.

@@ -209,9 +209,9 @@ impl MatrixKind {
 
 /// The sites in the order of execution, then all else by name.
 fn in_order(model: &Model) -> Vec<&BoundTensor> {
-    let sites = model.sites().iter().filter_map(|site| model.get(&site.tensor));
+    let sites = model.linear_weights().iter().filter_map(|site| model.get(&site.tensor));
     let named: BTreeMap<&str, ()> =
-        model.sites().iter().map(|site| (site.tensor.as_str(), ())).collect();
+        model.linear_weights().iter().map(|site| (site.tensor.as_str(), ())).collect();
     let rest = model.tensors().iter().filter(|tensor| !named.contains_key(tensor.name.as_str()));
     sites.chain(rest).collect()
 }

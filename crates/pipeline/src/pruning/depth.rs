@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 pub(super) struct PlannedSearch {
     /// The shape but for which layers it has, and the share of the blocks to remove.
     shape: Shape,
-    asked: f64,
+    requested: f64,
     /// Layers that go.
     count: usize,
     /// The windows that judge: the first.
@@ -55,7 +55,7 @@ impl PlannedSearch {
     pub(super) fn new(
         variant: &Variant,
         engine: &Engine,
-        (shape, asked): (Shape, f64),
+        (shape, requested): (Shape, f64),
         windows: &[Vec<u32>],
         resources: Resources,
     ) -> Result<Self, Error> {
@@ -66,7 +66,7 @@ impl PlannedSearch {
         let candidates = if count == 1 { layers - 1 } else { (layers - 1).max(MOST) };
         let held = Divergences::bytes(&batches, candidates);
         let memory = planned(&vec![variant; 1 + candidates], &batches, engine, held, resources)?;
-        Ok(Self { shape, asked, count, windows: windows.len(), memory })
+        Ok(Self { shape, requested, count, windows: windows.len(), memory })
     }
 
     /// The windows that it judges by.
@@ -150,7 +150,7 @@ impl Trials<'_> {
         let layers = layers.filter(|layer| !set.contains(layer)).collect();
         let shape = Shape { layers, ..self.search.shape.clone() };
         let model = self.original.model();
-        let off = (model.sparsity(&shape) - self.search.asked).abs();
+        let off = (model.sparsity(&shape) - self.search.requested).abs();
         set.len() < self.search.count || off <= TOLERANCE && model.edits(&shape).is_ok()
     }
 

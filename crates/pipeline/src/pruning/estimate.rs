@@ -55,7 +55,7 @@ impl PrunePlan {
         let windows = self.windows(other);
         stages.push(("look", looked_at(source) + Work::of(Kind::Hashed, source as f64)));
         if let (Some(set), Some(windows)) = (&self.set, &windows) {
-            stages.extend(drawn(program, set.own(), set.windows(), windows));
+            stages.extend(drawn(program, set.self_generated(), set.windows(), windows));
         }
         for plan in self.all() {
             plan.add_written(&mut stages, windows.as_deref());

@@ -4,7 +4,7 @@ use crate::pruning::group::PruneGroup;
 use llmopt_arch::Model;
 use llmopt_arch::axes::Shape;
 use llmopt_checkpoint::Source;
-use llmopt_rewrite::{ArtifactPlan, OutputShard, OutputTensor, OwnName, Treatment};
+use llmopt_rewrite::{ArtifactPlan, OutputShard, OutputTensor, Renamed, Treatment};
 use llmopt_run::Error;
 use llmopt_tensor::{Dtype, TensorMeta};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,11 +36,11 @@ pub(super) fn laid_out(
     let cut = cut_tensors(model, groups, refit)?;
     let mut shards = Vec::new();
     for (number, shard) in source.shards().iter().enumerate() {
-        let mut tensors: Vec<(OwnName, OutputTensor)> = Vec::new();
+        let mut tensors: Vec<(Renamed, OutputTensor)> = Vec::new();
         let mut add = |origin: &str, source, meta: TensorMeta, treatment| {
             let name = model.renamed(origin, kept).unwrap_or_else(|| origin.to_owned());
             let tensor = OutputTensor::new(treatment, &meta);
-            tensors.push((OwnName { name, meta, origin: origin.to_owned(), source }, tensor));
+            tensors.push((Renamed { name, meta, origin: origin.to_owned(), source }, tensor));
         };
         for (position, entry) in shard.header.tensors().iter().enumerate() {
             if model.renamed(&entry.name, kept).is_none() {
@@ -61,7 +61,7 @@ pub(super) fn laid_out(
         let lone = source.index().is_none() && source.shards().len() == 1;
         let name = if lone { "model.safetensors".to_owned() } else { shard.name.clone() };
         if !tensors.is_empty() || shard.header.tensors().is_empty() {
-            shards.push(OutputShard::of_own((number, shard), name, metadata, tensors)?);
+            shards.push(OutputShard::of_renamed((number, shard), name, metadata, tensors)?);
         }
     }
     Ok(ArtifactPlan { source: source.clone(), shards })

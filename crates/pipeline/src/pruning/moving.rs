@@ -53,9 +53,9 @@ impl Mover<'_> {
         let fault = |error| fault(group, error);
         let mut tangent = Tangent::new(gemm, self.gated(projections, &made.facts.kept, reader)?);
         let fitted = made.bias.clone();
-        self.each(projections, tokens, |inputs, mut asked| {
-            subtract(&mut asked, fitted.as_deref());
-            tangent.add(inputs, &asked);
+        self.each(projections, tokens, |inputs, mut targets| {
+            subtract(&mut targets, fitted.as_deref());
+            tangent.add(inputs, &targets);
         })?;
         let before = tangent.error();
         let steps = tangent.worthwhile(self.refine);
@@ -104,16 +104,16 @@ impl Mover<'_> {
         let narrowed = group.narrowed();
         let mut observed = Observed::new(&narrowed, true, true);
         let (mut error, mut energy) = (0.0, 0.0);
-        self.each(projections, tokens, |inputs, asked| {
+        self.each(projections, tokens, |inputs, targets| {
             let inputs = inputs.chunks(Tangent::PIECE * gated.inputs);
-            for (inputs, asked) in inputs.zip(asked.chunks(Tangent::PIECE * group.rows)) {
+            for (inputs, targets) in inputs.zip(targets.chunks(Tangent::PIECE * group.rows)) {
                 let units = ready.units(inputs);
                 let given = ready.outputs(&units);
-                let (of_residual, of_asked) = squares(asked, &given, made.bias.as_deref());
-                (error, energy) = (error + of_residual, energy + of_asked);
+                let (of_residual, of_targets) = squares(targets, &given, made.bias.as_deref());
+                (error, energy) = (error + of_residual, energy + of_targets);
                 let count = units.len() / narrowed.columns;
                 let units = Matrix::from_values(count, narrowed.columns, units);
-                observed.add(gemm, &units.expect("whole rows"), Some((asked, &given)));
+                observed.add(gemm, &units.expect("whole rows"), Some((targets, &given)));
             }
         })?;
         Ok((observed, if energy > 0.0 { error / energy } else { 0.0 }))
@@ -130,12 +130,12 @@ impl Mover<'_> {
         let bias = bias.transpose()?;
         for batch in 0..tokens.batches {
             go_on(self.cancel)?;
-            let mut asked = tokens.original.hidden(batch)?.values().to_vec();
+            let mut targets = tokens.original.hidden(batch)?.values().to_vec();
             let own = tokens.own.hidden(batch)?;
-            asked.iter_mut().zip(own.values()).for_each(|(asked, own)| *asked -= own);
+            targets.iter_mut().zip(own.values()).for_each(|(targets, own)| *targets -= own);
             drop(own);
-            subtract(&mut asked, bias.as_deref());
-            show(tokens.inputs.hidden(batch)?.values(), asked);
+            subtract(&mut targets, bias.as_deref());
+            show(tokens.inputs.hidden(batch)?.values(), targets);
         }
         Ok(())
     }
@@ -242,14 +242,14 @@ fn subtract(values: &mut [f32], bias: Option<&[f32]>) {
 }
 
 /// The squares of the residual of outputs, and of those asked for, both beside `bias`.
-fn squares(asked: &[f32], given: &[f32], bias: Option<&[f32]>) -> (f64, f64) {
+fn squares(targets: &[f32], given: &[f32], bias: Option<&[f32]>) -> (f64, f64) {
     let bias = bias.into_iter().flatten().map(|&bias| f64::from(bias)).collect::<Vec<_>>();
     let biases = bias.iter().copied().cycle().chain(std::iter::repeat(0.0));
     let (mut error, mut energy) = (0.0, 0.0);
-    for ((&asked, &given), bias) in asked.iter().zip(given).zip(biases) {
-        let asked = f64::from(asked) - bias;
-        error += (asked - f64::from(given)).powi(2);
-        energy += asked.powi(2);
+    for ((&targets, &given), bias) in targets.iter().zip(given).zip(biases) {
+        let targets = f64::from(targets) - bias;
+        error += (targets - f64::from(given)).powi(2);
+        energy += targets.powi(2);
     }
     (error, energy)
 }

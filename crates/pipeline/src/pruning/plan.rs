@@ -63,7 +63,7 @@ pub struct PruneSummary {
     /// How units are chosen, and whether what reads them is refitted.
     pub method: String,
     /// The share of the blocks' parameters asked for.
-    pub asked: f64,
+    pub requested: f64,
     /// The share that goes.
     pub sparsity: f64,
     /// What widths are multiples of.
@@ -180,7 +180,7 @@ pub(super) fn planned(
         true => Some(data(&recipe, &variant, &worst)?),
         false => None,
     };
-    let own = set.as_ref().and_then(CalibrationSet::own);
+    let own = set.as_ref().and_then(CalibrationSet::self_generated);
     let drawing = own.map(|own| own.memory(&variant, &engine, resources)).transpose()?;
     let windows = set.as_ref().map(CalibrationSet::placeholders);
     let windows = windows.as_ref().map(|windows| recipe.fitting(windows));
@@ -196,8 +196,8 @@ pub(super) fn planned(
     };
     let search = match (recipe.axes.contains(&Axis::Layers), windows) {
         (true, Some(windows)) => {
-            let (shape, asked) = (reached.shape.clone(), recipe.sparsity);
-            Some(PlannedSearch::new(&variant, &engine, (shape, asked), windows, resources)?)
+            let (shape, requested) = (reached.shape.clone(), recipe.sparsity);
+            Some(PlannedSearch::new(&variant, &engine, (shape, requested), windows, resources)?)
         }
         _ => None,
     };
@@ -275,7 +275,7 @@ impl PrunePlan {
             output: self.output.display().to_string(),
             axes: self.cut.axes(),
             method: format!("{}{refit}{bias}", recipe.method),
-            asked: recipe.sparsity,
+            requested: recipe.sparsity,
             sparsity: self.reached.sparsity,
             align: self.reached.align,
             block_parameters: model.block_parameters(),
@@ -298,7 +298,7 @@ impl PrunePlan {
             sweeps: self
                 .set
                 .as_ref()
-                .and_then(CalibrationSet::own)
+                .and_then(CalibrationSet::self_generated)
                 .map_or(0, |_| llmopt_data::SWEEPS),
             layers: self.cut.gone().len(),
             choice: self.choice.as_ref().map(|choice| self.choosing(choice)),

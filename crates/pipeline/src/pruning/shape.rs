@@ -135,7 +135,7 @@ fn usual_align(model: &Model, units: &[Units]) -> usize {
     [32, 16].into_iter().find(|&align| per_step(align) <= COARSEST_STEP).unwrap_or(8)
 }
 
-fn unreachable(axes: &[Axis], asked: f64, reachable: &[(f64, Shape)], align: usize) -> Error {
+fn unreachable(axes: &[Axis], requested: f64, reachable: &[(f64, Shape)], align: usize) -> Error {
     let names: Vec<&str> = axes.iter().map(|axis| axis.name()).collect();
     let mut near: Vec<f64> = reachable.iter().map(|(reached, _)| *reached).take(SHOWN).collect();
     near.sort_by(f64::total_cmp);
@@ -150,7 +150,7 @@ fn unreachable(axes: &[Axis], asked: f64, reachable: &[(f64, Shape)], align: usi
         near => format!("within reach: {}", near.join(", ")),
     };
     let what = format!(
-        "`--sparsity {asked}` cannot be reached along {}{steps}; {nearest}",
+        "`--sparsity {requested}` cannot be reached along {}{steps}; {nearest}",
         names.join(" and ")
     );
     Error::RefusedWithHint {

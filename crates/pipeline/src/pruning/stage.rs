@@ -274,7 +274,7 @@ impl Group for UnitGroup<'_> {
         let batches = stage.context.batches;
         let tokens = match (&group.gated, streams.seen, streams.before) {
             (Some(_), Some(inputs), Some(original)) => {
-                Some(Tokens { inputs, own: streams.own, original, batches: batches.len() })
+                Some(Tokens { inputs, own: streams.rewritten, original, batches: batches.len() })
             }
             _ => None,
         };

@@ -18,8 +18,8 @@ fn told(sketch: &Sketch, recipe: &Recipe, kept: &[(&str, &str)]) -> String {
         Err(error) => return format!("  {}\n", refusal(&error)),
     };
     let mut text = String::new();
-    for site in model.sites().iter().chain(model.optional_sites()) {
-        let scheme = selection.scheme_of(&site.tensor);
+    for linear in model.linear_weights().iter().chain(model.optional_linear_weights()) {
+        let scheme = selection.scheme_of(&linear.tensor);
         let scheme = scheme.map_or_else(
             || "dense".to_owned(),
             |scheme| match scheme.granularity {
@@ -27,7 +27,7 @@ fn told(sketch: &Sketch, recipe: &Recipe, kept: &[(&str, &str)]) -> String {
                 _ => scheme.to_string(),
             },
         );
-        let _ = writeln!(text, "  {scheme:<20} {}", site.tensor);
+        let _ = writeln!(text, "  {scheme:<20} {}", linear.tensor);
     }
     for Fallback { tensor, why } in &selection.fallbacks {
         let _ = writeln!(text, "  fallback of `{tensor}`: {why}");

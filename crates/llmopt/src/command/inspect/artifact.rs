@@ -148,7 +148,7 @@ fn removed(pruned: &RecordedPruning) -> String {
 
 fn method(record: &RecordFacts) -> String {
     let scheme = record.scheme.iter().map(|scheme| format!("{scheme} by "));
-    let asked = scheme.chain([record.method.clone()]).collect::<String>();
+    let requested = scheme.chain([record.method.clone()]).collect::<String>();
     let refitted = match &record.pruned {
         Some(pruned) if pruned.refit => ", what reads it refitted",
         _ => "",
@@ -161,7 +161,7 @@ fn method(record: &RecordFacts) -> String {
         let windows = units::counted(decision.windows, "window");
         format!("{what} the best of {} on {windows} held out", decision.candidates.join(", "))
     });
-    format!("{asked}{refitted}{}", decision.unwrap_or_default())
+    format!("{requested}{refitted}{}", decision.unwrap_or_default())
 }
 
 /// The data, and what computed with them.

@@ -103,7 +103,8 @@ pub fn plan_statistics(
         return Err(statistics_as_data());
     }
     let set = CalibrationSet::read(&request.data, &variant)?;
-    let drawing = set.own().map(|own| own.memory(&variant, &engine, resources)).transpose()?;
+    let drawing =
+        set.self_generated().map(|own| own.memory(&variant, &engine, resources)).transpose()?;
     let identity = ModelIdentity::of(&variant)?;
     let merged = Saved::of(&request.merge)?;
     merged.check_identity(&identity)?;

@@ -156,14 +156,14 @@ fn check(request: &CalibrationRequest) -> Result<(), Error> {
         );
     }
     let usual = CalibrationRequest::new(Vec::new());
-    let asked = [
+    let requested = [
         ("--samples", request.samples != usual.samples),
         ("--window", request.window != usual.window),
         ("--bos", request.bos != usual.bos),
         ("--date", request.date != usual.date),
         ("--seed", request.seed != usual.seed),
     ];
-    match asked.into_iter().find(|(_, asked)| *asked) {
+    match requested.into_iter().find(|(_, requested)| *requested) {
         Some((option, _)) => refused(
             format!("`{option}` does nothing with statistics, whose data are chosen already"),
             "`llmopt calibrate` takes it",
@@ -178,8 +178,8 @@ fn check(request: &CalibrationRequest) -> Result<(), Error> {
 /// # Errors
 /// If the method needs what they do not have.
 pub(crate) fn resolved(recipe: &Recipe) -> Result<Recipe, Error> {
-    let Some(asked) = &recipe.calibrate else { return Ok(recipe.clone()) };
-    let Some(saved) = Saved::open(&asked.data)? else { return Ok(recipe.clone()) };
+    let Some(requested) = &recipe.calibrate else { return Ok(recipe.clone()) };
+    let Some(saved) = Saved::open(&requested.data)? else { return Ok(recipe.clone()) };
     let rows_share = matches!(recipe.scheme.granularity, Granularity::Block { .. });
     let method = match recipe.method {
         Method::Auto if saved.has_grams() && !rows_share => Method::Solved(BEST),
@@ -204,13 +204,13 @@ pub(crate) fn resolved(recipe: &Recipe) -> Result<Recipe, Error> {
             hint: "`llmopt calibrate --gram` keeps them; `--method search` does without".to_owned(),
         });
     }
-    if !asked.sequential {
+    if !requested.sequential {
         return Err(Error::RefusedWithHint {
             what: "`--whole-block` does nothing with statistics, which were taken so".to_owned(),
             hint: "leave it out".to_owned(),
         });
     }
-    let calibrate = Calibrate { sequential: false, held_out: false, ..asked.clone() };
+    let calibrate = Calibrate { sequential: false, held_out: false, ..requested.clone() };
     Ok(Recipe { method, calibrate: Some(calibrate), ..recipe.clone() })
 }
 

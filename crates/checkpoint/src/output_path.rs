@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// A target and its neighbours `NAME.partial` and `NAME.replaced`.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct OutputPath {
     pub(crate) target: PathBuf,
     pub(crate) parent: PathBuf,
     pub(crate) partial: PathBuf,
@@ -16,7 +16,7 @@ pub(crate) struct Place {
     replaced: PathBuf,
 }
 
-impl Place {
+impl OutputPath {
     pub(crate) fn new(target: &Path) -> Result<Self, Error> {
         let name =
             target.file_name().ok_or_else(|| RequestError::NoName { path: target.to_owned() })?;

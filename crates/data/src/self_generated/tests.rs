@@ -5,7 +5,8 @@ use llmopt_linalg::{Gemm, KernelChoice, Precision};
 use llmopt_run::{Cancel, Silent};
 use std::path::Path;
 
-const OWN: Own = Own { windows: 70, window: 61, first: None, seed: 3 };
+const SELF_GENERATED: SelfGenerated =
+    SelfGenerated { windows: 70, window: 61, first: None, seed: 3 };
 const AMPLE: Resources = Resources { memory: 1 << 30, threads: 2 };
 
 fn tiny() -> Variant {
@@ -17,7 +18,7 @@ fn engine() -> Engine {
     Engine::new(Gemm::new(Precision::F32, KernelChoice::Auto).expect("a kernel"))
 }
 
-fn drawn(own: Own, resources: Resources) -> Result<Vec<Vec<u32>>, Error> {
+fn drawn(own: SelfGenerated, resources: Resources) -> Result<Vec<Vec<u32>>, Error> {
     with_tiny(resources, |variant, run| own.drawn(variant, run))
 }
 
@@ -46,13 +47,13 @@ impl Judge for Kept {
 /// What the model expects behind each token of the windows but the last, as log-probabilities at the
 /// temperature of the draws.
 fn expected(windows: &[Vec<u32>]) -> Vec<Vec<f64>> {
-    let (variant, engine, batches) = (tiny(), engine(), OWN.batches(windows.to_vec()));
+    let (variant, engine, batches) = (tiny(), engine(), SELF_GENERATED.batches(windows.to_vec()));
     let nothing = |batch| vec![Vec::new(); batches.positions_of(batch).len()];
     let mut kept = Kept((0..batches.len()).map(nothing).collect());
     let reading = Reading {
         variants: from_ref(&variant),
         batches: &batches,
-        memory: &OWN.memory(&variant, &engine, AMPLE).expect("a plan"),
+        memory: &SELF_GENERATED.memory(&variant, &engine, AMPLE).expect("a plan"),
         run: Run {
             engine: &engine,
             resources: AMPLE,
@@ -79,26 +80,32 @@ fn loss(windows: &[Vec<u32>], expected: &[Vec<f64>]) -> f64 {
 
 #[test]
 fn windows_depend_on_neither_threads_nor_budget() {
-    let expected = drawn(OWN, AMPLE).expect("windows");
+    let expected = drawn(SELF_GENERATED, AMPLE).expect("windows");
     for threads in [1, 4] {
-        assert_eq!(drawn(OWN, Resources { threads, ..AMPLE }).expect("windows"), expected);
-        let smallest = match drawn(OWN, Resources { memory: 10 << 20, threads }) {
+        assert_eq!(
+            drawn(SELF_GENERATED, Resources { threads, ..AMPLE }).expect("windows"),
+            expected
+        );
+        let smallest = match drawn(SELF_GENERATED, Resources { memory: 10 << 20, threads }) {
             Err(Error::Budget { smallest, .. }) => smallest,
             other => panic!("{other:?}"),
         };
         let tight = Resources { memory: smallest, threads };
-        assert!(OWN.memory(&tiny(), &engine(), tight).expect("a plan").spills);
-        assert_eq!(drawn(OWN, tight).expect("windows"), expected);
+        assert!(SELF_GENERATED.memory(&tiny(), &engine(), tight).expect("a plan").spills);
+        assert_eq!(drawn(SELF_GENERATED, tight).expect("windows"), expected);
     }
-    assert_ne!(drawn(Own { seed: 4, ..OWN }, AMPLE).expect("windows"), expected);
+    assert_ne!(
+        drawn(SelfGenerated { seed: 4, ..SELF_GENERATED }, AMPLE).expect("windows"),
+        expected
+    );
 }
 
 #[test]
 fn tokens_are_drawn_from_what_the_model_expects_behind_the_draft() {
-    let draft = OWN.draft(1024);
+    let draft = SELF_GENERATED.draft(1024);
     let redrawn = with_tiny(AMPLE, |variant, run| {
-        let memory = OWN.memory(variant, run.engine, AMPLE)?;
-        OWN.redrawn(draft.clone(), variant, run, &memory)
+        let memory = SELF_GENERATED.memory(variant, run.engine, AMPLE)?;
+        SELF_GENERATED.redrawn(draft.clone(), variant, run, &memory)
     });
     let expected = expected(&draft);
     let entropy = |expected: &Vec<f64>| -expected.iter().map(|p| p * p.exp()).sum::<f64>();
@@ -111,23 +118,25 @@ fn tokens_are_drawn_from_what_the_model_expects_behind_the_draft() {
 #[test]
 fn a_model_expects_its_own_windows_far_more_than_random_ids() {
     let loss = |windows: &[Vec<u32>]| loss(windows, &expected(windows));
-    let (random, own) = (loss(&OWN.draft(1024)), loss(&drawn(OWN, AMPLE).expect("windows")));
+    let (random, own) =
+        (loss(&SELF_GENERATED.draft(1024)), loss(&drawn(SELF_GENERATED, AMPLE).expect("windows")));
     assert!(own < random - 2.0, "{own} nats per token against {random} of random ids");
 }
 
 #[test]
 fn the_first_token_stays() {
-    let draft = OWN.draft(1024);
-    let windows = drawn(OWN, AMPLE).expect("windows");
+    let draft = SELF_GENERATED.draft(1024);
+    let windows = drawn(SELF_GENERATED, AMPLE).expect("windows");
     assert!(windows.iter().zip(&draft).all(|(window, draft)| window[0] == draft[0]));
-    let windows = drawn(Own { first: Some(1), windows: 2, ..OWN }, AMPLE).expect("windows");
+    let windows = drawn(SelfGenerated { first: Some(1), windows: 2, ..SELF_GENERATED }, AMPLE)
+        .expect("windows");
     assert!(windows.iter().all(|window| window[0] == 1 && window.len() == 61));
 }
 
 #[test]
 fn a_draft_is_spread_over_the_vocabulary() {
     let mut counts = [0_u32; 10];
-    let draft = Own { windows: 100, ..OWN }.draft(10);
+    let draft = SelfGenerated { windows: 100, ..SELF_GENERATED }.draft(10);
     draft.into_iter().flatten().for_each(|id| counts[id as usize] += 1);
     // 610 each, with a standard deviation of 23.
     assert!(counts.iter().all(|count| count.abs_diff(610) < 90), "{counts:?}");
@@ -136,7 +145,8 @@ fn a_draft_is_spread_over_the_vocabulary() {
 #[test]
 fn more_windows_than_memory_are_refused() {
     for windows in [1 << 26, usize::MAX] {
-        let error = drawn(Own { windows, ..OWN }, AMPLE).expect_err("too many");
+        let error =
+            drawn(SelfGenerated { windows, ..SELF_GENERATED }, AMPLE).expect_err("too many");
         assert!(error.to_string().ends_with("windows of 61 tokens do not fit in memory"));
     }
 }

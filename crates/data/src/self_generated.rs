@@ -20,7 +20,7 @@ use std::slice::from_ref;
 
 /// Which windows are to be drawn. They depend on nothing else but the model's logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Own {
+pub struct SelfGenerated {
     /// How many.
     pub windows: usize,
     /// Tokens of a window.
@@ -38,7 +38,7 @@ pub const SWEEPS: u64 = 4;
 /// wrote, and inputs that never vary look as if their errors did not matter.
 const TEMPERATURE: f64 = 1.2;
 
-impl Own {
+impl SelfGenerated {
     /// What drawing takes.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Own {
     /// Draws them.
     ///
     /// # Errors
-    /// As [`Own::memory`]; if the model cannot be read, or computes NaN or infinity.
+    /// As [`SelfGenerated::memory`]; if the model cannot be read, or computes NaN or infinity.
     pub fn drawn(&self, variant: &Variant, run: Run<'_>) -> Result<Vec<Vec<u32>>, Error> {
         let memory = self.memory(variant, run.engine, run.resources)?;
         let mut windows = self.draft(variant.program().vocabulary);
