@@ -175,7 +175,7 @@ impl Fit {
     fn windows(self, all: usize, needed: usize) -> usize {
         match self {
             Self::All => all,
-            Self::Part => all.min((all / PARTS).max(TIMES * needed)),
+            Self::Part => all.min((all / PARTS).max(TIMES * needed).max(1)),
         }
     }
 }
