@@ -57,20 +57,23 @@ impl PrunePlan {
         if let (Some(set), Some(windows)) = (&self.set, &windows) {
             stages.extend(drawn(program, set.self_generated(), set.windows(), windows));
         }
-        for plan in self.all() {
-            plan.add_written(&mut stages, windows.as_deref());
+        for trial in self.trials() {
+            trial.add_written(&mut stages, windows.as_deref());
         }
         if let (Some(_), Some(windows)) = (&self.choice, &windows) {
-            let models = (1 + self.all().count()) as f64;
+            let models = (1 + self.trials().count()) as f64;
             stages.push(("decide", read(program, &judging(judges(windows))) * models));
         }
+        // One mix of several is much like another.
+        self.add_written(&mut stages, windows.as_deref());
         stages
     }
 
     fn add_written(&self, stages: &mut Stages, windows: Option<&[Vec<u32>]>) {
         let program = self.variant.program();
-        let windows = windows.map(|windows| self.recipe.fitting(windows));
-        if let (Some(search), Some(windows)) = (&self.search, windows) {
+        let all = windows.map(|windows| self.recipe.fitting(windows));
+        let windows = windows.map(|windows| self.fitted_of(windows));
+        if let (Some(search), Some(windows)) = (&self.search, all) {
             // Without a layer a model is one with all of them up to there.
             let models = 1.0 + program.blocks.len() as f64 / 2.0;
             let sweep = read(program, &judging(search.judging(windows))) * models;
@@ -83,6 +86,13 @@ impl PrunePlan {
         let stored = Work::of(Kind::Synced, self.cut.groups.len() as f64) + copied(output - plain);
         stages.push(("prune", self.pruning(batches.as_ref()) + stored));
         stages.push(("read back", read_back(output)));
+    }
+
+    /// Those of other windows than the plan's own that it would be fitted to.
+    fn fitted_of<'w>(&self, windows: &'w [Vec<u32>]) -> &'w [Vec<u32>] {
+        let (all, own) = (self.recipe.fitting(windows), self.windows(None).unwrap_or_default());
+        let share = self.fits as f64 / self.recipe.fitting(&own).len().max(1) as f64;
+        &all[..((all.len() as f64 * share).round() as usize).min(all.len())]
     }
 
     /// Bytes that are copied, and bytes that are written in all.

@@ -12,6 +12,7 @@ pub(super) fn identity(plan: &PrunePlan) -> Result<String, Error> {
     text += &serde_json::to_string(&plan.recipe).map_err(told)?;
     text += &serde_json::to_string(&plan.facts()).map_err(told)?;
     text += plan.engine.gemm().name();
+    text += &format!("\nfitted to {} windows", plan.fits);
     text += &plan.cut.artifact.identity(None)?;
     text += &format!("\nconfig {}", sha256(&plan.cut.config));
     Ok(sha256(text.as_bytes()))

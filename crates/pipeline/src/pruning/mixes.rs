@@ -2,7 +2,7 @@
 
 use crate::choice::{Choice, choice_memory, choose};
 use crate::pruning::mix::{JudgedMix, LeftOut, PlannedChoice, PruneDecision};
-use crate::pruning::plan::{Opened, PrunePlan, planned};
+use crate::pruning::plan::{Fit, Opened, PrunePlan, planned};
 use crate::pruning::recipe::{PruneRecipe, PruneRequest};
 use crate::run::within;
 use llmopt_arch::axes::Axis;
@@ -21,7 +21,7 @@ pub fn plan_prune(request: &PruneRequest, resources: Resources) -> Result<PruneP
     let opened = Opened::of(request)?;
     within(resources, |resources| match request.recipe.axes.is_empty() {
         true => mixed(request, &opened, resources),
-        false => planned(request, &opened, request.recipe.clone(), 1, resources),
+        false => planned(request, &opened, (request.recipe.clone(), Fit::All), 1, resources),
     })
 }
 
@@ -33,14 +33,15 @@ fn beside(axes: &[Axis]) -> String {
     names(axes).join("-")
 }
 
-/// What follows the output's name for each mix that may compete with the first.
-pub(super) fn alternatives() -> impl Iterator<Item = String> {
-    MIXES[1..].iter().map(|axes| beside(axes))
+/// What follows the output's name for each mix that may compete for it.
+pub(super) fn candidates() -> impl Iterator<Item = String> {
+    MIXES.iter().map(|axes| beside(axes))
 }
 
-/// Plans every mix that the model can have. An eighth of the windows judges them; so many more than asked
-/// for are taken, where there are such, that as many fit as would for one mix alone. Without data there
-/// is nothing to decide by, and it is the first.
+/// Plans every mix that the model can have, and a trial of each: refitted to a part of the windows, with gate
+/// and up projections left as they are. An eighth of the windows judges the trials, and only the mix of the
+/// best is written in full. So many more windows than asked for are taken, where there are such, that as many
+/// fit as would for one mix alone. Without data there is nothing to decide by, and it is the first.
 ///
 /// # Errors
 /// Those of the first mix, if the model can have none.
@@ -50,7 +51,7 @@ fn mixed(
     resources: Resources,
 ) -> Result<PrunePlan, Error> {
     let recipe = |axes: &[Axis]| PruneRecipe { axes: axes.to_vec(), ..request.recipe.clone() };
-    let alone = |axes| planned(request, opened, recipe(axes), 1, resources);
+    let alone = |axes| planned(request, opened, (recipe(axes), Fit::All), 1, resources);
     if !request.recipe.observes() {
         return alone(MIXES[0]);
     }
@@ -60,7 +61,7 @@ fn mixed(
         let mut recipe = recipe(axes);
         recipe.calibrate.held_out = true;
         recipe.calibrate.data.samples = beside_held_out(recipe.calibrate.data.samples);
-        match planned(request, opened, recipe, MIXES.len() as u64, resources) {
+        match tried(request, opened, recipe, resources) {
             Ok(plan) => plans.push(plan),
             Err(error @ (Error::Refused(_) | Error::RefusedWithHint { .. })) => {
                 left_out.push(LeftOut { axes: names(axes), why: error.to_string() });
@@ -81,17 +82,29 @@ fn mixed(
     Ok(PrunePlan { left_out, ..plan })
 }
 
+/// The plan of a mix, and of its trial.
+fn tried(
+    request: &PruneRequest,
+    opened: &Opened,
+    recipe: PruneRecipe,
+    resources: Resources,
+) -> Result<PrunePlan, Error> {
+    let plans = 2 * MIXES.len() as u64;
+    let brief = PruneRecipe { refine: 0, ..recipe.clone() };
+    let trial = planned(request, opened, (brief, Fit::Part), plans, resources)?;
+    let output = beside_name(&trial.output, &beside(&recipe.axes));
+    let trial = PrunePlan { output, force: true, ..trial };
+    let plan = planned(request, opened, (recipe, Fit::All), plans, resources)?;
+    // The trial finds which layers go.
+    Ok(PrunePlan { search: None, trial: Some(Box::new(trial)), ..plan })
+}
+
 /// The first plan, with the others as its alternatives.
 fn among(plans: Vec<PrunePlan>, resources: Resources) -> Result<PrunePlan, Error> {
     let count = plans.len();
     let mut plans = plans.into_iter();
     let mut plan = plans.next().expect("several plans");
-    let others: Vec<PrunePlan> = plans
-        .map(|other| {
-            let output = beside_name(&plan.output, &beside(&other.recipe.axes));
-            PrunePlan { output, force: true, ..other }
-        })
-        .collect();
+    let others: Vec<PrunePlan> = plans.collect();
     let all = plan.set.as_ref().map(|set| set.placeholders()).unwrap_or_default();
     let windows = judges(&all);
     if windows.is_empty() {
@@ -106,22 +119,21 @@ fn among(plans: Vec<PrunePlan>, resources: Resources) -> Result<PrunePlan, Error
     let tokens: usize = all.iter().map(Vec::len).sum();
     // Headers of each plan's source and artifact are known besides, and every plan's windows.
     let (tensors, bytes) = plan.variant.names();
-    let held = 2 * count as u64 * known_bytes(tensors, bytes)
+    let held = 3 * count as u64 * known_bytes(tensors, bytes)
         + ((1 + count) * tokens * size_of::<u32>()) as u64;
     let memory = choice_memory((&plan.variant, &plan.engine), count, &all, held, resources)?;
-    for taken in others.iter().map(|other| &other.memory) {
-        plan.memory.predicted_peak = plan.memory.predicted_peak.max(taken.predicted_peak);
-        plan.memory.smallest = plan.memory.smallest.max(taken.smallest);
-    }
-    plan.memory.predicted_peak = plan.memory.predicted_peak.max(memory.predicted_peak);
-    plan.memory.smallest = plan.memory.smallest.max(memory.smallest);
     plan.alternatives = others;
+    let (mut peak, mut floor) = (memory.predicted_peak, memory.smallest);
+    for taken in plan.all().chain(plan.trials()).map(|plan| &plan.memory) {
+        (peak, floor) = (peak.max(taken.predicted_peak), floor.max(taken.smallest));
+    }
+    (plan.memory.predicted_peak, plan.memory.smallest) = (peak, floor);
     plan.choice = Some(PlannedChoice { windows: windows.len(), memory });
     check_room(&plan.scratch_room(), &plan.scratch)?;
     Ok(plan)
 }
 
-/// Judges artifacts that lie in their staging folders, on the windows that none of them has seen.
+/// Judges trials that lie in their staging folders, on the windows that none of them has seen.
 ///
 /// # Errors
 /// If one cannot be run.

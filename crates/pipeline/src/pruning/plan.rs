@@ -36,7 +36,11 @@ pub struct PrunePlan {
     pub(super) cut: Cut,
     /// How it is found which layers go, if any do.
     pub(super) search: Option<PlannedSearch>,
-    /// Plans for other mixes of axes, and how it is chosen among all, if there are any.
+    /// Windows that it is fitted to: the first.
+    pub(super) fits: usize,
+    /// A cheaper artifact of the same shape, which competes with those of other mixes in its place.
+    pub(super) trial: Option<Box<PrunePlan>>,
+    /// Plans for other mixes of axes, and how it is chosen among the trials of all, if there are any.
     pub(super) alternatives: Vec<PrunePlan>,
     pub(super) choice: Option<PlannedChoice>,
     /// Mixes of axes that this model cannot have, or not at this sparsity.
@@ -157,11 +161,30 @@ impl Opened {
     }
 }
 
+/// How many windows an artifact is fitted to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fit {
+    /// All that do not judge.
+    All,
+    /// So large a part of them as compares mixes of axes.
+    Part,
+}
+
+impl Fit {
+    /// The number of windows, of so many, where `needed` have a token for each column of the widest matrix.
+    fn windows(self, all: usize, needed: usize) -> usize {
+        match self {
+            Self::All => all,
+            Self::Part => all.min((all / PARTS).max(TIMES * needed).max(1)),
+        }
+    }
+}
+
 /// Plans one artifact of several, `plans` in all.
 pub(super) fn planned(
     request: &PruneRequest,
     opened: &Opened,
-    recipe: PruneRecipe,
+    (recipe, fit): (PruneRecipe, Fit),
     plans: u64,
     resources: Resources,
 ) -> Result<PrunePlan, Error> {
@@ -183,7 +206,12 @@ pub(super) fn planned(
     let own = set.as_ref().and_then(CalibrationSet::self_generated);
     let drawing = own.map(|own| own.memory(&variant, &engine, resources)).transpose()?;
     let windows = set.as_ref().map(CalibrationSet::placeholders);
-    let windows = windows.as_ref().map(|windows| recipe.fitting(windows));
+    let fits = set.as_ref().map_or(0, |set| {
+        let needed = widest(&worst).div_ceil(set.window().max(1));
+        fit.windows(recipe.fitting(&set.placeholders()).len(), needed)
+    });
+    let all = windows.as_ref().map(|windows| recipe.fitting(windows));
+    let windows = windows.as_ref().map(|windows| &windows[..fits]);
     let batches = windows.map(|windows| in_batches(windows.to_vec(), false));
     let demand = Demand {
         variant: &variant,
@@ -194,7 +222,7 @@ pub(super) fn planned(
         plans,
         resources,
     };
-    let search = match (recipe.axes.contains(&Axis::Layers), windows) {
+    let search = match (recipe.axes.contains(&Axis::Layers), all) {
         (true, Some(windows)) => {
             let (shape, requested) = (reached.shape.clone(), recipe.sparsity);
             Some(PlannedSearch::new(&variant, &engine, (shape, requested), windows, resources)?)
@@ -211,6 +239,8 @@ pub(super) fn planned(
         reached,
         cut,
         search,
+        fits,
+        trial: None,
         alternatives: Vec::new(),
         choice: None,
         left_out: Vec::new(),
@@ -303,13 +333,16 @@ impl PrunePlan {
             layers: self.cut.gone().len(),
             choice: self.choice.as_ref().map(|choice| self.choosing(choice)),
             left_out: self.left_out.clone(),
-            search_sweeps: self.all().filter_map(|plan| Some(plan.search.as_ref()?.sweeps())).sum(),
+            search_sweeps: self
+                .written()
+                .filter_map(|plan| Some(plan.search.as_ref()?.sweeps()))
+                .sum(),
             kernel: self.engine.gemm().name(),
             memory: self.memory.clone(),
             scratch: self.scratch_room(),
             notes: self.notes(),
             disk: Disk {
-                needed: self.all().map(|plan| plan.files().values().sum::<u64>()).sum(),
+                needed: self.written().map(|plan| plan.files().values().sum::<u64>()).sum(),
                 free: free_disk(&crate::plan::nearest_folder(&self.output)).ok(),
             },
         }
@@ -326,6 +359,21 @@ impl PrunePlan {
     /// The axes, and what goes along them.
     pub(super) fn mix(&self) -> Mix {
         Mix { axes: self.cut.axes(), sparsity: self.reached.sparsity }
+    }
+
+    /// The windows that the model is observed on, without those that judge.
+    pub(super) fn fitting<'w>(&self, windows: &'w [Vec<u32>]) -> &'w [Vec<u32>] {
+        &windows[..self.fits.min(windows.len())]
+    }
+
+    /// The trials of all mixes, if there are several.
+    pub(super) fn trials(&self) -> impl Iterator<Item = &Self> {
+        self.all().filter_map(|plan| plan.trial.as_deref())
+    }
+
+    /// Every artifact that is written, the last of them one of several.
+    fn written(&self) -> impl Iterator<Item = &Self> {
+        self.trials().chain([self])
     }
 
     /// This plan, and the other mixes of axes.
@@ -361,7 +409,7 @@ impl PrunePlan {
     }
 
     pub(super) fn scratch_room(&self) -> Disk {
-        let searches = self.all().filter_map(|plan| Some(&plan.search.as_ref()?.memory));
+        let searches = self.written().filter_map(|plan| Some(&plan.search.as_ref()?.memory));
         let choice = self.choice.as_ref().map(|choice| &choice.memory);
         let spilled = searches.chain(choice).filter(|memory| memory.spills);
         let reading = spilled.map(|memory| memory.hidden_bytes).max().unwrap_or(0);
@@ -378,8 +426,7 @@ fn data(
 ) -> Result<CalibrationSet, Error> {
     let set = CalibrationSet::read(&recipe.calibrate.data, variant)?;
     let there = recipe.fitting(&set.placeholders()).len() * set.window();
-    let dense = groups.iter().filter(|group| group.coupling.expert.is_none());
-    let needed = dense.map(|group| group.columns).max().unwrap_or(0);
+    let needed = widest(groups);
     if recipe.needs_gram() && there < needed {
         return Err(Error::RefusedWithHint {
             what: format!(
@@ -391,6 +438,17 @@ fn data(
     }
     Ok(set)
 }
+
+/// Columns of the widest matrix that all tokens reach.
+fn widest(groups: &[PruneGroup]) -> usize {
+    let dense = groups.iter().filter(|group| group.coupling.expert.is_none());
+    dense.map(|group| group.columns).max().unwrap_or(0)
+}
+
+/// A trial is fitted to one of so many parts of the windows,
+const PARTS: usize = 4;
+/// but to so many times the tokens that a refit cannot do without.
+const TIMES: usize = 4;
 
 /// A bare file does not say how it is built.
 fn refuse_file(model: &Path) -> Result<(), Error> {

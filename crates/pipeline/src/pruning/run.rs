@@ -4,7 +4,7 @@ use crate::calibration::observed_data::ObservedData;
 use crate::pruning::cut::Cut;
 use crate::pruning::depth::FoundLayers;
 use crate::pruning::identity::identity;
-use crate::pruning::mixes::{alternatives, decided};
+use crate::pruning::mixes::{candidates, decided};
 use crate::pruning::plan::PrunePlan;
 use crate::pruning::report::{PruneReport, Pruned};
 use crate::pruning::stage::PruneStage;
@@ -42,53 +42,60 @@ pub(crate) fn prune_ahead(
     shown: (&dyn Events, &Cancel),
 ) -> Result<PruneReport, Error> {
     plan.notes().iter().for_each(|note| shown.0.note(note));
-    let candidates =
-        Candidates::begin(&plan.output, plan.all().map(PrunePlan::staging), alternatives())?;
-    candidates.published(|staged| {
-        let (best, report) = write_artifact(plan, staged, behind, shown)?;
-        let names =
-            report.envelope.outputs.keys().cloned().chain([REPORT_NAME.to_owned()]).collect();
-        Ok(Written { best, names, report })
+    let outputs = [plan].into_iter().chain(plan.trials()).map(PrunePlan::staging);
+    Candidates::begin(&plan.output, outputs, candidates())?.published(|staged| {
+        let report = write_artifact(plan, staged, behind, shown)?;
+        let files = report.envelope.outputs.keys().cloned();
+        let names = files.chain([REPORT_NAME.to_owned()]).collect();
+        Ok(Written { best: 0, names, report })
     })
 }
 
-/// Writes the artifacts of all mixes of axes, and chooses: the number of the chosen one, and its report.
+/// Writes the artifact; of several mixes of axes that whose trial is the best.
 fn write_artifact(
     plan: &PrunePlan,
     staged: &[Staged],
     behind: Option<&Behind<'_>>,
     shown: (&dyn Events, &Cancel),
-) -> Result<(usize, PruneReport), Error> {
+) -> Result<PruneReport, Error> {
     let (events, cancel) = shown;
     // What is not finite is found before the model is run on a token, and not where its layer is reached.
     let (source, model) = (plan.variant.source(), plan.variant.model());
     let read = hash_finite(source, model, plan.resources.threads, shown)?;
-    if let Some(first) = staged.first()
-        && first.holds_other_work(&identity(plan)?)?
-    {
-        events.note(BEGUN_ANEW);
-    }
+    let (staged, trials) = staged.split_first().expect("a folder for the artifact");
+    refused_to_go_on(plan, trials.first().unwrap_or(staged), events)?;
     let data = data(plan, events, cancel)?;
-    let mut pruned = Vec::new();
-    for (plan, staged) in plan.all().zip(staged) {
-        pruned.push(swept(plan, staged, (data.as_ref(), &read), behind, shown)?);
-    }
-    let decision = match (&plan.choice, &data) {
-        (Some(choice), Some(data)) => {
-            Some(decided(plan, choice, staged, &data.windows, plan.run(events, cancel))?)
+    let observed = (data.as_ref(), &read[..]);
+    let (mut decision, mut layers) = (None, None);
+    if let (Some(choice), Some(data)) = (&plan.choice, &data) {
+        let mut tried = Vec::new();
+        for (trial, staged) in plan.trials().zip(trials) {
+            tried.push(swept(trial, staged, (observed, None), None, shown)?);
         }
-        _ => None,
-    };
+        let run = plan.run(events, cancel);
+        let found = decided(plan, choice, trials, &data.windows, run)?;
+        layers = tried.swap_remove(found.best).layers;
+        decision = Some(found);
+    }
     let best = decision.as_ref().map_or(0, |decision| decision.best);
     let left_out = plan.left_out.clone();
-    let (plan, staged) = plan.all().zip(staged).nth(best).expect("an artifact of each plan");
+    let plan = plan.all().nth(best).expect("a plan of each mix");
+    let pruned = swept(plan, staged, (observed, layers), behind, shown)?;
     let facts = data.map(|data| data.facts);
-    let report = PruneReport::new(plan, pruned.swap_remove(best), facts, decision);
-    let report = PruneReport { left_out, ..report };
+    let report = PruneReport { left_out, ..PruneReport::new(plan, pruned, facts, decision) };
     staged.write_with(REPORT_NAME, |out| report.write(out))?;
     let (model, runtimes) = (plan.variant.model(), &plan.recipe.runtimes);
     llmopt_verify::pruned(staged.partial_path(), model, runtimes, cancel)?;
-    Ok((best, report))
+    Ok(report)
+}
+
+/// Tells if what an interrupted run has left is not gone on with.
+fn refused_to_go_on(plan: &PrunePlan, first: &Staged, events: &dyn Events) -> Result<(), Error> {
+    let of_first = plan.trials().next().unwrap_or(plan);
+    if first.holds_other_work(&identity(of_first)?)? {
+        events.note(BEGUN_ANEW);
+    }
+    Ok(())
 }
 
 /// An artifact that is laid out, with everything in it that stays as it is.
@@ -102,18 +109,24 @@ pub(crate) struct Begun<'a> {
     pub(crate) identity: String,
 }
 
-/// Writes an artifact, but for its report.
+/// Writes an artifact, but for its report; without the `layers` that a trial has found, if one has.
 fn swept(
     plan: &PrunePlan,
     staged: &Staged,
-    (data, read): (Option<&ObservedData>, &[String]),
+    ((data, read), layers): ((Option<&ObservedData>, &[String]), Option<FoundLayers>),
     behind: Option<&Behind<'_>>,
     shown: (&dyn Events, &Cancel),
 ) -> Result<Pruned, Error> {
     let identity = identity(plan)?;
     let mut journal = Journal::open(staged, &identity)?;
-    let windows = data.map(|data| plan.recipe.fitting(&data.windows));
-    let layers = found_layers(plan, windows, &mut journal, shown)?;
+    let windows = data.map(|data| plan.fitting(&data.windows));
+    let layers = match layers {
+        Some(found) => Some(found),
+        None => {
+            let all = data.map(|data| plan.recipe.fitting(&data.windows));
+            found_layers(plan, all, &mut journal, shown)?
+        }
+    };
     let cut = cut(plan, layers.as_ref())?;
     let boundary = Boundary::open(&cut.artifact, staged, journal, |planned| {
         !planned.tensor.treatment.is_plain()

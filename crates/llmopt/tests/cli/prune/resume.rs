@@ -30,6 +30,7 @@ fn what_a_choice_among_mixes_left_goes_with_the_next_run_of_one() {
     let left = [
         "out.candidate-ffn-heads.partial",
         "out.candidate-ffn-layers.partial",
+        "out.candidate-ffn.partial",
         "out.partial",
         "tiny-llama",
     ];
