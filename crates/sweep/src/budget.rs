@@ -156,7 +156,7 @@ pub fn widest_band(program: &Program) -> u64 {
 }
 
 /// What the weights of a phase take, packed.
-pub fn weight_bytes(phase: &Phase, engine: &Engine) -> u64 {
+fn weight_bytes(phase: &Phase, engine: &Engine) -> u64 {
     let bytes = |operation: &Operation| match operation {
         Operation::Linear(linear) => engine.gemm().packed_bytes(linear.rows, linear.columns) as u64,
         _ => 0,

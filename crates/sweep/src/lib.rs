@@ -22,7 +22,7 @@ mod work;
 
 pub use alone::{alone_bytes, alone_tokens, alone_work};
 pub use batches::{Batches, Position, Sequence, judging};
-pub use budget::{ReadingMemory, phase_bytes, planned, weight_bytes, widest_band};
+pub use budget::{ReadingMemory, phase_bytes, planned, widest_band};
 pub use meter::Meter;
 pub use positions::{begun, by_sequence};
 pub use reading::{Judge, Reading};

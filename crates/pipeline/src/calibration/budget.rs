@@ -11,7 +11,7 @@ use llmopt_model::Variant;
 use llmopt_quant::output_error_bytes;
 use llmopt_run::{Error, Resources, base_bytes};
 use llmopt_scheme::Scheme;
-use llmopt_sweep::{Batches, ReadingMemory, carried_by, phase_bytes, weight_bytes, widest_band};
+use llmopt_sweep::{Batches, ReadingMemory, carried_by, phase_bytes, widest_band};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -178,13 +178,10 @@ impl Demand<'_> {
     fn segment(&self, cut: &CutBlock<'_>, segment: &Segment, batch: &Batch) -> Result<u64, Error> {
         let phase = &segment.phase;
         let running = phase_bytes(self.variant, phase, batch, self.engine, &[], self.threads)?;
-        // Two streams may have weights of their own.
-        let beside = if self.needs.cross { weight_bytes(phase, self.engine) } else { 0 };
-        let Some(site) = cut.site_of(segment) else { return Ok(running + beside) };
+        let Some(site) = cut.site_of(segment) else { return Ok(running) };
         let (gemm, tokens) = (self.engine.gemm(), batch.tokens());
         let adding = Observation::adding_bytes(gemm, site.extent, tokens, self.threads);
-        let observing = running + beside + adding;
-        Ok(self.moments(site) + observing.max(self.rewriting(site, cut.block)))
+        Ok(self.moments(site) + (running + adding).max(self.rewriting(site, cut.block)))
     }
 
     /// What the sums of a site take.
