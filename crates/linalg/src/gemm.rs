@@ -43,6 +43,18 @@ impl Gemm {
         of_precision.filter_map(|entry| (entry.find)().ok().map(|product| Self { entry, product }))
     }
 
+    /// The product in f32 that goes with this one: portable where this is, otherwise the fastest.
+    pub fn in_f32(self) -> Self {
+        let wanted = if self.is_portable() { KernelChoice::Portable } else { KernelChoice::Auto };
+        let in_f32 = || Self::new(Precision::F32, wanted).ok();
+        if self.precision() == Precision::F32 { self } else { in_f32().unwrap_or(self) }
+    }
+
+    /// Whether it is plain Rust, the same bits on every machine.
+    pub fn is_portable(&self) -> bool {
+        self.entry.choice == KernelChoice::Portable
+    }
+
     /// Precision and kernel, as reports name them: "f32 faer".
     pub fn name(&self) -> &'static str {
         self.entry.name
