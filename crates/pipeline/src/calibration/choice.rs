@@ -158,7 +158,7 @@ impl Calibration {
         for (matrix, chosen) in matrices.iter().zip(chosen) {
             let mut values = vec![0.0; matrix.weights.len()];
             chosen.codes.dequantize_into(&mut values);
-            sum.add(output_error(self.engine.gemm().in_f32(), &moments, &matrix.weights, &values));
+            sum.add(output_error(self.engine.gemm(), &moments, &matrix.weights, &values));
         }
         Some(sum)
     }
