@@ -95,6 +95,11 @@ impl Factor {
         self.lower.diagonal()
     }
 
+    /// The squares of some elements of the diagonal, as f32.
+    pub fn squared_diagonal(&self, places: Range<usize>) -> Vec<f32> {
+        places.map(|i| self.lower.tiles.get(i, i).powi(2) as f32).collect()
+    }
+
     /// Writes `L[rows, columns]`, row-major, as f32.
     pub fn panel(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
         self.lower.panel(rows, columns, out);

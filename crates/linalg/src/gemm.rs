@@ -43,6 +43,18 @@ impl Gemm {
         of_precision.filter_map(|entry| (entry.find)().ok().map(|product| Self { entry, product }))
     }
 
+    /// The product in f32 that goes with this one: portable where this is, otherwise the fastest.
+    pub fn in_f32(self) -> Self {
+        let wanted = if self.is_portable() { KernelChoice::Portable } else { KernelChoice::Auto };
+        let in_f32 = || Self::new(Precision::F32, wanted).ok();
+        if self.precision() == Precision::F32 { self } else { in_f32().unwrap_or(self) }
+    }
+
+    /// Whether it is plain Rust, the same bits on every machine.
+    pub fn is_portable(&self) -> bool {
+        self.entry.choice == KernelChoice::Portable
+    }
+
     /// Precision and kernel, as reports name them: "f32 faer".
     pub fn name(&self) -> &'static str {
         self.entry.name
@@ -82,5 +94,38 @@ impl Gemm {
             out.len() as u128 * weights.columns() as u128
         );
         self.product.multiply(inputs, weights, rows, out);
+    }
+}
+
+impl Precision {
+    /// What inputs may be rounded to for speed's sake: bf16 where the processor multiplies it by
+    /// instructions of its own, AMX or AVX512-BF16, and `kernel` permits one of them; otherwise f32.
+    /// The twins that widen bf16 are no faster than f32.
+    pub fn fastest(kernel: KernelChoice) -> Self {
+        let native = [KernelChoice::Amx, KernelChoice::Avx512Bf16];
+        let has =
+            |choice| KERNELS.iter().any(|entry| entry.choice == choice && (entry.find)().is_ok());
+        let in_bf16 = match kernel {
+            KernelChoice::Auto => native.into_iter().any(has),
+            named => native.contains(&named),
+        };
+        if in_bf16 { Self::Bf16 } else { Self::F32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_fastest_is_f32_unless_a_kernel_has_instructions_for_bf16() {
+        for kernel in [KernelChoice::Portable, KernelChoice::Faer, KernelChoice::Avx512] {
+            assert_eq!(Precision::fastest(kernel), Precision::F32);
+        }
+        assert_eq!(Precision::fastest(KernelChoice::Amx), Precision::Bf16);
+        let fastest = Gemm::available(Precision::Bf16).next().expect("plain Rust").name();
+        let has = ["bf16 amx", "bf16 avx512bf16"].contains(&fastest);
+        let expected = if has { Precision::Bf16 } else { Precision::F32 };
+        assert_eq!(Precision::fastest(KernelChoice::Auto), expected);
     }
 }

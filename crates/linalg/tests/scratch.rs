@@ -75,6 +75,19 @@ fn factors_allocate_what_they_promise_at_most() {
 }
 
 #[test]
+fn factors_by_products_in_f32_allocate_what_they_promise_at_most() {
+    for gemm in [Precision::F32, Precision::Bf16].into_iter().flat_map(Gemm::available) {
+        for order in [1, 300, 512, 513, 1300, 2100] {
+            let mut matrix = Symmetric::zeros(order);
+            matrix.add_to_diagonal(2.0);
+            let promised = Symmetric::cholesky_by_bytes(gemm, order, 1);
+            let factored = || drop(matrix.cholesky_by(gemm));
+            check(&format!("{} of {order}", gemm.name()), promised, factored);
+        }
+    }
+}
+
+#[test]
 fn updates_allocate_what_they_promise_at_most() {
     for (order, width) in [(1, 1), (300, 1), (900, 130), (1500, 40)] {
         let what = format!("{width} of {order}");

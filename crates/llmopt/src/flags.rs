@@ -16,7 +16,7 @@ use crate::units;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use llmopt_pipeline::{Date, Gate, GateError, Precision, Smooth};
+use llmopt_pipeline::{Date, Gate, GateError, KernelChoice, Precision, Smooth};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -115,7 +115,7 @@ pub(crate) struct Quantize {
     /// What the inputs of products are rounded to while the model is observed; sums are always in
     /// f32 or wider [default: f32]
     #[arg(long, value_name = "D", requires = "calibrate", help_heading = CALIBRATION)]
-    pub(crate) dtype: Option<EvalDtype>,
+    pub(crate) dtype: Option<CalibrationDtype>,
     /// What computes the products [default: auto]
     #[arg(long, value_name = "K", value_parser = Listed(KERNELS), requires = "calibrate", help_heading = CALIBRATION)]
     pub(crate) kernel: Option<String>,
@@ -357,6 +357,27 @@ impl EvalDtype {
     /// As the library calls it.
     pub(crate) fn precision(self) -> Precision {
         match self {
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CalibrationDtype {
+    /// bf16 where the processor has instructions for it (AMX or AVX512-BF16), otherwise f32
+    Auto,
+    /// Not rounded
+    F32,
+    /// To bfloat16
+    Bf16,
+}
+
+impl CalibrationDtype {
+    /// As the library calls it, where products are computed by `kernel`.
+    pub(crate) fn precision(self, kernel: KernelChoice) -> Precision {
+        match self {
+            Self::Auto => Precision::fastest(kernel),
             Self::F32 => Precision::F32,
             Self::Bf16 => Precision::Bf16,
         }

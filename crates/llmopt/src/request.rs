@@ -2,7 +2,7 @@
 
 use crate::absent;
 use crate::failure::Refusal;
-use crate::flags::{self, DataFlags, Group, Prune, Quantize};
+use crate::flags::{self, CalibrationDtype, DataFlags, Group, Prune, Quantize};
 use crate::vain;
 use llmopt_pipeline::{
     Axis, Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, Format, GroupSize,
@@ -205,12 +205,13 @@ fn calibrate(flags: &Quantize) -> Result<Option<Calibrate>, Refusal> {
     if flags.calibrate.is_empty() {
         return Ok(None);
     }
+    let kernel = flags.kernel.as_deref().map_or(Ok(KernelChoice::Auto), kernel)?;
     Ok(Some(Calibrate {
         data: data("--calibrate", &flags.calibrate, flags.data)?,
         sequential: !flags.whole_block,
         held_out: false,
-        precision: flags.dtype.map_or(Precision::F32, flags::EvalDtype::precision),
-        kernel: flags.kernel.as_deref().map_or(Ok(KernelChoice::Auto), kernel)?,
+        precision: flags.dtype.unwrap_or(CalibrationDtype::F32).precision(kernel),
+        kernel,
     }))
 }
 

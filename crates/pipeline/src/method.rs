@@ -85,8 +85,9 @@ impl Method {
     ) -> u64 {
         match self {
             Self::Solved(_) => {
+                let gemm = gemm.in_f32();
                 let quantizing = Solver::quantize_bytes(gemm, rows, columns, scheme, threads);
-                let preparing = Solver::prepare_bytes(columns, threads);
+                let preparing = Solver::prepare_bytes(gemm, columns, threads);
                 // What rounding leaves is judged while the solver is there, and threads still keep
                 // what solving took.
                 let errors = (rows * columns * size_of::<f32>() + kept_bytes(threads)) as u64;

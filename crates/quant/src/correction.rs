@@ -8,12 +8,14 @@ use rayon::prelude::*;
 impl Solver<'_> {
     /// What the codes of `weights` are to come close to, with columns in the solver's order.
     pub(crate) fn targets(&self, weights: &[f32]) -> Vec<f32> {
-        let mut targets = match (self.settings.correction, self.moments.cross) {
-            (Correction::Whole { share }, Some(cross)) => self.corrections(weights, cross, share),
-            _ => vec![0.0; weights.len()],
-        };
-        add_ordered(&mut targets, weights, 1.0, &self.order);
-        targets
+        match (self.settings.correction, self.moments.cross) {
+            (Correction::Whole { share }, Some(cross)) => {
+                let mut targets = self.corrections(weights, cross, share);
+                add_ordered(&mut targets, weights, 1.0, &self.order);
+                targets
+            }
+            _ => ordered(weights, &self.order),
+        }
     }
 
     /// `share * (W D + R) H^-1`.
@@ -47,6 +49,18 @@ impl Solver<'_> {
 /// Whether `W (D H^-1)` takes less than `(W D) H^-1`.
 fn solves_first(rows: usize, columns: usize) -> bool {
     rows > columns
+}
+
+/// `rows[r, order[p]]` at `[r, p]`.
+fn ordered(rows: &[f32], order: &[usize]) -> Vec<f32> {
+    let mut ordered = vec![0.0; rows.len()];
+    let rows = ordered.par_chunks_mut(order.len()).zip(rows.par_chunks(order.len()));
+    rows.for_each(|(ordered, row)| {
+        for (value, &column) in ordered.iter_mut().zip(order) {
+            *value = row[column];
+        }
+    });
+    ordered
 }
 
 /// `sums[r, p] += factor * rows[r, order[p]]`.

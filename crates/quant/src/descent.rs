@@ -68,6 +68,9 @@ impl Solver<'_> {
             let levels = row_levels(&chunk, columns, target);
             let affines = &mut chunk.scales[0];
             let change = refitted(target.stored, affines, &slope, &curvature);
+            for (lane, left) in chunk.left.iter_mut().enumerate() {
+                *left -= f64::from(gain(change[lane], slope[lane], curvature[lane]));
+            }
             let rows = levels.chunks_exact(columns).zip(chunk.errors.chunks_exact_mut(columns));
             for ((levels, errors), change) in rows.zip(change) {
                 for (error, level) in errors.iter_mut().zip(levels) {
@@ -141,10 +144,11 @@ impl Kernel for Block<'_, '_> {
         gather(self.chunk.errors, row_length, self.columns.clone(), &mut errors);
         let mut levels = vec![[0.0; ROWS]; width];
         self.gather_levels(&mut levels);
+        let mut gains = [0.0; ROWS];
         if self.refits {
             let group = self.tiles.tile_columns();
             for first in (0..width).step_by(group) {
-                self.refit_tile(first..first + group, &mut errors, &levels);
+                self.refit_tile(first..first + group, &mut errors, &levels, &mut gains);
             }
         }
         for column in 0..width {
@@ -157,6 +161,9 @@ impl Kernel for Block<'_, '_> {
             if change == [0.0; ROWS] {
                 continue;
             }
+            for lane in 0..ROWS {
+                gains[lane] += gain(change[lane], gradient[lane], curvature);
+            }
             add(&mut errors[column], -1.0, &change);
             let (_, later) = self.gradient.split_at_mut(column + 1);
             for (gradient, &factor) in
@@ -164,6 +171,9 @@ impl Kernel for Block<'_, '_> {
             {
                 add(gradient, -factor, &change);
             }
+        }
+        for (left, gain) in self.chunk.left.iter_mut().zip(gains) {
+            *left -= f64::from(gain);
         }
         scatter(&errors, self.chunk.errors, row_length, self.columns.clone());
         self.scatter_levels(&levels);
@@ -194,9 +204,15 @@ impl Block<'_, '_> {
         }
     }
 
-    /// The best scale for the codes of a tile.
+    /// The best scale for the codes of a tile. Adds what it takes from the squared error to `gains`.
     #[inline(always)]
-    fn refit_tile(&mut self, tile: Range<usize>, errors: &mut [Column], levels: &[Column]) {
+    fn refit_tile(
+        &mut self,
+        tile: Range<usize>,
+        errors: &mut [Column],
+        levels: &[Column],
+        gains: &mut Column,
+    ) {
         let width = self.columns.len();
         let mut products = vec![[0.0; ROWS]; width];
         for column in tile.clone() {
@@ -214,6 +230,9 @@ impl Block<'_, '_> {
         let index = (self.columns.start + tile.start) / self.tiles.tile_columns();
         let change =
             refitted(self.target.stored, &mut self.chunk.scales[index], &slope, &curvature);
+        for lane in 0..ROWS {
+            gains[lane] += gain(change[lane], slope[lane], curvature[lane]);
+        }
         for column in tile {
             subtract_product(&mut errors[column], &change, &levels[column]);
         }
@@ -253,13 +272,19 @@ fn refitted(stored: Stored, affines: &mut Affines, slope: &Column, curvature: &C
         let step = slope[lane] / curvature[lane];
         let new = if step.is_finite() { stored.rounded(old + step) } else { old };
         // Scales have limits, and rounding may take one past the least error.
-        let gained = (new - old) * (2.0 * slope[lane] - (new - old) * curvature[lane]);
-        if gained > 0.0 {
+        if gain(new - old, slope[lane], curvature[lane]) > 0.0 {
             change[lane] = new - old;
             affines.scale[lane] = new;
         }
     }
     change
+}
+
+/// What a change along a slope takes from the squared error: the error `e` less `change * d` leaves
+/// `e H e^T - change * (2 * slope - change * curvature)`, with `slope = e H d^T` and `curvature = d H d^T`.
+#[inline(always)]
+fn gain(change: f32, slope: f32, curvature: f32) -> f32 {
+    change * (2.0 * slope - change * curvature)
 }
 
 /// `sums -= factors * terms`, row by row.

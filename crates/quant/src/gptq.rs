@@ -52,7 +52,7 @@ impl Solver<'_> {
         let mut work = Work::new(target, tiles, self.targets(weights));
         self.round(&mut work);
         self.descend(&mut work);
-        Ok(work.finished())
+        Ok(work.finished(self.unit, self.damping))
     }
 
     /// The most memory that [`Solver::quantize`] takes on so many threads. Its result is part of it.
@@ -64,6 +64,7 @@ impl Solver<'_> {
         threads: usize,
     ) -> u64 {
         let Ok(tiles) = Tiles::new(scheme.granularity, rows, columns) else { return 0 };
+        let gemm = gemm.in_f32();
         let block = block_length(tiles).min(columns);
         let panels = gemm.filled_bytes(block, columns, threads) + block * block * 4;
         let copies = ROWS * (columns + block) + columns;
@@ -99,9 +100,10 @@ impl Solver<'_> {
             let feedback = self.feedback(&places);
             let mut unit = vec![0.0; places.len() * places.len()];
             self.factor.panel_over_diagonal(places.clone(), places.clone(), &mut unit);
+            let costs = self.factor.squared_diagonal(places.clone());
             work.each_chunk(|chunk| {
                 let values = self.asked(&feedback, &places, chunk.errors);
-                let (places, unit) = (places.clone(), &unit[..]);
+                let (places, unit, costs) = (places.clone(), &unit[..], &costs[..]);
                 dispatch(Block {
                     solver: self,
                     tiles,
@@ -109,6 +111,7 @@ impl Solver<'_> {
                     fits_first,
                     places,
                     unit,
+                    costs,
                     values,
                     chunk,
                 });
@@ -224,6 +227,8 @@ struct Block<'a> {
     places: Range<usize>,
     /// `V[places, places]`, row-major.
     unit: &'a [f32],
+    /// What a squared distance between value and code costs, by place: `L[k, k]^2`.
+    costs: &'a [f32],
     /// What the places after ask for.
     values: Vec<Column>,
     chunk: Chunk<'a>,
@@ -243,6 +248,7 @@ impl Kernel for Block<'_> {
         let mut fit = WeightedFit::new(&self.solver.importance);
         let group = self.tiles.tile_columns();
         let mut codes = vec![[0; ROWS]; width];
+        let mut left = [0.0; ROWS];
         for place in (0..width).rev() {
             let column = self.solver.order[self.places.start + place];
             if !self.fits_first && (width - 1 - place).is_multiple_of(group) {
@@ -251,8 +257,12 @@ impl Kernel for Block<'_> {
             let affines = &self.chunk.scales[column / group];
             let value = &self.values[place];
             let error = rounded(self.target, affines, value, &targets[place], &mut codes[place]);
+            add_costs(&mut left, self.costs[place], value, &targets[place], &error);
             pass_on(&mut self.values[..place], &self.unit[place * width..], &error);
             targets[place] = error;
+        }
+        for (sum, left) in self.chunk.left.iter_mut().zip(left) {
+            *sum += f64::from(left);
         }
         scatter(&targets, self.chunk.errors, columns, self.places.clone());
         let order = &self.solver.order[self.places.clone()];
@@ -313,6 +323,16 @@ fn rounded(
         errors[lane] = targets[lane] - scale * (level - zero);
     }
     errors
+}
+
+/// Adds what rounding a column costs: `e H e^T` is the sum of `(e L)[k]^2`, and `(e L)[k]` is `L[k, k]`
+/// times the distance of the value from its code.
+#[inline(always)]
+fn add_costs(sums: &mut Column, cost: f32, values: &Column, targets: &Column, errors: &Column) {
+    for lane in 0..ROWS {
+        let distance = (values[lane] - targets[lane]) + errors[lane];
+        sums[lane] += cost * (distance * distance);
+    }
 }
 
 /// Adds what an error asks of each of the places before, by its row of the unit factor.

@@ -29,7 +29,8 @@ impl OutputError {
 }
 
 /// Compares `quantized` with `weights`, both `[rows, columns]`, on the inputs that `moments` sum up.
-/// `gemm` computes in f32.
+/// Of `gemm`, what computes in f32 is taken: [`Gemm::in_f32`]. The errors of a good method lie where the
+/// inputs hardly reach, and inputs rounded to bf16 would reach there.
 ///
 /// Allocates [`output_error_bytes`].
 pub fn output_error(
@@ -39,6 +40,7 @@ pub fn output_error(
     quantized: &[f32],
 ) -> OutputError {
     assert_eq!(weights.len(), quantized.len());
+    let gemm = gemm.in_f32();
     let errors: Vec<f32> = quantized.iter().zip(weights).map(|(q, w)| q - w).collect();
     let signal = moments.gram.quadratic_in_f32(gemm, weights).iter().sum();
     let mut error = moments.gram.quadratic_in_f32(gemm, &errors).iter().sum();
@@ -54,7 +56,7 @@ pub fn output_error(
 }
 
 /// `|M X|^2` for a matrix M, `[rows, columns]`: the squared outputs on the inputs that the Gram matrix
-/// sums up, over tokens and rows. Of the errors of a matrix it is what they make of its outputs.
+/// sums up, over tokens and rows. Of the errors of a matrix it is what they make of its outputs; for them
 /// `gemm` computes in f32.
 ///
 /// Allocates [`squared_outputs_bytes`].
@@ -80,6 +82,7 @@ fn inner(a: &[f32], b: &[f32], columns: usize) -> f64 {
 
 /// The most memory that [`output_error`] takes for matrices of this size.
 pub fn output_error_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usize) -> u64 {
+    let gemm = gemm.in_f32();
     let quadratic =
         Symmetric::quadratic_in_f32_bytes(gemm, columns, threads) + 2 * rows * size_of::<f64>();
     let products = gemm.ordered_products_bytes(columns, threads) + 4 * rows * columns;

@@ -51,7 +51,8 @@ impl From<Undamped> for SolverError {
 }
 
 impl<'a> Solver<'a> {
-    /// Makes the moments ready for methods with these settings. `gemm` computes in f32.
+    /// Makes the moments ready for methods with these settings. Of `gemm`, what computes in f32 is taken:
+    /// [`Gemm::in_f32`].
     ///
     /// Allocates [`Solver::prepare_bytes`].
     ///
@@ -64,7 +65,8 @@ impl<'a> Solver<'a> {
     ) -> Result<Self, SolverError> {
         let diagonal = moments.gram.diagonal();
         let order = order(&diagonal, settings);
-        let (factor, damping) = moments.gram.damped_cholesky(&order, settings.damping)?;
+        let gemm = gemm.in_f32();
+        let (factor, damping) = moments.gram.damped_cholesky_by(gemm, &order, settings.damping)?;
         let Damping { unit, share: damping } = damping;
         let importance = importance(&factor, &order);
         let dead_columns = diagonal.iter().filter(|&&value| value == 0.0).count();
@@ -74,9 +76,10 @@ impl<'a> Solver<'a> {
 
     /// The most memory that [`Solver::prepare`] takes on so many threads; what the solver keeps,
     /// [`Solver::bytes`], is part of it.
-    pub fn prepare_bytes(columns: usize, threads: usize) -> u64 {
+    pub fn prepare_bytes(gemm: Gemm, columns: usize, threads: usize) -> u64 {
         let vectors = columns * (2 * size_of::<f64>() + size_of::<usize>() + size_of::<f32>());
-        Symmetric::bytes(columns) + (vectors + Symmetric::cholesky_bytes(columns, threads)) as u64
+        let factoring = Symmetric::cholesky_by_bytes(gemm, columns, threads);
+        Symmetric::bytes(columns) + (vectors + factoring) as u64
     }
 
     /// The memory that a solver holds.

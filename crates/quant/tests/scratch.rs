@@ -42,7 +42,7 @@ fn solvers_allocate_what_they_promise_at_most() {
         let settings = Settings::named("qep+cd").expect("a name").on(&scheme);
         let weights: Vec<f32> = (0..rows * columns).map(|i| (i % 101) as f32 * 0.01).collect();
 
-        let promised = Solver::prepare_bytes(columns, 1);
+        let promised = Solver::prepare_bytes(gemm, columns, 1);
         let solver = check("prepare", promised, || Solver::prepare(gemm, &moments, &settings));
         let solver = solver.expect("finite moments");
         let promised = Solver::quantize_bytes(gemm, rows, columns, &scheme, 1);

@@ -1,6 +1,7 @@
 //! Gram matrices of any size, with a factor.
 
 use super::Symmetric;
+use crate::Gemm;
 use crate::factor::Factor;
 
 /// What a matrix is multiplied by, and what is added to its diagonal then.
@@ -59,6 +60,21 @@ impl Symmetric {
         share: f64,
     ) -> Result<(Factor, Damping), Undamped> {
         self.damping(share)?.raised_until(|damping| self.damped(order, damping).cholesky().ok())
+    }
+
+    /// As [`Symmetric::damped_cholesky`], by [`Symmetric::cholesky_by`]. Allocates the result and
+    /// [`Symmetric::cholesky_by_bytes`].
+    ///
+    /// # Errors
+    /// [`Undamped`] if no damping helps.
+    pub fn damped_cholesky_by(
+        &self,
+        gemm: Gemm,
+        order: &[usize],
+        share: f64,
+    ) -> Result<(Factor, Damping), Undamped> {
+        let factor = |damping| self.damped(order, damping).cholesky_by(gemm).ok();
+        self.damping(share)?.raised_until(factor)
     }
 
     /// `self[order, order]`, scaled and damped. Allocates the result alone.

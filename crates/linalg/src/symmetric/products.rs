@@ -53,17 +53,18 @@ impl Symmetric {
 
     fn add_piece(&mut self, gemm: Gemm, piece: &Transposed, packed: &mut Packed) {
         piece.pack(packed);
-        let spans = self.spans_mut();
-        spans.into_par_iter().with_max_len(1).for_each(|span| span.add(gemm, piece, packed));
+        let spans = self.spans_from(0).into_par_iter().with_max_len(1);
+        spans.for_each(|span| span.add(gemm, piece, &piece.scales, packed));
     }
 
-    /// The matrix in spans.
-    fn spans_mut(&mut self) -> Vec<Span<'_>> {
-        let order = self.order();
-        let mut spans = Vec::with_capacity(spans(self.tiles.count()));
-        for (i, row) in self.tiles.rows_mut().into_iter().enumerate() {
+    /// The matrix in spans, without the first rows and columns of tiles. Rows and columns are counted
+    /// from the first that is in one.
+    pub(super) fn spans_from(&mut self, first: usize) -> Vec<Span<'_>> {
+        let order = self.order() - first * TILE;
+        let mut spans = Vec::with_capacity(spans(self.tiles.count() - first));
+        for (i, row) in self.tiles.rows_mut().into_iter().skip(first).enumerate() {
             let rows = i * TILE..order.min((i + 1) * TILE);
-            for (s, tiles) in row.chunks_mut(SPAN * AREA).enumerate() {
+            for (s, tiles) in row[first * AREA..].chunks_mut(SPAN * AREA).enumerate() {
                 let first = s * SPAN * TILE;
                 let columns = first..rows.end.min(first + tiles.len() / TILE);
                 spans.push(Span { rows: rows.clone(), columns, tiles });
@@ -82,25 +83,21 @@ fn spans(count: usize) -> usize {
 const SPAN: usize = 8;
 
 /// Neighbouring tiles of a row, and the elements of the matrix in them.
-struct Span<'a> {
+pub(super) struct Span<'a> {
     rows: Range<usize>,
     columns: Range<usize>,
     tiles: &'a mut [f64],
 }
 
 impl Span<'_> {
-    fn add(self, gemm: Gemm, piece: &Transposed, packed: &Packed) {
+    /// Adds products of a piece's columns, those that are rows here with `scales` for the piece's own.
+    pub(super) fn add(self, gemm: Gemm, piece: &Transposed, scales: &[f64], packed: &Packed) {
         let width = self.columns.len();
         let mut products = vec![0.0; self.rows.len() * width];
         let inputs = piece.columns(self.rows.clone());
         gemm.multiply(inputs, packed, self.columns.clone(), &mut products);
         let columns = &piece.scales[self.columns];
-        dispatch(Add {
-            tiles: self.tiles,
-            products: &products,
-            rows: &piece.scales[self.rows],
-            columns,
-        });
+        dispatch(Add { tiles: self.tiles, products: &products, rows: &scales[self.rows], columns });
     }
 }
 

@@ -1,7 +1,7 @@
 //! Symmetric matrices against loops written from the definitions.
 
 use crate::tests::{kernels, random, rounded};
-use crate::{Gemm, NotPositiveDefinite, Precision, Symmetric};
+use crate::{Factor, Gemm, KernelChoice, NotPositiveDefinite, Precision, Symmetric};
 
 const ORDERS: [usize; 5] = [1, 5, 127, 129, 300];
 
@@ -334,6 +334,36 @@ fn in_f32_all_is_as_in_f64_but_for_its_digits() {
         for (i, j) in (0..order).flat_map(|i| (0..order).map(move |j| (i, j))) {
             assert_eq!(wide.get(i, j), f64::from(again.get(i, j)));
             assert_eq!(again.get(i, j), single.get(every[i], every[j]));
+        }
+    }
+}
+
+/// The slow twin computes in f64 throughout. Columns differ in size by far more than f32 has digits.
+#[test]
+fn a_factor_by_products_in_f32_is_that_in_f64_but_for_its_digits() {
+    for order in [1, 130, 640, 1100, 1300] {
+        let magnitudes: Vec<f32> =
+            (0..order).map(|i| 10f32.powi((i * 7 % 19) as i32 - 9)).collect();
+        let mut matrix = Symmetric::zeros(order);
+        let portable = Gemm::new(Precision::F32, KernelChoice::Portable).expect("plain Rust");
+        matrix.add_products(portable, &scaled(order + 40, &magnitudes));
+        let exact = matrix.clone().cholesky().expect("more rows than columns");
+        for gemm in kernels() {
+            let factor = matrix.clone().cholesky_by(gemm).expect("more rows than columns");
+            let mut sizes = matrix.diagonal();
+            sizes.iter_mut().for_each(|size| *size = size.sqrt());
+            let mut most: f64 = 0.0;
+            // The product is what the factor is for: its own elements depend on the condition.
+            for i in (0..order).step_by(37).chain([order - 1]) {
+                for j in (0..=i).step_by(31) {
+                    let of = |factor: &Factor| -> f64 {
+                        (0..=j).map(|k| factor.lower().get(i, k) * factor.lower().get(j, k)).sum()
+                    };
+                    most = most.max((of(&factor) - of(&exact)).abs() / (sizes[i] * sizes[j]));
+                }
+            }
+            let bound = if gemm.is_portable() { 1e-12 } else { 2.0 * RELATIVE };
+            assert!(most <= bound, "{} {order}: off by {most}", gemm.name());
         }
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) fn run(flags: &Calibrate) -> Result<(), Failure> {
     let console = flags.console.console(flags.quiet.quiet);
-    let resources = request::resources(flags.memory, flags.compute.threads);
+    let resources = request::resources(flags.memory, flags.threads);
     let input = Input::of(flags.model.as_deref(), console)?;
     let plan = llmopt_pipeline::plan_statistics(&statistics(flags, &input.path)?, resources)?;
     if flags.dry_run {
@@ -34,13 +34,14 @@ pub(super) fn run(flags: &Calibrate) -> Result<(), Failure> {
 /// What `calibrate` was asked to do.
 fn statistics(flags: &Calibrate, model: &Path) -> Result<StatisticsRequest, Refusal> {
     request::folder_of("--output", &flags.output)?;
+    let kernel = request::kernel(&flags.kernel)?;
     Ok(StatisticsRequest {
         model: model.to_owned(),
         data: request::data("--data", &flags.calibrate, flags.data)?,
         gram: flags.gram,
         merge: flags.merge.clone(),
-        precision: flags.compute.dtype.precision(),
-        kernel: request::kernel(&flags.compute.kernel)?,
+        precision: flags.dtype.precision(kernel),
+        kernel,
         output: flags.output.clone(),
         force: flags.force,
         scratch: flags.scratch.clone().unwrap_or_else(|| folder(&flags.output)),
@@ -135,6 +136,11 @@ mod tests {
     fn flags_become_a_request() {
         let plain = requested("--data a.txt -o s.safetensors");
         assert_eq!((plain.data.samples, plain.data.window, plain.gram), (128, None, false));
+        assert_eq!(plain.precision, Precision::F32);
+        let fastest = asked("--data a.txt --dtype auto -o s.safetensors");
+        assert_eq!(fastest.precision, Precision::fastest(KernelChoice::Auto));
+        let portable = asked("--data a.txt --dtype auto --kernel portable -o s.safetensors");
+        assert_eq!(portable.precision, Precision::F32);
         assert_eq!((plain.scratch.as_path(), plain.merge.len()), (Path::new("."), 0));
         let full = requested(
             "--data a.txt:3 --calibrate self --samples 9 --window 64 --bos window --seed 5 --gram \

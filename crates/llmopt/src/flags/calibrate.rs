@@ -1,6 +1,9 @@
 //! The flags of `calibrate`, and those of all data that a model is observed on.
 
-use super::{Bos, CALIBRATION, Compute, ConsoleFlags, Quiet, RUN, examples, tokens};
+use super::{
+    Bos, CALIBRATION, CalibrationDtype, ConsoleFlags, KERNELS, Listed, Quiet, RUN, examples,
+    positive, tokens,
+};
 use crate::units;
 use clap::Args;
 use llmopt_pipeline::Date;
@@ -44,8 +47,15 @@ pub(crate) struct Calibrate {
     /// Folder for hidden states that do not fit in memory [default: the one that the file goes to]
     #[arg(long, value_name = "DIR", help_heading = RUN)]
     pub(crate) scratch: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) compute: Compute,
+    /// What the inputs of products are rounded to; sums are always in f32 or wider
+    #[arg(long, value_name = "D", default_value = "f32", help_heading = RUN)]
+    pub(crate) dtype: CalibrationDtype,
+    /// What computes the products
+    #[arg(long, value_name = "K", value_parser = Listed(KERNELS), default_value = "auto", help_heading = RUN)]
+    pub(crate) kernel: String,
+    /// Worker threads; no result depends on them [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = RUN)]
+    pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) quiet: Quiet,
     #[command(flatten)]

@@ -44,6 +44,27 @@ fn memory(dir: &Dir, args: &str) -> Value {
     plan(dir, args)["calibration"]["memory"].clone()
 }
 
+/// What `--dtype auto` takes depends on the machine; that the report says which, does not.
+#[test]
+fn the_report_says_what_inputs_were_rounded_to() {
+    let dir = Dir::with_family("llama");
+    let taken = |flags: &str| {
+        let args = "--window 128 --samples 4 --method gptq --force -o out";
+        dir.done(&format!("{SMALL} {args} {flags}"));
+        let report = dir.json("out/llmopt.json");
+        let kernel = report["calibration"]["kernel"].as_str().unwrap().to_owned();
+        let precision = report["recipe"]["calibrate"]["precision"].as_str().unwrap().to_owned();
+        assert!(kernel.starts_with(&precision), "{kernel}, not in {precision}");
+        kernel
+    };
+    assert_eq!(taken("--kernel portable --dtype auto"), "f32 portable");
+    assert_eq!(taken("--kernel portable --dtype bf16"), "bf16 portable");
+    assert!(taken("").starts_with("f32 "));
+    let fastest = taken("--dtype auto");
+    let native = ["bf16 amx", "bf16 avx512bf16"].contains(&&*fastest);
+    assert!(native || fastest.starts_with("f32 "), "{fastest}");
+}
+
 #[track_caller]
 fn check_resources(family: &str, recipe: &str) {
     let dir = Dir::with_family(family);

@@ -95,8 +95,32 @@ impl Variant {
         packed(gemm, rows, columns, |rows, buffers| self.read(weight, rows, columns, buffers))
     }
 
-    /// Some rows of a matrix as f32, `[rows, columns]`, wherever they begin.
+    /// Some rows of a matrix as f32, `[rows, columns]`, wherever they begin. Many are read by all threads
+    /// of the pool.
     pub fn rows(
+        &self,
+        weight: &str,
+        rows: Range<usize>,
+        columns: usize,
+    ) -> Result<Vec<f32>, Error> {
+        if rows.len() <= band_rows(columns) || !rows.start.is_multiple_of(ROW_STEP) {
+            return self.few_rows(weight, rows, columns);
+        }
+        let mut weights = vec![0.0; rows.len() * columns];
+        let bands = weights.par_chunks_mut(band_rows(columns) * columns).enumerate();
+        bands.try_for_each_init(
+            Buffers::default,
+            |buffers, (number, band)| -> Result<(), Error> {
+                let first = rows.start + number * band_rows(columns);
+                self.read(weight, first..first + band.len() / columns, columns, buffers)?;
+                band.copy_from_slice(&buffers.weights);
+                Ok(())
+            },
+        )?;
+        Ok(weights)
+    }
+
+    fn few_rows(
         &self,
         weight: &str,
         rows: Range<usize>,

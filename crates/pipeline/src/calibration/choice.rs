@@ -130,17 +130,17 @@ impl Calibration {
         moments: &Moments<'_>,
         judge: Option<&Observation>,
     ) -> Result<Vec<Chosen>, Failed> {
-        let gemm = self.engine.gemm();
+        let gemm = self.engine.gemm().in_f32();
         let solver = Solver::prepare(gemm, moments, &settings.on(&matrices[0].scheme));
         let solver = solver.map_err(Failed::Moments)?;
         let quantized = |(number, matrix): (usize, &Matrix)| {
             let rounded = solver.rounded(&matrix.weights, &matrix.scheme, matrix.scale_dtype);
-            let Rounded { codes, errors } =
+            let Rounded { codes, errors, squared_outputs: fitted } =
                 rounded.map_err(|error| Failed::Matrix(number, error))?;
             let facts =
                 Calibrated { damping: Some(solver.damping()), ..facts(&method.to_string(), seen) };
             let squared = |seen: &Observation| Some(squared_outputs(gemm, seen.gram()?, &errors));
-            let errors = SquaredErrors { fitted: squared(seen), held_out: judge.and_then(squared) };
+            let errors = SquaredErrors { fitted: Some(fitted), held_out: judge.and_then(squared) };
             Ok(Chosen { codes, facts, errors })
         };
         matrices.iter().enumerate().map(quantized).collect()

@@ -195,6 +195,8 @@ fn the_errors_that_rounding_leaves_are_those_of_the_outputs() {
             let solver = Solver::prepare(gemm(), &moments, &settings).expect("finite");
             let rounded = solver.rounded(&case.weights, &case.scheme, Dtype::BF16).expect("fits");
             let found = squared_outputs(gemm(), seen.alone().gram, &rounded.errors);
+            let fitted = squared_outputs(gemm(), moments.gram, &rounded.errors);
+            assert_close(rounded.squared_outputs, fitted, 1e-3, &case.scheme);
             let values = values(&rounded.codes);
             let mut expected = 0.0;
             for token in inputs.now.chunks_exact(columns) {
