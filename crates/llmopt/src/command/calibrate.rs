@@ -137,9 +137,9 @@ mod tests {
         let plain = requested("--data a.txt -o s.safetensors");
         assert_eq!((plain.data.samples, plain.data.window, plain.gram), (128, None, false));
         assert_eq!(plain.precision, Precision::F32);
-        let fastest = asked("--data a.txt --dtype auto -o s.safetensors");
+        let fastest = requested("--data a.txt --dtype auto -o s.safetensors");
         assert_eq!(fastest.precision, Precision::fastest(KernelChoice::Auto));
-        let portable = asked("--data a.txt --dtype auto --kernel portable -o s.safetensors");
+        let portable = requested("--data a.txt --dtype auto --kernel portable -o s.safetensors");
         assert_eq!(portable.precision, Precision::F32);
         assert_eq!((plain.scratch.as_path(), plain.merge.len()), (Path::new("."), 0));
         let full = requested(
