@@ -113,7 +113,7 @@ pub(crate) struct Quantize {
     #[arg(long, requires = "calibrate", help_heading = CALIBRATION)]
     pub(crate) whole_block: bool,
     /// What the inputs of products are rounded to while the model is observed; sums are always in
-    /// f32 or wider [default: f32]
+    /// f32 or wider [default: auto]
     #[arg(long, value_name = "D", requires = "calibrate", help_heading = CALIBRATION)]
     pub(crate) dtype: Option<CalibrationDtype>,
     /// What computes the products [default: auto]

@@ -210,7 +210,7 @@ fn calibrate(flags: &Quantize) -> Result<Option<Calibrate>, Refusal> {
         data: data("--calibrate", &flags.calibrate, flags.data)?,
         sequential: !flags.whole_block,
         held_out: false,
-        precision: flags.dtype.unwrap_or(CalibrationDtype::F32).precision(kernel),
+        precision: flags.dtype.unwrap_or(CalibrationDtype::Auto).precision(kernel),
         kernel,
     }))
 }

@@ -136,9 +136,9 @@ mod tests {
     fn flags_become_a_request() {
         let plain = requested("--data a.txt -o s.safetensors");
         assert_eq!((plain.data.samples, plain.data.window, plain.gram), (128, None, false));
-        assert_eq!(plain.precision, Precision::F32);
-        let fastest = requested("--data a.txt --dtype auto -o s.safetensors");
-        assert_eq!(fastest.precision, Precision::fastest(KernelChoice::Auto));
+        assert_eq!(plain.precision, Precision::fastest(KernelChoice::Auto));
+        let exact = requested("--data a.txt --dtype f32 -o s.safetensors");
+        assert_eq!(exact.precision, Precision::F32);
         let portable = requested("--data a.txt --dtype auto --kernel portable -o s.safetensors");
         assert_eq!(portable.precision, Precision::F32);
         assert_eq!((plain.scratch.as_path(), plain.merge.len()), (Path::new("."), 0));

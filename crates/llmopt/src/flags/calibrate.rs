@@ -48,7 +48,7 @@ pub(crate) struct Calibrate {
     #[arg(long, value_name = "DIR", help_heading = RUN)]
     pub(crate) scratch: Option<PathBuf>,
     /// What the inputs of products are rounded to; sums are always in f32 or wider
-    #[arg(long, value_name = "D", default_value = "f32", help_heading = RUN)]
+    #[arg(long, value_name = "D", default_value = "auto", help_heading = RUN)]
     pub(crate) dtype: CalibrationDtype,
     /// What computes the products
     #[arg(long, value_name = "K", value_parser = Listed(KERNELS), default_value = "auto", help_heading = RUN)]
