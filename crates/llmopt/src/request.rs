@@ -6,8 +6,8 @@ use crate::flags::{self, CalibrationDtype, DataFlags, Group, Prune, Quantize};
 use crate::vain;
 use llmopt_pipeline::{
     Axis, Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, Format, GroupSize,
-    KernelChoice, Method, Precision, PruneMethod, PruneRecipe, PruneRequest, Recipe, Resources,
-    Runtime, Scheme, SourceError, Target,
+    KernelChoice, Method, PruneMethod, PruneRecipe, PruneRequest, Recipe, Resources, Runtime,
+    Scheme, SourceError, Target,
 };
 use std::path::{Path, PathBuf};
 
@@ -68,12 +68,13 @@ pub(crate) fn pruned(flags: &Prune, model: PathBuf) -> Result<PruneRequest, Refu
     };
     let itself = ["self".to_owned()];
     let sources = if flags.calibrate.is_empty() { &itself[..] } else { &flags.calibrate };
+    let kernel = flags.kernel.as_deref().map_or(Ok(KernelChoice::Auto), kernel)?;
     let calibrate = Calibrate {
         data: unchecked_data("--calibrate", sources, flags.data)?,
         sequential: true,
         held_out: false,
-        precision: flags.dtype.map_or(Precision::F32, flags::EvalDtype::precision),
-        kernel: flags.kernel.as_deref().map_or(Ok(KernelChoice::Auto), kernel)?,
+        precision: flags.dtype.unwrap_or(CalibrationDtype::Auto).precision(kernel),
+        kernel,
     };
     let recipe = PruneRecipe {
         sparsity: flags.sparsity,

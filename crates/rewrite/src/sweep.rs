@@ -69,14 +69,13 @@ impl Sweep<'_> {
         }
         let (earlier, later) = streams.split_at_mut(number);
         let StageStreams { before, rewritten } = &mut later[0];
-        let before = match earlier.last_mut().filter(|_| self.shares && stage.compares()) {
-            Some(shared) => Some(&mut shared.rewritten),
-            None => before.as_mut(),
-        };
+        let shared = earlier.last_mut().filter(|_| self.shares && stage.compares());
+        let carries = shared.is_some() && !self.stages[number - 1].is_done();
+        let before = shared.map(|streams| &mut streams.rewritten).or(before.as_mut());
         // A stage that compares takes the stream before it along.
         let next = self.stages.get(number + 1).filter(|next| self.shares && next.compares());
         let left = next.is_some_and(|next| !next.is_done());
-        let mut passing = Passing { stage, before, rewritten, left };
+        let mut passing = Passing { stage, before, rewritten, left, carries };
         stage.steps(block, phase)?.iter().try_for_each(|step| passing.pass(step))
     }
 }
@@ -88,6 +87,8 @@ struct Passing<'s> {
     rewritten: &'s mut Stream,
     /// Whether the stage behind takes the artifact's stream along.
     left: bool,
+    /// Whether the stage before goes on with the stream that this one takes along for it.
+    carries: bool,
 }
 
 impl Passing<'_> {
@@ -101,13 +102,15 @@ impl Passing<'_> {
         let apart = self.left || step.as_found;
         let mut copy = apart.then(|| context.copied(&self.rewritten.store)).transpose()?;
         for part in &step.parts {
-            self.pass_part(part, step.as_found, copy.as_mut())?;
-            if self.stage.is_done() {
-                return Ok(());
+            match self.stage.is_done() {
+                false => self.pass_part(part, step.as_found, copy.as_mut())?,
+                true if self.carries => self.advance_before(part).map(drop)?,
+                // Nothing behind is observed.
+                true => return Ok(()),
             }
         }
         drop(copy);
-        if step.as_found && !self.left {
+        if step.as_found && !self.left && !self.stage.is_done() {
             step.parts.iter().try_for_each(|part| self.advance_rewritten(part))?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Whatever the stages of a sweep, each group sees what a plain run of the model computes there.
 
-use llmopt_arch::program::Phase;
+use llmopt_arch::program::{Phase, Program};
 use llmopt_forward::{Engine, Weights};
 use llmopt_linalg::{Gemm, KernelChoice, Precision};
 use llmopt_model::Variant;
@@ -16,6 +16,8 @@ struct Looking<'a> {
     context: Context<'a>,
     compares: bool,
     as_found: bool,
+    /// Whether it looks in front of each phase, and not behind it.
+    in_front: bool,
     /// Of each phase: hidden states of the artifact, and of the model before.
     seen: Mutex<Vec<Behind>>,
     phases: usize,
@@ -49,8 +51,14 @@ impl Stage for Looking<'_> {
     }
     fn steps(&self, block: usize, phase: usize) -> Result<Vec<Step>, Error> {
         let phase = self.variant.program().blocks[block].phases[phase].clone();
-        let part = Part { found: vec![phase.clone()], written: phase, group: Some(0) };
-        Ok(vec![Step { as_found: self.as_found, parts: vec![part] }])
+        let part = |phase: Phase, group| Part { found: vec![phase.clone()], written: phase, group };
+        let nothing =
+            Phase { operations: Vec::new(), carried: vec![Program::HIDDEN], ..phase.clone() };
+        let parts = match self.in_front {
+            true => vec![part(nothing, Some(0)), part(phase, None)],
+            false => vec![part(phase, Some(0))],
+        };
+        Ok(vec![Step { as_found: self.as_found, parts }])
     }
     fn group(&self, _: usize) -> Box<dyn Group + '_> {
         Box::new(Kept { seen: &self.seen, behind: Behind::default() })
@@ -111,6 +119,7 @@ impl Model {
             },
             compares,
             as_found,
+            in_front: false,
             seen: Mutex::default(),
             phases: program.blocks.iter().map(|block| block.phases.len()).sum(),
         }
@@ -185,6 +194,21 @@ fn what_is_seen_as_it_was_found_is_run_again_as_it_was_rewritten() {
 fn stages_on_the_same_tokens_share_the_stream_between_them() {
     check(&[(true, true), (true, false)], true, &[(Some(1.0), 2.0), (None, 1.0)]);
     check(&[(true, false), (false, false)], true, &[(Some(1.0), 1.0), (None, 1.0)]);
+}
+
+/// A stage that is done carries the stream of the one before it to the end of the phase.
+#[test]
+fn stages_end_when_they_are_done_whatever_others_do() {
+    let model = Model::open();
+    let first = model.looking(true, true);
+    let second = Looking { in_front: true, phases: 3, ..model.looking(true, false) };
+    let stages: Vec<&dyn Stage> = vec![&first, &second];
+    Sweep { stages, shares: true }.run().expect("it runs");
+    let seen = first.seen.lock().expect("no panic");
+    for (seen, plain) in seen.iter().zip(model.plain()) {
+        assert!(seen.before == plain && seen.rewritten == plain, "other hidden states");
+    }
+    assert_eq!((seen.len(), second.seen.lock().expect("no panic").len()), (first.phases, 3));
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Symmetric {
 
     /// The factor as [`Symmetric::cholesky`] computes it, but for what panels of columns take from those
     /// after them: that is multiplied by `gemm`, in f32, and subtracted in f64. Relative to the diagonal
-    /// elements of its row and column, an element is then as exact as a sum of [`PANEL`] tiles' products
+    /// elements of its row and column, an element is then as exact as a sum of `PANEL` tiles' products
     /// in f32, as those of [`Symmetric::add_products`] are. With the portable kernel all is in f64.
     ///
     /// Of a matrix whose elements are beyond f32 there is no such factor. Allocates

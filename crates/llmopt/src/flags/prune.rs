@@ -1,7 +1,7 @@
 //! The flags of `prune`.
 
 use super::{
-    ARTIFACT, CALIBRATION, ConsoleFlags, DataFlags, EvalDtype, KERNELS, Listed, Quiet, RUN,
+    ARTIFACT, CALIBRATION, CalibrationDtype, ConsoleFlags, DataFlags, KERNELS, Listed, Quiet, RUN,
     RUNTIMES, examples, positive,
 };
 use crate::units;
@@ -52,9 +52,9 @@ pub(crate) struct Prune {
     #[command(flatten)]
     pub(crate) data: DataFlags,
     /// What the inputs of products are rounded to while the model is observed; sums are always in
-    /// f32 or wider [default: f32]
+    /// f32 or wider [default: auto]
     #[arg(long, value_name = "D", help_heading = CALIBRATION)]
-    pub(crate) dtype: Option<EvalDtype>,
+    pub(crate) dtype: Option<CalibrationDtype>,
     /// What computes the products [default: auto]
     #[arg(long, value_name = "K", value_parser = Listed(KERNELS), help_heading = CALIBRATION)]
     pub(crate) kernel: Option<String>,

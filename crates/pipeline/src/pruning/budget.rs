@@ -153,7 +153,7 @@ impl Demand<'_> {
         let mut solving = 0;
         if self.recipe.needs_gram() {
             let kept = Regression::bytes(rows, columns);
-            let prepared = Regression::prepare_bytes(gemm, rows, columns, threads);
+            let prepared = Regression::prepare_bytes(gemm.in_f32(), rows, columns, threads);
             let refit = Regression::refit_bytes(rows, columns, group.kept_columns(), threads);
             solving = prepared.max(kept + refit) + kept_bytes(threads) as u64;
             if self.recipe.method == PruneMethod::Obs {

@@ -110,7 +110,8 @@ pub(super) fn prepared<'a>(
         residual: residual.map(|residual| residual.products.values()),
         constant,
     };
-    Regression::prepare(gemm, &moments, DAMPING)
+    // Inputs rounded to bf16 would show in directions that the units hardly use.
+    Regression::prepare(gemm.in_f32(), &moments, DAMPING)
 }
 
 /// Why so few tokens tell nothing of an expert, if so.

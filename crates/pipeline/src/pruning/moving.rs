@@ -199,7 +199,7 @@ pub(super) fn moving_bytes(gemm: Gemm, group: &PruneGroup, tokens: usize, thread
     let adding = Observed::adding_bytes(gemm, &narrowed, Tangent::PIECE, threads);
     let ready = Ready::bytes(gemm, units, inputs, outputs, threads);
     let again = observed + ready + running + adding + shown;
-    let prepared = Regression::prepare_bytes(gemm, outputs, units, threads);
+    let prepared = Regression::prepare_bytes(gemm.in_f32(), outputs, units, threads);
     let refit =
         Regression::bytes(outputs, units) + Regression::refit_bytes(outputs, units, units, threads);
     let solving = observed + prepared.max(refit) + kept_bytes(threads) as u64;
