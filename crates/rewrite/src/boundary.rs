@@ -9,7 +9,7 @@ use llmopt_run::Error;
 use llmopt_scheme::SquaredError;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An artifact that is being written: its files at their full length, and its journal.
@@ -80,7 +80,7 @@ impl<'a> Boundary<'a> {
     }
 
     /// The files, in the order of the plan.
-    pub fn files(&self) -> &[OutFile] {
+    pub(crate) fn files(&self) -> &[OutFile] {
         &self.files
     }
 
@@ -155,15 +155,6 @@ impl<'a> Boundary<'a> {
             self.write_band(origin, number, &stored)?;
         }
         Ok(())
-    }
-
-    /// Waits until the files of some tensors are on the disk.
-    ///
-    /// # Errors
-    /// If that fails.
-    pub fn sync<'n>(&self, origins: impl Iterator<Item = &'n str>) -> Result<(), Error> {
-        let shards: BTreeSet<usize> = origins.map(|origin| self.locations[origin].shard).collect();
-        shards.into_iter().try_for_each(|shard| Ok(self.files[shard].sync()?))
     }
 
     /// Reads what is stored of some rows of a tensor that a stage has written, part by part.

@@ -28,7 +28,7 @@ pub(crate) enum Entry {
 
 /// A finished band.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// Its number among all bands of the plan.
     pub number: usize,
     /// The number of its file.

@@ -17,9 +17,9 @@ impl<'b> CutBlock<'b> {
         Self { block, segments: segments(block, &sites), sites }
     }
 
-    /// As far as the last site that is open.
-    pub(super) fn up_to_last(mut self, is_open: impl Fn(&InputSite) -> bool) -> Self {
-        let shows = |segment: &Segment| segment.site.is_some_and(|site| is_open(&self.sites[site]));
+    /// As far as the last site.
+    pub(super) fn up_to_last_site(mut self) -> Self {
+        let shows = |segment: &Segment| segment.site.is_some();
         let length = self.segments.iter().rposition(shows).map_or(0, |last| last + 1);
         self.segments.truncate(length);
         self

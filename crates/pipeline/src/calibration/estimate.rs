@@ -116,7 +116,7 @@ impl Calibration {
         for (number, (block, sites)) in blocks.iter().zip(sites).enumerate() {
             let is_last = Some(number) == last;
             let cut = CutBlock::new(block, sites);
-            let cut = if is_last { cut.up_to_last(|_| true) } else { cut };
+            let cut = if is_last { cut.up_to_last_site() } else { cut };
             works.push(match batches.len() {
                 // Files have the sums.
                 0 => cut.sites.iter().map(|site| counting.rewriting(site, block)).sum(),

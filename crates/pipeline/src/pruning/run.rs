@@ -63,7 +63,7 @@ fn write_artifact(
     let (source, model) = (plan.variant.source(), plan.variant.model());
     let read = hash_finite(source, model, plan.resources.threads, shown)?;
     let (staged, trials) = staged.split_first().expect("a folder for the artifact");
-    refused_to_go_on(plan, trials.first().unwrap_or(staged), events)?;
+    tell_if_begun_anew(plan, trials.first().unwrap_or(staged), events)?;
     let data = data(plan, events, cancel)?;
     let observed = (data.as_ref(), &read[..]);
     let (mut decision, mut layers) = (None, None);
@@ -89,10 +89,10 @@ fn write_artifact(
     Ok(report)
 }
 
-/// Tells if what an interrupted run has left is not gone on with.
-fn refused_to_go_on(plan: &PrunePlan, first: &Staged, events: &dyn Events) -> Result<(), Error> {
-    let of_first = plan.trials().next().unwrap_or(plan);
-    if first.holds_other_work(&identity(of_first)?)? {
+/// Tells if what an interrupted run has left in the folder of the first artifact cannot be used.
+fn tell_if_begun_anew(plan: &PrunePlan, staged: &Staged, events: &dyn Events) -> Result<(), Error> {
+    let first = plan.trials().next().unwrap_or(plan);
+    if staged.holds_other_work(&identity(first)?)? {
         events.note(BEGUN_ANEW);
     }
     Ok(())
