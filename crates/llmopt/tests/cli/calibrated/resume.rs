@@ -58,7 +58,9 @@ rows! {
 #[test]
 fn killed_each_time_that_it_got_further_it_ends_with_the_same_bytes() {
     let dir = with_text();
-    let args = format!("{TINY} --window 256 --samples 48 --method qep+cd --calibrate text.txt --dtype f32 -q");
+    let args = format!(
+        "{TINY} --window 256 --samples 48 --method qep+cd --calibrate text.txt --dtype f32 -q"
+    );
     let mut kills = 0;
     for goal in [1, 8, 15] {
         let mut child = dir.command(&args).spawn().unwrap();
