@@ -2,6 +2,8 @@
 
 use llmopt_forward::Matrix;
 use llmopt_linalg::{Cross, Gemm, Symmetric};
+use llmopt_tensor::simd::{Kernel, dispatch};
+use rayon::prelude::*;
 
 /// Which sums are asked for. Second moments always are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,11 +102,7 @@ impl Observation {
     /// Adds tokens, `[tokens, columns]`.
     pub fn add(&mut self, gemm: Gemm, seen: &Matrix) {
         self.tokens += seen.rows() as u64;
-        for row in seen.values().chunks_exact(self.squares.len()) {
-            for (sum, &x) in self.squares.iter_mut().zip(row) {
-                *sum += f64::from(x) * f64::from(x);
-            }
-        }
+        add_squares(&mut self.squares, seen.values());
         if let Some(gram) = &mut self.gram {
             gram.add_products(gemm, seen.values());
         }
@@ -219,6 +217,38 @@ impl Observation {
     /// The sum of fourth powers of each input feature, if it was asked for.
     pub fn fourths(&self) -> Option<&[f64]> {
         self.fourths.as_deref()
+    }
+}
+
+/// Adds the square of each feature of each row.
+fn add_squares(sums: &mut [f64], rows: &[f32]) {
+    let columns = sums.len();
+    sums.par_chunks_mut(BAND).enumerate().for_each(|(band, sums)| {
+        dispatch(AddSquares { columns, first: band * BAND, sums, rows });
+    });
+}
+
+/// Features of which a thread adds squares at a time.
+const BAND: usize = 64;
+
+/// Adds the squares of neighbouring features, of which the first is named.
+struct AddSquares<'a> {
+    columns: usize,
+    first: usize,
+    sums: &'a mut [f64],
+    rows: &'a [f32],
+}
+
+impl Kernel for AddSquares<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for row in self.rows.chunks_exact(self.columns) {
+            for (sum, &x) in self.sums.iter_mut().zip(&row[self.first..]) {
+                *sum += f64::from(x) * f64::from(x);
+            }
+        }
     }
 }
 

@@ -5,8 +5,9 @@ mod tests;
 
 use crate::Gemm;
 use crate::packed::Packed;
-use crate::piece::{PIECE, Transposed};
+use crate::piece::{PIECE, Transposed, together};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// A matrix in f32 that sums `left^T right`: element `[i, j]` belongs to column i of the left
 /// rows and column j of the right.
@@ -75,15 +76,20 @@ impl Cross {
         let whole = count - count % PIECE;
         let (left, last_left) = left.split_at(whole * self.rows);
         let (right, last_right) = right.split_at(whole * self.columns);
-        self.add_pieces(gemm, left, right, PIECE);
-        self.add_pieces(gemm, last_left, last_right, count - whole);
+        let together = together(self.rows.max(self.columns)) * PIECE;
+        let groups = left.chunks(together * self.rows).zip(right.chunks(together * self.columns));
+        groups.for_each(|(left, right)| self.add_pieces(gemm, left, right, PIECE));
+        if whole < count {
+            self.add_pieces(gemm, last_left, last_right, count - whole);
+        }
     }
 
     /// The most memory that [`Cross::add_products`] allocates on so many threads.
     pub fn add_products_bytes(gemm: Gemm, rows: usize, columns: usize, threads: usize) -> usize {
         let each = gemm.scratch_bytes(ROWS, PIECE) + ROWS * WIDTH * size_of::<f32>();
-        let transposed = Transposed::bytes(rows) + Transposed::bytes(columns);
-        transposed + Transposed::packed_bytes(gemm, columns) + threads * each
+        let pieces = together(rows.max(columns));
+        let transposed = Transposed::bytes(rows, pieces) + Transposed::bytes(columns, pieces);
+        transposed + Transposed::packed_bytes(gemm, columns, pieces) + threads * each
     }
 
     /// Adds a matrix of the same size.
@@ -114,49 +120,43 @@ impl Cross {
         });
     }
 
-    /// Pieces of equal size.
+    /// Adds pieces of so many rows, to each element in their order.
     fn add_pieces(&mut self, gemm: Gemm, left: &[f32], right: &[f32], size: usize) {
-        let size = size.max(1);
-        let lefts = left.chunks(size * self.rows);
-        let mut pieces = lefts.zip(right.chunks(size * self.columns));
-        let Some((left, right)) = pieces.next() else { return };
-        let mut left = Transposed::new(left, self.rows);
-        let mut right = Transposed::new(right, self.columns);
-        let mut packed = gemm.pack(self.columns, size);
-        self.add_piece(gemm, &left, &right, &mut packed);
-        for (next_left, next_right) in pieces {
-            left.fill(next_left);
-            right.fill(next_right);
-            self.add_piece(gemm, &left, &right, &mut packed);
-        }
-    }
-
-    fn add_piece(
-        &mut self,
-        gemm: Gemm,
-        left: &Transposed,
-        right: &Transposed,
-        packed: &mut Packed,
-    ) {
-        right.pack(packed);
-        let width = self.columns;
+        let left = Transposed::new(left, self.rows, size);
+        let right = Transposed::new(right, self.columns, size);
+        let (packed, width) = (right.packed(gemm), self.columns);
         let bands = self.values.par_chunks_mut(ROWS * width).enumerate().with_max_len(1);
         bands.for_each(|(band, sums)| {
             let rows = band * ROWS..band * ROWS + sums.len() / width;
-            let mut products = vec![0.0; rows.len() * WIDTH.min(width)];
-            for first in (0..width).step_by(WIDTH) {
-                let columns = first..width.min(first + WIDTH);
-                let products = &mut products[..rows.len() * columns.len()];
-                gemm.multiply(left.columns(rows.clone()), packed, columns.clone(), products);
-                let each = sums.chunks_exact_mut(width).zip(products.chunks_exact(columns.len()));
-                for ((sums, products), scale) in each.zip(&left.scales[rows.clone()]) {
-                    let sums = sums[columns.clone()].iter_mut().zip(products);
-                    for ((sum, product), other) in sums.zip(&right.scales[columns.clone()]) {
-                        *sum += (f64::from(*product) * (scale * other)) as f32;
-                    }
-                }
+            for piece in 0..right.count() {
+                add_piece(gemm, piece, (&left, &rows), (&right, &packed), sums);
             }
         });
+    }
+}
+
+/// Adds what a piece contributes to some rows.
+fn add_piece(
+    gemm: Gemm,
+    piece: usize,
+    (left, rows): (&Transposed, &Range<usize>),
+    (right, packed): (&Transposed, &Packed),
+    sums: &mut [f32],
+) {
+    let width = right.columns;
+    let mut products = vec![0.0; rows.len() * WIDTH.min(width)];
+    for first in (0..width).step_by(WIDTH) {
+        let columns = first..width.min(first + WIDTH);
+        let products = &mut products[..rows.len() * columns.len()];
+        let inputs = left.inputs(piece, rows.clone());
+        gemm.multiply(inputs, packed, right.weights(piece, columns.clone()), products);
+        let each = sums.chunks_exact_mut(width).zip(products.chunks_exact(columns.len()));
+        for ((sums, products), scale) in each.zip(&left.scales(piece)[rows.clone()]) {
+            let sums = sums[columns.clone()].iter_mut().zip(products);
+            for ((sum, product), other) in sums.zip(&right.scales(piece)[columns.clone()]) {
+                *sum += (f64::from(*product) * (scale * other)) as f32;
+            }
+        }
     }
 }
 

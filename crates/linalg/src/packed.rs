@@ -104,6 +104,12 @@ impl Band<'_> {
     /// Writes the rows of this band, `[rows, columns]` and row-major.
     pub fn fill(&mut self, weights: &[f32]) {
         assert_eq!(weights.len(), self.rows.len() * self.columns);
+        self.fill_first(weights);
+    }
+
+    /// Writes the first rows of this band, `[rows, columns]` and row-major. The others stay zeros.
+    pub(crate) fn fill_first(&mut self, weights: &[f32]) {
+        assert!(weights.len() <= self.rows.len() * self.columns);
         let panels = weights.chunks(Packed::BAND_STEP * self.columns);
         let lines = self.lines.chunks_exact_mut(self.layout.lines(self.columns));
         for (weights, lines) in panels.zip(lines) {

@@ -4,11 +4,9 @@
 
 #![expect(unsafe_code, reason = "loads and stores of vectors")]
 
-use super::portable::PairUp;
 use super::{Found, Panelled, checked};
 use crate::driver::{Micro, Panels, Tile};
 use crate::packed::Layout;
-use llmopt_tensor::simd::dispatch;
 use std::arch::x86_64::*;
 use std::mem::transmute;
 use std::sync::LazyLock;
@@ -44,7 +42,8 @@ impl Micro for Avx512Bf16 {
     }
 
     fn pack(self, inputs: &[f32], columns: usize, words: &mut [u32]) {
-        dispatch(PairUp::<ROWS> { inputs, columns, words });
+        // SAFETY: `self` is proof that the processor has the instructions.
+        unsafe { pack(inputs, columns, words) }
     }
 
     fn tile(self, inputs: &[u32], weights: Panels<'_>, out: Tile<'_>) {
@@ -60,6 +59,80 @@ impl Micro for Avx512Bf16 {
         // SAFETY: `self` is proof that the processor has the instructions.
         unsafe { tile(inputs, weights, out) }
     }
+}
+
+/// Packs up to [`ROWS`] rows of inputs as pairs of bf16, `[line, ROWS]`: sixteen pairs of every row at a
+/// time, as a square of words that is transposed. [`super::portable::PairUp`] is its twin.
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn pack(inputs: &[f32], columns: usize, words: &mut [u32]) {
+    let lines = columns.div_ceil(2);
+    assert!(inputs.len() <= ROWS * columns && words.len() >= lines * ROWS);
+    for first in (0..lines).step_by(16) {
+        let mut square = [_mm512_setzero_si512(); 16];
+        for (row, square) in inputs.chunks_exact(columns).zip(&mut square) {
+            *square = pairs(&row[2 * first..]);
+        }
+        let lines = words[first * ROWS..].chunks_exact_mut(ROWS);
+        for (line, words) in transposed(square).into_iter().zip(lines) {
+            // SAFETY: as many words as are not masked.
+            unsafe { _mm512_mask_storeu_epi32(words.as_mut_ptr().cast(), OF_ROWS, line) };
+        }
+    }
+}
+
+/// A bit for each row.
+const OF_ROWS: __mmask16 = (1 << ROWS) - 1;
+
+/// The first sixteen pairs of a row, rounded to bf16, ties to even; zeros where it has no more.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn pairs(row: &[f32]) -> __m512i {
+    let half = |first: usize| {
+        let row = row.get(first..).unwrap_or_default();
+        let mask = match row.len() {
+            16.. => __mmask16::MAX,
+            length => (1 << length) - 1,
+        };
+        // SAFETY: as many numbers as are not masked.
+        unsafe { _mm512_maskz_loadu_ps(mask, row.as_ptr()) }
+    };
+    let pairs = _mm512_cvtne2ps_pbh(half(16), half(0));
+    // SAFETY: a vector of words and one of pairs of bf16 have the same size and all bits are valid.
+    unsafe { transmute::<__m512bh, __m512i>(pairs) }
+}
+
+/// Rows become columns: first in squares of four by four, then of these.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transposed(square: [__m512i; 16]) -> [__m512i; 16] {
+    let mut words = square;
+    for i in (0..16).step_by(4) {
+        let [a, b, c, d] = [square[i], square[i + 1], square[i + 2], square[i + 3]];
+        let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let (next_low, next_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+        words[i] = _mm512_unpacklo_epi64(low, next_low);
+        words[i + 1] = _mm512_unpackhi_epi64(low, next_low);
+        words[i + 2] = _mm512_unpacklo_epi64(high, next_high);
+        words[i + 3] = _mm512_unpackhi_epi64(high, next_high);
+    }
+    let mut lines = words;
+    for j in 0..4 {
+        let [a, b, c, d] = [words[j], words[4 + j], words[8 + j], words[12 + j]];
+        let even = [shuffled::<0x88>(a, b), shuffled::<0x88>(c, d)];
+        let odd = [shuffled::<0xdd>(a, b), shuffled::<0xdd>(c, d)];
+        lines[j] = shuffled::<0x88>(even[0], even[1]);
+        lines[8 + j] = shuffled::<0xdd>(even[0], even[1]);
+        lines[4 + j] = shuffled::<0x88>(odd[0], odd[1]);
+        lines[12 + j] = shuffled::<0xdd>(odd[0], odd[1]);
+    }
+    lines
+}
+
+/// Two quarters of each.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn shuffled<const WHICH: i32>(a: __m512i, b: __m512i) -> __m512i {
+    _mm512_shuffle_i32x4::<WHICH>(a, b)
 }
 
 /// Up to `R` rows of inputs by `P` panels.
@@ -112,4 +185,34 @@ fn dot(sum: __m512, pair: __m512i, line: __m512i) -> __m512 {
     let [pair, line] =
         unsafe { [transmute::<__m512i, __m512bh>(pair), transmute::<__m512i, __m512bh>(line)] };
     _mm512_dpbf16_ps(sum, pair, line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::portable::PairUp;
+    use super::*;
+    use llmopt_tensor::simd::Kernel;
+
+    #[test]
+    fn inputs_are_packed_as_by_the_portable_twin() {
+        if find().is_err() {
+            return;
+        }
+        let special = [0.0, -0.0, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE, 1.003_906_2];
+        for columns in [1, 2, 15, 31, 32, 33, 64, 577] {
+            for rows in [1, 3, ROWS - 1, ROWS] {
+                let number = |i: usize| match i % 97 {
+                    k if k < special.len() => special[k],
+                    _ => ((i * 2_654_435_761) as u32 >> 8) as f32 / 1e6 - 8.0,
+                };
+                let inputs: Vec<f32> = (0..rows * columns).map(number).collect();
+                let mut expected = vec![0; columns.div_ceil(2) * ROWS];
+                let mut words = expected.clone();
+                PairUp::<ROWS> { inputs: &inputs, columns, words: &mut expected }.run();
+                // SAFETY: the kernel was found.
+                unsafe { pack(&inputs, columns, &mut words) };
+                assert_eq!(words, expected, "{rows} by {columns}");
+            }
+        }
+    }
 }

@@ -4,8 +4,10 @@ use super::Panelled;
 use crate::buffer::Line;
 use crate::driver::{Micro, Panels, Tile};
 use crate::fill::bf16_bits;
+#[cfg(all(test, target_arch = "x86_64"))]
+use crate::fill::word;
 #[cfg(target_arch = "x86_64")]
-use crate::fill::{word, words};
+use crate::fill::words;
 use crate::packed::Layout;
 use llmopt_tensor::simd::{Kernel, dispatch};
 
@@ -77,15 +79,15 @@ fn f32_word<const COLUMNS: usize>(x: f32) -> u32 {
     if COLUMNS == 1 { x.to_bits() } else { bf16_bits(x) << 16 }
 }
 
-/// Packs rows of inputs as pairs of bf16, `[line, ROWS]`.
-#[cfg(target_arch = "x86_64")]
+/// Packs rows of inputs as pairs of bf16, `[line, ROWS]`: the twin of the AVX512-BF16 kernel's way.
+#[cfg(all(test, target_arch = "x86_64"))]
 pub(crate) struct PairUp<'a, const ROWS: usize> {
     pub(crate) inputs: &'a [f32],
     pub(crate) columns: usize,
     pub(crate) words: &'a mut [u32],
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(test, target_arch = "x86_64"))]
 impl<const ROWS: usize> Kernel for PairUp<'_, ROWS> {
     type Output = ();
 

@@ -94,12 +94,11 @@ impl Symmetric {
             return;
         }
         let piece = columns_in_f32(&self.tiles, panel);
-        let mut packed = gemm.pack(piece.scales.len(), piece.rows);
-        piece.pack(&mut packed);
+        let packed = piece.packed(gemm);
         let minus = vec![-1.0; piece.scales.len()];
         let spans = self.spans_from(first);
-        spans.into_par_iter().with_max_len(1).for_each(|span| {
-            span.add(gemm, &piece, &minus, &packed);
+        spans.into_par_iter().with_max_len(1).for_each(|mut span| {
+            span.add(gemm, (&piece, 0), &minus, &packed);
         });
     }
 
@@ -128,7 +127,7 @@ fn columns_in_f32(tiles: &Tiles, panel: Range<usize>) -> Transposed {
             }
         }
     });
-    Transposed { values, scales: vec![1.0; count], rows: depth }
+    Transposed { values, scales: vec![1.0; count], rows: depth, columns: count }
 }
 
 /// Computes a row's tile below a tile of the diagonal of the factor, given the tiles before that.

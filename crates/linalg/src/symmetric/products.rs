@@ -3,7 +3,7 @@
 use super::Symmetric;
 use crate::Gemm;
 use crate::packed::Packed;
-use crate::piece::{PIECE, Transposed};
+use crate::piece::{PIECE, Transposed, together};
 use crate::tiles::{AREA, TILE};
 use llmopt_tensor::simd::{Kernel, dispatch};
 use rayon::prelude::*;
@@ -24,8 +24,13 @@ impl Symmetric {
         }
         assert!(order > 0 && rows.len().is_multiple_of(order), "whole rows");
         let whole = rows.len() - rows.len() % (PIECE * order);
-        self.add_pieces(gemm, &rows[..whole], PIECE);
-        self.add_pieces(gemm, &rows[whole..], (rows.len() - whole) / order);
+        let (whole, last) = rows.split_at(whole);
+        for rows in whole.chunks(together(order) * PIECE * order) {
+            self.add_pieces(gemm, &Transposed::new(rows, order, PIECE));
+        }
+        if !last.is_empty() {
+            self.add_pieces(gemm, &Transposed::new(last, order, last.len() / order));
+        }
     }
 
     /// The most memory that [`Symmetric::add_products`] allocates on so many threads.
@@ -33,28 +38,20 @@ impl Symmetric {
         let each = gemm.scratch_bytes(TILE, PIECE) + SPAN * AREA * size_of::<f32>();
         let count = order.div_ceil(TILE);
         let shared = spans(count) * size_of::<Span<'_>>() + count * size_of::<&mut [f64]>();
-        let piece = Transposed::bytes(order) + Transposed::packed_bytes(gemm, order);
-        piece + shared + threads * each
+        let pieces = together(order);
+        let transposed = Transposed::bytes(order, pieces);
+        transposed + Transposed::packed_bytes(gemm, order, pieces) + shared + threads * each
     }
 
-    /// Pieces of equal size.
-    fn add_pieces(&mut self, gemm: Gemm, rows: &[f32], size: usize) {
-        let order = self.order();
-        let mut pieces = rows.chunks(size.max(1) * order);
-        let Some(first) = pieces.next() else { return };
-        let mut transposed = Transposed::new(first, order);
-        let mut packed = gemm.pack(order, size);
-        self.add_piece(gemm, &transposed, &mut packed);
-        for piece in pieces {
-            transposed.fill(piece);
-            self.add_piece(gemm, &transposed, &mut packed);
-        }
-    }
-
-    fn add_piece(&mut self, gemm: Gemm, piece: &Transposed, packed: &mut Packed) {
-        piece.pack(packed);
+    /// Adds pieces, to each element in their order.
+    fn add_pieces(&mut self, gemm: Gemm, pieces: &Transposed) {
+        let packed = pieces.packed(gemm);
         let spans = self.spans_from(0).into_par_iter().with_max_len(1);
-        spans.for_each(|span| span.add(gemm, piece, &piece.scales, packed));
+        spans.for_each(|mut span| {
+            for piece in 0..pieces.count() {
+                span.add(gemm, (pieces, piece), pieces.scales(piece), &packed);
+            }
+        });
     }
 
     /// The matrix in spans, without the first rows and columns of tiles. Rows and columns are counted
@@ -91,13 +88,19 @@ pub(super) struct Span<'a> {
 
 impl Span<'_> {
     /// Adds products of a piece's columns, those that are rows here with `scales` for the piece's own.
-    pub(super) fn add(self, gemm: Gemm, piece: &Transposed, scales: &[f64], packed: &Packed) {
-        let width = self.columns.len();
-        let mut products = vec![0.0; self.rows.len() * width];
-        let inputs = piece.columns(self.rows.clone());
-        gemm.multiply(inputs, packed, self.columns.clone(), &mut products);
-        let columns = &piece.scales[self.columns];
-        dispatch(Add { tiles: self.tiles, products: &products, rows: &scales[self.rows], columns });
+    pub(super) fn add(
+        &mut self,
+        gemm: Gemm,
+        (pieces, piece): (&Transposed, usize),
+        scales: &[f64],
+        packed: &Packed,
+    ) {
+        let mut products = vec![0.0; self.rows.len() * self.columns.len()];
+        let inputs = pieces.inputs(piece, self.rows.clone());
+        gemm.multiply(inputs, packed, pieces.weights(piece, self.columns.clone()), &mut products);
+        let columns = &pieces.scales(piece)[self.columns.clone()];
+        let rows = &scales[self.rows.clone()];
+        dispatch(Add { tiles: &mut *self.tiles, products: &products, rows, columns });
     }
 }
 
