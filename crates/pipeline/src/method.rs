@@ -30,8 +30,9 @@ impl Method {
     /// The names of all methods.
     pub const NAMES: &[&str] = &["auto", "search", "rtn", "gptq", "gptq+cd", "qep", "qep+cd"];
 
-    /// The methods whose artifacts [`Method::Auto`] judges against the one that it puts together.
-    pub(crate) const ALTERNATIVES: [Self; 2] = [Self::Solved("gptq"), Self::Rtn];
+    /// The method whose artifact that of [`Method::Auto`] is judged against as a whole. It needs no data, and
+    /// so is not among what the windows held out choose from site by site.
+    pub(crate) const RIVAL: Self = Self::Rtn;
 
     /// Whether it does anything with what inputs show.
     pub fn calibrates(self) -> bool {
@@ -99,7 +100,8 @@ impl Method {
     }
 }
 
-/// What [`Method::Auto`] chooses from.
+/// What [`Method::Auto`] chooses from. One solver serves all of them, and those that differ in descent alone
+/// follow one another, so that they share what is rounded before it.
 const CANDIDATES: [&str; 3] = ["gptq", "gptq+cd", "qep+cd"];
 
 impl fmt::Display for Method {
@@ -148,6 +150,15 @@ mod tests {
         let solved = Method::NAMES.iter().filter(|name| Settings::NAMES.contains(name)).count();
         assert_eq!(solved, Settings::NAMES.len(), "every solver is listed");
         assert!("gptq+".parse::<Method>().is_err());
+    }
+
+    #[test]
+    fn the_candidates_share_a_solver() {
+        let settings: Vec<Settings> =
+            Method::Auto.candidates().into_iter().filter_map(Method::settings).collect();
+        assert_eq!(settings.len(), CANDIDATES.len());
+        assert!(settings.iter().all(|other| settings[0].shares_solver(other)));
+        assert_eq!(settings[0].correction, settings[1].correction);
     }
 
     #[test]

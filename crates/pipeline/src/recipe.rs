@@ -142,22 +142,10 @@ impl Recipe {
         resolved
     }
 
-    /// The plainer artifacts that one of a choice between methods has to beat as a whole.
-    pub(crate) fn alternatives(&self) -> Vec<Self> {
-        if self.method != Method::Auto {
-            return Vec::new();
-        }
-        let alternative = |method: Method| Self {
-            method,
-            calibrate: self.resolved().calibrate.filter(|_| method.calibrates()),
-            ..self.clone()
-        };
-        Method::ALTERNATIVES.map(alternative).to_vec()
-    }
-
-    /// What follows the output's name for each of [`Recipe::alternatives`].
-    pub(crate) fn alternative_names() -> impl Iterator<Item = String> {
-        Method::ALTERNATIVES.into_iter().map(|method| method.to_string())
+    /// The plain artifact that one of a choice between methods has to beat as a whole.
+    pub(crate) fn rival(&self) -> Option<Self> {
+        let rival = || Self { method: Method::RIVAL, calibrate: None, ..self.clone() };
+        (self.method == Method::Auto).then(rival)
     }
 }
 

@@ -23,6 +23,7 @@ use llmopt_run::{Cancel, Error, Events, Resources, on_threads};
 use llmopt_tensor::Dtype;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::iter::once;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,19 +75,19 @@ pub(crate) fn within<T>(
     }
 }
 
-/// The plan of an artifact, of those that it has to beat, and of the choice between them.
+/// The plan of an artifact, of the one that it has to beat, if any, and of the choice between them.
 fn with_alternatives(requested: &Requested, resources: Resources) -> Result<Plan, Error> {
     let Requested { target, recipe, .. } = requested;
     let plan = planned(requested, target, &recipe.resolved(), resources)?;
     if recipe.method == Method::Auto && plan.judges_nothing() {
         return without_choice(requested, resources);
     }
-    let alternatives = recipe.alternatives().into_iter().map(|alternative| {
-        let path = beside_name(&plan.output, &alternative.method.to_string());
+    let rival = recipe.rival().map(|rival| {
+        let path = beside_name(&plan.output, &rival.method.to_string());
         let target = Target { output: Some(path), force: true, ..target.clone() };
-        planned(requested, &target, &alternative, resources)
+        planned(requested, &target, &rival, resources)
     });
-    let alternatives = alternatives.collect::<Result<Vec<_>, _>>()?;
+    let alternatives: Vec<Plan> = rival.transpose()?.into_iter().collect();
     let decision = PlannedDecision::new(&plan, &alternatives, resources)?;
     Ok(Plan { alternatives, decision, requested: Some(Box::new(requested.clone())), ..plan })
 }
@@ -180,7 +181,7 @@ pub(crate) fn attempted(
     shown: (&dyn Events, &Cancel),
 ) -> Result<Report, Error> {
     let outputs = [plan].into_iter().chain(&plan.alternatives).map(Plan::staging);
-    let candidates = Candidates::begin(&plan.output, outputs, Recipe::alternative_names())?;
+    let candidates = Candidates::begin(&plan.output, outputs, once(Method::RIVAL.to_string()))?;
     candidates.published(|staged| {
         let (best, report) = write_artifact(plan, staged, ahead, shown)?;
         let files = plan.files().into_keys().map(str::to_owned);

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 impl Solver<'_> {
     /// What the codes of `weights` are to come close to, with columns in the solver's order.
-    pub(crate) fn targets(&self, weights: &[f32]) -> Vec<f32> {
-        match (self.settings.correction, self.moments.cross) {
+    pub(crate) fn targets(&self, weights: &[f32], correction: Correction) -> Vec<f32> {
+        match (correction, self.moments.cross) {
             (Correction::Whole { share }, Some(cross)) => {
                 let mut targets = self.corrections(weights, cross, share);
                 add_ordered(&mut targets, weights, 1.0, &self.order);

@@ -15,9 +15,8 @@ use llmopt_tensor::simd::{Kernel, dispatch};
 use std::ops::Range;
 
 impl Solver<'_> {
-    /// Improves codes and scales, for errors by column.
-    pub(crate) fn descend(&self, work: &mut Work) {
-        let rounds = self.settings.descent.map_or(0, |descent| descent.rounds);
+    /// Improves codes and scales so many times, for errors by column.
+    pub(crate) fn descend(&self, work: &mut Work, rounds: usize) {
         let (tiles, target) = (work.tiles, work.target);
         // A tile that is wider than a block has its scale fitted on its own.
         let spans = tiles.tile_columns() > block_length(tiles);

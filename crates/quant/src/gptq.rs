@@ -9,6 +9,8 @@ use crate::QuantError;
 use crate::band::{Tile, fitted};
 use crate::extent::Extent;
 use crate::lanes::{Column, ROWS, add, gather, scatter};
+use crate::rounding::Rounding;
+use crate::settings::{Correction, Settings};
 use crate::solver::Solver;
 use crate::target::{Affine, Target};
 use crate::weighted::WeightedFit;
@@ -46,13 +48,29 @@ impl Solver<'_> {
         scheme: &Scheme,
         scale_dtype: Dtype,
     ) -> Result<Rounded, QuantError> {
+        let Settings { correction, descent, .. } = self.settings;
+        Ok(self.rounding(correction, weights, scheme, scale_dtype)?.descended(descent).finished())
+    }
+
+    /// Rounds all columns of targets that `correction` makes of `weights`, and leaves the rest to its
+    /// caller: of the settings that the solver was prepared for, only those about the order of columns
+    /// and damping matter.
+    ///
+    /// # Errors
+    /// As [`Solver::quantize`].
+    pub fn rounding(
+        &self,
+        correction: Correction,
+        weights: &[f32],
+        scheme: &Scheme,
+        scale_dtype: Dtype,
+    ) -> Result<Rounding<'_>, QuantError> {
         let target = Target::new(scheme, scale_dtype)?;
         let tiles = self.tiles(weights.len(), scheme)?;
         check_finite(weights, self.columns())?;
-        let mut work = Work::new(target, tiles, self.targets(weights));
+        let mut work = Work::new(target, tiles, self.targets(weights, correction));
         self.round(&mut work);
-        self.descend(&mut work);
-        Ok(work.finished(self.unit, self.damping))
+        Ok(Rounding { solver: self, work })
     }
 
     /// The most memory that [`Solver::quantize`] takes on so many threads. Its result is part of it.

@@ -18,6 +18,7 @@ mod nearest;
 mod normalized;
 mod output_error;
 mod quantizer;
+mod rounding;
 mod search;
 mod settings;
 mod smooth;
@@ -32,9 +33,10 @@ mod work;
 pub use moments::Moments;
 pub use nearest::Nearest;
 pub use output_error::{
-    OutputError, output_error, output_error_bytes, squared_outputs, squared_outputs_bytes,
+    OutputError, Outputs, output_error, output_error_bytes, squared_outputs, squared_outputs_bytes,
 };
 pub use quantizer::{QuantError, Quantizer};
+pub use rounding::Rounding;
 pub use search::Search;
 pub use settings::{Correction, Descent, Settings};
 pub use smooth::{

@@ -71,6 +71,12 @@ impl Settings {
         Self { group, ..self }
     }
 
+    /// Whether a solver that was prepared for these settings serves the others, too.
+    pub fn shares_solver(&self, other: &Self) -> bool {
+        let Self { correction, descent, .. } = *other;
+        Self { correction, descent, ..*self } == *other
+    }
+
     /// Whether cross moments are asked for.
     pub fn needs_cross(&self) -> bool {
         self.correction != Correction::None

@@ -7,6 +7,7 @@ use llmopt_scheme::{Grid, QuantizedMatrix, Tiles};
 use rayon::prelude::*;
 
 /// A matrix whose rows are quantized in chunks, side by side.
+#[derive(Clone)]
 pub(crate) struct Work {
     pub(crate) target: Target,
     pub(crate) tiles: Tiles,

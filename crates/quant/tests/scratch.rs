@@ -4,7 +4,7 @@
 
 use llmopt_linalg::{Cross, Gemm, KernelChoice, Precision, Symmetric};
 use llmopt_quant::{
-    Moments, Settings, Solver, output_error, output_error_bytes, squared_outputs,
+    Moments, Rounding, Settings, Solver, output_error, output_error_bytes, squared_outputs,
     squared_outputs_bytes,
 };
 use llmopt_scheme::{Activations, Granularity, Numeric, Scheme};
@@ -48,6 +48,10 @@ fn solvers_allocate_what_they_promise_at_most() {
         let promised = Solver::quantize_bytes(gemm, rows, columns, &scheme, 1);
         let quantize = || solver.quantize(&weights, &scheme, Dtype::BF16);
         let matrix = check(&scheme.to_string(), promised, quantize).expect("a scheme that fits");
+        let promised = Rounding::bytes(rows, columns, &scheme);
+        let rounding = solver.rounding(settings.correction, &weights, &scheme, Dtype::BF16);
+        let rounding = rounding.expect("a scheme that fits");
+        check("a copy", promised, || rounding.clone());
         let mut values = vec![0.0; weights.len()];
         matrix.dequantize_into(&mut values);
         let promised = output_error_bytes(gemm, rows, columns, 1);

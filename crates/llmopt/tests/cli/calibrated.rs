@@ -123,6 +123,8 @@ fn a_block_is_run_once_per_stream() {
     for family in ["llama", "gemma3_text", "mixtral", "qwen3_moe"] {
         check(family, "--method gptq", None, 1.0);
         check(family, "--method qep+cd", Some(1.0), 1.0);
+        // Candidates share the streams.
+        check(family, "--method auto", Some(1.0), 1.0);
     }
     // As it was found and as it was written, but for the last block, which nothing comes behind.
     let linears = (64.0 + 2.0 * 8.0 + 64.0) * 64.0 + 3.0 * 96.0 * 64.0;
@@ -186,16 +188,15 @@ fn artifacts_that_are_judged_take_room_on_the_disk() {
     let planned = |args: &str| plan(&dir, &format!("quantize tiny-llama --bits 4 {args}"));
     // All files of an artifact, not its weights alone.
     let bytes = |args: &str| planned(args)["disk"]["needed"].as_u64().unwrap();
-    let (alternatives, plan) =
-        (bytes(&format!("--method gptq {data}")) + bytes("--method rtn"), planned(data));
-    assert_eq!(plan["decision"]["alternative_bytes"], alternatives);
+    let (rival, plan) = (bytes("--method rtn"), planned(data));
+    assert_eq!(plan["decision"]["alternative_bytes"], rival);
     let files = plan["files"].as_array().unwrap().iter();
     let own: u64 = files.map(|file| file["bytes"].as_u64().unwrap()).sum();
-    assert_eq!(plan["disk"]["needed"], own + alternatives);
+    assert_eq!(plan["disk"]["needed"], own + rival);
     let told = dir.done(&format!("quantize tiny-llama --bits 4 {data} --dry-run")).stdout;
-    let disk = "disk    3.08 MiB needed (2.05 MiB by 2 other artifacts until one is chosen), ";
+    let disk = "disk    2.05 MiB needed (1.03 MiB by 1 other artifact until one is chosen), ";
     assert!(told.lines().any(|line| line.starts_with(disk)), "{told}");
-    let decide = "decide  between auto, gptq, rtn, on 1 window held out";
+    let decide = "decide  between auto, rtn, on 1 window held out";
     assert!(told.lines().any(|line| line == decide), "{told}");
     let alone = planned(&format!("--method gptq {data}"));
     assert_eq!((&alone["decision"], &alone["disk"]["needed"]), (&Value::Null, &own.into()));

@@ -54,14 +54,16 @@ fn a_calibrated_run_keeps_to_its_prediction_in_memory_and_spilled() {
             "quantize tiny-llama --bits 4 --threads 2 --force -o out --calibrate text.txt --window \
              512 --samples 32 --method {method}"
         );
-        let bound = |args: &str| -> Value {
+        let planned = |args: &str| -> Value {
             let plan = dir.done(&format!("{args} --dry-run --json")).stdout;
-            serde_json::from_str::<Value>(&plan).unwrap()["calibration"]["memory"].clone()
+            serde_json::from_str(&plan).unwrap()
         };
-        let memory = memory.unwrap_or_else(|| bound(&args)["smallest"].as_u64().unwrap());
+        let smallest = |plan: &Value| plan["memory"]["smallest"].as_u64().unwrap();
+        let memory = memory.unwrap_or_else(|| smallest(&planned(&args)));
         let args = format!("{args} --memory {memory}");
-        let planned = bound(&args);
-        let predicted = planned["predicted_peak"].as_u64().unwrap();
+        let plan = planned(&args);
+        let predicted = plan["memory"]["predicted_peak"].as_u64().unwrap();
+        let planned = &plan["calibration"]["memory"];
         assert!(predicted <= memory, "{method}: {planned}");
         let mut command = dir.command(&format!("{args} -q"));
         // What is held is planned; how much of what was freed within a stage glibc keeps is up to it.
@@ -71,7 +73,7 @@ fn a_calibrated_run_keeps_to_its_prediction_in_memory_and_spilled() {
         assert!(peak <= predicted, "{method}: {peak} bytes were resident, predicted {planned}");
         planned["spills"].as_bool().unwrap()
     };
-    for method in ["gptq", "qep+cd", "qep+cd --whole-block"] {
+    for method in ["gptq", "qep+cd", "qep+cd --whole-block", "auto"] {
         assert!(!check(method, Some(1 << 30)), "{method}");
         assert!(check(method, None), "{method}");
     }

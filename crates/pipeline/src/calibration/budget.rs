@@ -8,7 +8,7 @@ use llmopt_calib::{InputSite, Needs, Observation, Segment};
 use llmopt_forward::{Batch, Engine};
 use llmopt_linalg::kept_bytes;
 use llmopt_model::Variant;
-use llmopt_quant::output_error_bytes;
+use llmopt_quant::{Rounding, output_error_bytes};
 use llmopt_run::{Error, Resources, base_bytes};
 use llmopt_scheme::Scheme;
 use llmopt_sweep::{Batches, ReadingMemory, carried_by, phase_bytes, widest_band};
@@ -209,9 +209,13 @@ impl Demand<'_> {
         // Threads still keep what solving took.
         let judging = output_error_bytes(gemm, tallest, columns, self.threads)
             + kept_bytes(self.threads) as u64;
-        // Weights, codes, and the values of one of them.
-        elements * 6
-            + (tallest * site.extent.columns * size_of::<f32>()) as u64
-            + working.max().unwrap_or(0).max(judging)
+        let solves = self.methods.iter().any(|method| method.settings().is_some());
+        let several = self.methods.len() > 1 && solves;
+        // What a method has rounded, while another goes on from a copy.
+        let kept = if several { Rounding::bytes(tallest, columns, scheme) } else { 0 };
+        // Weights, codes by every method, those of one of them once more, and the values of one matrix.
+        elements * (5 + self.methods.len() as u64)
+            + (tallest * columns * size_of::<f32>()) as u64
+            + (kept + working.max().unwrap_or(0)).max(judging)
     }
 }

@@ -6,8 +6,8 @@ use crate::calibration::plan::Calibration;
 use crate::method::Method;
 use llmopt_calib::Observation;
 use llmopt_quant::{
-    Moments, OutputError, QuantError, Quantizer, Rounded, Search, Settings, Solver, SolverError,
-    output_error, squared_outputs,
+    Correction, Moments, OutputError, Outputs, QuantError, Quantizer, Rounded, Rounding, Search,
+    Settings, Solver, SolverError, squared_outputs,
 };
 use llmopt_scheme::{QuantizedMatrix, Scheme};
 use llmopt_tensor::Dtype;
@@ -31,11 +31,13 @@ pub(super) struct Chosen {
     errors: SquaredErrors,
 }
 
-/// What rounding leaves in the outputs of a matrix, squared and summed up; none where no Gram matrix
-/// tells.
+/// What rounding leaves in the outputs of a matrix, squared and summed up.
 #[derive(Clone, Copy, Default)]
 struct SquaredErrors {
+    /// None where no Gram matrix tells.
     fitted: Option<f64>,
+    /// None where nothing is held out, and where it follows from codes and weights: where codes were to
+    /// come close to the weights, and to nothing else.
     held_out: Option<f64>,
 }
 
@@ -56,42 +58,60 @@ impl Calibration {
     ) -> Result<Vec<Chosen>, Failed> {
         let Observed { fitted, held_out } = &observed;
         let judge = held_out.as_ref().filter(|held_out| held_out.tokens() > 0);
-        let mut chosen = match judge {
-            Some(judge) if self.judges() => self.best(matrices, fitted, judge)?,
-            _ => self.by(self.methods[0], matrices, fitted, judge)?,
+        let methods = if judge.is_some() { &self.methods[..] } else { &self.methods[..1] };
+        let candidates = self.candidates(methods, matrices, fitted, judge)?;
+        let mut chosen = match judge.and_then(|judge| Some((judge.tokens(), moments(judge)?))) {
+            Some((tokens, judge)) => self.best(matrices, candidates, tokens, &judge),
+            None => candidates.into_iter().map(first).collect(),
         };
         for (matrix, chosen) in matrices.iter().zip(&mut chosen) {
-            let errors = chosen.errors;
-            chosen.facts.output_error = self.relative(errors.fitted, matrix, fitted);
-            chosen.facts.held_out = judge.and_then(|judge| {
-                let output_error = self.relative(errors.held_out, matrix, judge)?;
-                Some(HeldOut { tokens: judge.tokens(), output_error })
-            });
+            chosen.facts.output_error = self.output_error(chosen.errors.fitted, matrix, fitted);
         }
         Ok(chosen)
     }
 
-    /// Codes by the method whose outputs are closest on the windows held out.
+    /// Of the candidates of each matrix those by the method whose outputs are closest on the windows held
+    /// out, over all matrices.
     fn best(
         &self,
         matrices: &[Matrix],
-        fitted: &Observation,
-        judge: &Observation,
-    ) -> Result<Vec<Chosen>, Failed> {
-        let mut tried: Vec<TriedMethod> = Vec::new();
-        let mut best: Option<Vec<Chosen>> = None;
-        for &method in &self.methods {
-            let chosen = self.by(method, matrices, fitted, Some(judge))?;
-            let error = self.error(matrices, &chosen, judge);
-            let held_out_error = error.map_or(0.0, OutputError::relative);
-            if tried.iter().all(|before| held_out_error < before.held_out_error) {
-                best = Some(chosen);
+        mut candidates: Vec<Vec<Chosen>>,
+        tokens: u64,
+        judge: &Moments<'_>,
+    ) -> Vec<Chosen> {
+        let mut sums = vec![OutputError::default(); candidates.first().map_or(0, Vec::len)];
+        for (matrix, candidates) in matrices.iter().zip(&mut candidates) {
+            let outputs = Outputs::new(self.engine.gemm(), judge, &matrix.weights);
+            let mut values = vec![0.0; matrix.weights.len()];
+            for (chosen, sum) in candidates.iter_mut().zip(&mut sums) {
+                chosen.codes.dequantize_into(&mut values);
+                let error = outputs.error(&values);
+                let squared = chosen.errors.held_out.unwrap_or(error.squared);
+                let output_error = relative(squared, error.signal);
+                chosen.facts.held_out =
+                    output_error.map(|output_error| HeldOut { tokens, output_error });
+                sum.add(error);
             }
-            tried.push(TriedMethod { method: method.to_string(), held_out_error });
         }
-        let mut best = best.expect("the first method is the best so far");
-        best.iter_mut().for_each(|chosen| chosen.facts.candidates.clone_from(&tried));
-        Ok(best)
+        let errors: Vec<f64> = sums.into_iter().map(OutputError::relative).collect();
+        let best = least(&errors);
+        let tried = self.tried(&errors);
+        let mut chosen: Vec<Chosen> =
+            candidates.into_iter().map(|mut of| of.swap_remove(best)).collect();
+        chosen.iter_mut().for_each(|chosen| chosen.facts.candidates.clone_from(&tried));
+        chosen
+    }
+
+    /// The methods, if there are several, with how far outputs are from the original's.
+    fn tried(&self, errors: &[f64]) -> Vec<TriedMethod> {
+        if errors.len() < 2 {
+            return Vec::new();
+        }
+        let tried = |(method, &held_out_error): (&Method, &f64)| TriedMethod {
+            method: method.to_string(),
+            held_out_error,
+        };
+        self.methods.iter().zip(errors).map(tried).collect()
     }
 
     /// Codes that the weights alone decide, because their inputs showed too little.
@@ -106,69 +126,129 @@ impl Calibration {
         Ok(chosen)
     }
 
-    /// Codes by one method.
-    fn by(
+    /// Codes of each matrix by each method.
+    fn candidates(
         &self,
-        method: Method,
+        methods: &[Method],
         matrices: &[Matrix],
         seen: &Observation,
         judge: Option<&Observation>,
-    ) -> Result<Vec<Chosen>, Failed> {
-        match (method.settings(), moments(seen)) {
-            (Some(settings), Some(moments)) => {
-                self.solved((method, settings), matrices, seen, &moments, judge)
+    ) -> Result<Vec<Vec<Chosen>>, Failed> {
+        let solving = methods.iter().map(|&method| Solving::new(method, seen));
+        match (solving.collect::<Option<Vec<_>>>(), moments(seen)) {
+            (Some(solving), Some(moments)) => {
+                self.solved(&solving, matrices, (seen, &moments), judge)
             }
-            _ => searched(&Search::weighted(seen.squares()), matrices, seen),
+            _ => {
+                let chosen = searched(&Search::weighted(seen.squares()), matrices, seen)?;
+                Ok(chosen.into_iter().map(|chosen| vec![chosen]).collect())
+            }
         }
     }
 
+    /// Codes of each matrix by each of these methods, which share one solver.
     fn solved(
         &self,
-        (method, settings): (Method, Settings),
+        methods: &[Solving],
         matrices: &[Matrix],
-        seen: &Observation,
-        moments: &Moments<'_>,
+        (seen, moments): (&Observation, &Moments<'_>),
         judge: Option<&Observation>,
-    ) -> Result<Vec<Chosen>, Failed> {
+    ) -> Result<Vec<Vec<Chosen>>, Failed> {
         let gemm = self.engine.gemm().in_f32();
-        let solver = Solver::prepare(gemm, moments, &settings.on(&matrices[0].scheme));
-        let solver = solver.map_err(Failed::Moments)?;
-        let quantized = |(number, matrix): (usize, &Matrix)| {
-            let rounded = solver.rounded(&matrix.weights, &matrix.scheme, matrix.scale_dtype);
-            let Rounded { codes, errors, squared_outputs: fitted } =
-                rounded.map_err(|error| Failed::Matrix(number, error))?;
-            let facts =
-                Calibrated { damping: Some(solver.damping()), ..facts(&method.to_string(), seen) };
-            let squared = |seen: &Observation| Some(squared_outputs(gemm, seen.gram()?, &errors));
+        let settings = methods[0].settings.on(&matrices[0].scheme);
+        let solver = Solver::prepare(gemm, moments, &settings).map_err(Failed::Moments)?;
+        let chosen = |solving: &Solving, rounded: Rounded| {
+            let Rounded { codes, errors, squared_outputs: fitted } = rounded;
+            let facts = Calibrated {
+                damping: Some(solver.damping()),
+                ..facts(&solving.method.to_string(), seen)
+            };
+            let judge = judge.filter(|_| solving.settings.correction != Correction::None);
+            let squared = |judge: &Observation| Some(squared_outputs(gemm, judge.gram()?, &errors));
             let errors = SquaredErrors { fitted: Some(fitted), held_out: judge.and_then(squared) };
-            Ok(Chosen { codes, facts, errors })
+            Chosen { codes, facts, errors }
         };
-        matrices.iter().enumerate().map(quantized).collect()
+        let of_matrix = |(number, matrix): (usize, &Matrix)| {
+            rounded_by_each(&solver, methods, matrix, chosen)
+                .map_err(|error| Failed::Matrix(number, error))
+        };
+        matrices.iter().enumerate().map(of_matrix).collect()
     }
 
-    /// The error of the outputs of all matrices, where there is a Gram matrix to tell.
-    fn error(
+    /// A squared error of a matrix's outputs relative to them, as a root; none where no Gram matrix tells.
+    fn output_error(
         &self,
-        matrices: &[Matrix],
-        chosen: &[Chosen],
+        squared: Option<f64>,
+        matrix: &Matrix,
         seen: &Observation,
-    ) -> Option<OutputError> {
-        let moments = moments(seen)?;
-        let mut sum = OutputError::default();
-        for (matrix, chosen) in matrices.iter().zip(chosen) {
-            let mut values = vec![0.0; matrix.weights.len()];
-            chosen.codes.dequantize_into(&mut values);
-            sum.add(output_error(self.engine.gemm(), &moments, &matrix.weights, &values));
-        }
-        Some(sum)
+    ) -> Option<f64> {
+        let (squared, gram) = (squared?, seen.gram()?);
+        relative(squared, squared_outputs(self.engine.gemm(), gram, &matrix.weights))
     }
+}
 
-    /// A squared error of a matrix's outputs relative to them, as a root. None where there is none, or
-    /// where the outputs were zero.
-    fn relative(&self, error: Option<f64>, matrix: &Matrix, seen: &Observation) -> Option<f64> {
-        let outputs = squared_outputs(self.engine.gemm(), seen.gram()?, &matrix.weights);
-        error.map(|error| (error / outputs).sqrt()).filter(|relative| relative.is_finite())
+/// A method with a solver.
+struct Solving {
+    method: Method,
+    settings: Settings,
+}
+
+impl Solving {
+    /// None without a solver. Where the original's inputs were not observed, there is nothing to make up for.
+    fn new(method: Method, seen: &Observation) -> Option<Self> {
+        let mut settings = method.settings()?;
+        if seen.cross().is_none() {
+            settings.correction = Correction::None;
+        }
+        Some(Self { method, settings })
     }
+}
+
+/// Codes of a matrix by each of these methods in turn. Where one differs from the one before in descent
+/// alone, both go on from the same rounding.
+fn rounded_by_each(
+    solver: &Solver<'_>,
+    methods: &[Solving],
+    matrix: &Matrix,
+    chosen: impl Fn(&Solving, Rounded) -> Chosen,
+) -> Result<Vec<Chosen>, QuantError> {
+    let Matrix { weights, scheme, scale_dtype, .. } = matrix;
+    let mut kept: Option<Rounding<'_>> = None;
+    let mut candidates = Vec::with_capacity(methods.len());
+    for (number, solving) in methods.iter().enumerate() {
+        let Settings { correction, descent, .. } = solving.settings;
+        let rounding = match kept.take() {
+            Some(rounding) => rounding,
+            None => solver.rounding(correction, weights, scheme, *scale_dtype)?,
+        };
+        let next = methods.get(number + 1);
+        if next.is_some_and(|next| next.settings.correction == correction) {
+            kept = Some(rounding.clone());
+        }
+        candidates.push(chosen(solving, rounding.descended(descent).finished()));
+    }
+    Ok(candidates)
+}
+
+/// The first of a matrix's candidates.
+fn first(mut candidates: Vec<Chosen>) -> Chosen {
+    candidates.swap_remove(0)
+}
+
+/// The number of the least; of equals the first.
+fn least(errors: &[f64]) -> usize {
+    let mut best = 0;
+    for (number, error) in errors.iter().enumerate() {
+        if *error < errors[best] {
+            best = number;
+        }
+    }
+    best
+}
+
+/// A squared error relative to a squared signal, as a root; none where the signal is zero.
+fn relative(squared: f64, signal: f64) -> Option<f64> {
+    Some((squared / signal).sqrt()).filter(|relative| relative.is_finite())
 }
 
 /// Codes by a quantizer that looks at one weight at a time.

@@ -7,6 +7,7 @@ use llmopt_arch::program::{Block, Operation, Phase};
 use llmopt_calib::InputSite;
 use llmopt_data::SelfGenerated;
 use llmopt_model::Variant;
+use llmopt_quant::{Correction, Settings};
 use llmopt_run::Error;
 use llmopt_sweep::count::{phase, share_of_expert, weights};
 use llmopt_sweep::{Batches, Kind, Work};
@@ -69,29 +70,32 @@ impl Calibrating<'_> {
         let rows = linears.filter(|linear| site.tensors.contains(&linear.weight));
         let rows: usize = rows.map(|linear| linear.rows).sum();
         let (rows, columns) = (rows as f64, site.extent.columns as f64);
-        self.methods.iter().map(|method| self.by(*method, rows, columns)).sum()
-    }
-
-    fn by(&self, method: Method, rows: f64, columns: f64) -> Work {
         let weights = rows * columns;
-        let Some(settings) = method.settings() else {
+        let settings: Vec<Settings> =
+            self.methods.iter().filter_map(|method| method.settings()).collect();
+        if settings.is_empty() {
             return Work::of(Kind::Searched, weights);
-        };
-        // The outputs' own squares; or, on windows held out, those and what two ways of rounding leave.
-        let judged = if self.judges { 1.5 } else { 0.5 };
+        }
         let solved = |products: f64| Work::of(Kind::Feedback, products * weights * columns);
+        let rounded = |times: f64| Work::of(Kind::Rounded, times * weights);
         // A column hears of half of the others on average, and so it does in the square of an output.
-        let mut work = Work::of(Kind::Factors, columns.powi(3) / 3.0)
-            + Work::of(Kind::Rounded, weights)
-            + solved(0.5 + judged);
-        if settings.needs_cross() {
-            work += solved(2.0);
+        let mut work = Work::of(Kind::Factors, columns.powi(3) / 3.0) + solved(0.5);
+        let mut before = None;
+        for Settings { correction, descent, .. } in settings {
+            let corrects = correction != Correction::None;
+            // What differs in descent alone goes on from the same rounding.
+            if before.replace(correction) != Some(correction) {
+                work += rounded(1.0) + solved(if corrects { 2.5 } else { 0.5 });
+            }
+            let rounds = descent.map_or(0.0, |descent| descent.rounds as f64);
+            work += rounded(rounds) + solved(rounds);
+            if self.judges {
+                work += solved(if corrects { 1.0 } else { 0.5 });
+            }
         }
-        if let Some(descent) = settings.descent {
-            work += solved(descent.rounds as f64)
-                + Work::of(Kind::Rounded, weights * descent.rounds as f64);
-        }
-        work
+        // The outputs on windows held out, and what their change adds to them.
+        let changed = if self.cross { 1.5 } else { 0.5 };
+        if self.judges { work + solved(changed) } else { work }
     }
 
     fn share(&self, site: &InputSite) -> f64 {

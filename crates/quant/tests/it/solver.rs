@@ -216,6 +216,38 @@ fn the_errors_that_rounding_leaves_are_those_of_the_outputs() {
     });
 }
 
+/// What methods share, one solver and one rounding, gives each of them the bits that it has alone.
+#[test]
+fn methods_that_share_a_solver_find_what_each_finds_alone() {
+    each_case(|case| {
+        let settings = |name: &str| {
+            let named = Settings::named(name).expect("a name");
+            Settings { damping: DAMPING, ..named }.on(&case.scheme)
+        };
+        let moments = case.sums.whole();
+        let prepared = |settings: &Settings| {
+            Solver::prepare(gemm(), &moments, settings).expect("moments of finite inputs")
+        };
+        let (plain, shared) = (settings("gptq"), prepared(&settings("gptq")));
+        for (base, descending) in [("gptq", "gptq+cd"), ("qep", "qep+cd")] {
+            let (base, descending) = (settings(base), settings(descending));
+            assert!(plain.shares_solver(&base) && plain.shares_solver(&descending));
+            let rounding = shared
+                .rounding(base.correction, &case.weights, &case.scheme, Dtype::BF16)
+                .expect("a scheme that fits");
+            let alone = |settings: &Settings| {
+                let solver = prepared(settings);
+                solver.rounded(&case.weights, &case.scheme, Dtype::BF16).expect("it fits")
+            };
+            assert_eq!(rounding.clone().finished(), alone(&base), "{}", case.scheme);
+            let descended = rounding.descended(descending.descent).finished();
+            assert_eq!(descended, alone(&descending), "{}", case.scheme);
+        }
+        assert!(!plain.shares_solver(&Settings { act_order: false, ..plain }));
+        assert!(!plain.shares_solver(&Settings { damping: 2.0 * DAMPING, ..plain }));
+    });
+}
+
 #[test]
 fn output_errors_are_those_of_the_outputs() {
     for (seed, (rows, columns)) in [(9, 96), (70, 131), (1, 1)].into_iter().enumerate() {

@@ -101,7 +101,7 @@ rows! {
          --include model.layers.0.self_attn.q_proj.weight",
         "calibration"
     )
-    // Those of four models side by side.
+    // Those of three models side by side.
     judging(
         "--calibrate text.txt --runtime transformers --samples 2 --window 1024 \
          --include model.layers.0.self_attn.q_proj.weight",

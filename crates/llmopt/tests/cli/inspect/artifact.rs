@@ -130,11 +130,11 @@ fn a_choice_is_told_with_what_it_was_taken_from() {
     dir.done(&format!("quantize tiny-llama --bits 4 {data} -o q"));
     let chosen = dir.json("q/llmopt.json")["decision"]["chosen"].clone();
     let decision = inspected(&dir, "q")["artifact"]["record"]["decision"].clone();
-    let candidates = ["auto", "gptq", "rtn"];
+    let candidates = ["auto", "rtn"];
     assert_eq!(decision, json!({ "chosen": chosen, "candidates": candidates, "windows": 2 }));
     let told = dir.done("inspect q").stdout;
     let method = chosen.as_str().unwrap();
-    let line = format!("w4a16 by {method}, the best of auto, gptq, rtn on 2 windows held out\n");
+    let line = format!("w4a16 by {method}, the best of auto, rtn on 2 windows held out\n");
     assert!(told.contains(&line), "{told}");
 
     dir.done(&format!("prune tiny-llama --sparsity 0.2 {data} --refine 0 -o p"));
