@@ -2,6 +2,7 @@
 
 mod blocks;
 mod calibrated;
+mod ceiling;
 mod checkpoints;
 mod estimate;
 mod gemm;
@@ -21,12 +22,13 @@ use std::time::Duration;
 
 type Part = fn(&Bench) -> Result<()>;
 
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 11] = [
     ("speed", speed),
     ("calibrated", calibrated::calibrated),
     ("pruned", pruned::pruned),
     ("blocks", blocks::blocks),
     ("estimate", estimate::estimate),
+    ("ceiling", ceiling::ceiling),
     ("memory", memory),
     ("inspect", inspect),
     ("start", start),

@@ -3,6 +3,7 @@
 use crate::measure::Speed;
 use llmopt_sweep::Work;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// How long a run will take.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +21,8 @@ pub struct StageEstimate {
     pub stage: &'static str,
     /// Seconds.
     pub seconds: f64,
+    /// Operations that it is made of, by their kind: multiply-adds, numbers, bytes.
+    pub operations: BTreeMap<&'static str, f64>,
 }
 
 /// How many windows go through a model, and how long they are.
@@ -40,7 +43,11 @@ impl TimeEstimate {
         let seconds = |work: &Work| work.seconds(&speed.rates);
         let stages: Vec<StageEstimate> = stages
             .iter()
-            .map(|(stage, work)| StageEstimate { stage, seconds: seconds(work) })
+            .map(|(stage, work)| StageEstimate {
+                stage,
+                seconds: seconds(work),
+                operations: work.by_name().collect(),
+            })
             .collect();
         Self { seconds: stages.iter().map(|stage| stage.seconds).sum(), stages }
     }

@@ -10,6 +10,8 @@ mod avx512;
 mod avx512bf16;
 mod faer;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod square;
 
 use crate::choice::{KernelChoice, Precision};
 use crate::driver::{self, Micro, Panels, Tile};

@@ -60,6 +60,26 @@ impl<T: Real> Symmetric<T> {
         self.tiles.get(row.max(column), row.min(column))
     }
 
+    /// Writes the first elements of a row.
+    pub fn copy_row(&self, row: usize, out: &mut [T]) {
+        let (across, within, columns) = (row / TILE, row % TILE, out.len());
+        let (left, right) = out.split_at_mut(columns.min(row + 1));
+        let tiles = self.tiles.row(across).chunks_exact(AREA);
+        for (tile, out) in tiles.zip(left.chunks_mut(TILE)) {
+            out.copy_from_slice(&tile[within * TILE..][..out.len()]);
+        }
+        // Right of the diagonal stands what stands below it.
+        let mut rest = right;
+        for down in across..columns.div_ceil(TILE) {
+            let rows = self.tiles.range(down);
+            let rows = rows.start.max(row + 1)..rows.end.min(columns);
+            let Some(out) = rest.split_off_mut(..rows.len()) else { return };
+            let column = self.tiles.tile(down, across)[within..].iter().step_by(TILE);
+            let column = column.skip(rows.start % TILE);
+            out.iter_mut().zip(column).for_each(|(out, element)| *out = *element);
+        }
+    }
+
     /// Sets an element and its mirror image.
     pub fn set(&mut self, row: usize, column: usize, value: T) {
         *self.tiles.get_mut(row.max(column), row.min(column)) = value;

@@ -343,6 +343,7 @@ const STEPS: u64 = 1000;
 mod tests {
     use super::*;
     use llmopt_pipeline::StageEstimate;
+    use std::collections::BTreeMap;
 
     /// What a run tells in `style`, with lines no further apart than 20 ms.
     fn render(style: Style, run: impl FnOnce(&Progress)) -> Vec<String> {
@@ -350,8 +351,8 @@ mod tests {
         let sink = Arc::clone(&lines);
         let out = move |line: &str| sink.lock().unwrap().push(line.to_owned());
         let stages = vec![
-            StageEstimate { stage: "calibrate", seconds: 300.0 },
-            StageEstimate { stage: "rewrite", seconds: 100.0 },
+            StageEstimate { stage: "calibrate", seconds: 300.0, operations: BTreeMap::new() },
+            StageEstimate { stage: "rewrite", seconds: 100.0, operations: BTreeMap::new() },
         ];
         let estimate = TimeEstimate { seconds: 400.0, stages };
         let between = Duration::from_millis(20);

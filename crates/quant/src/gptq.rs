@@ -85,7 +85,7 @@ impl Solver<'_> {
         let gemm = gemm.in_f32();
         let block = block_length(tiles).min(columns);
         let panels = gemm.filled_bytes(block, columns, threads) + block * block * 4;
-        let copies = ROWS * (columns + block) + columns;
+        let copies = ROWS * (columns + block) + 3 * columns;
         let scratch = gemm.scratch_bytes(ROWS, columns) + 4 * (copies + 6 * block * ROWS);
         let rounding = panels + threads * scratch;
         // Threads keep what the library of products in f64 took.

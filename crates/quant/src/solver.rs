@@ -105,12 +105,13 @@ impl<'a> Solver<'a> {
 
     /// Writes rows of the damped Gram matrix, by column and not in the solver's order.
     pub(crate) fn damped_rows(&self, rows: std::ops::Range<usize>, out: &mut [f32]) {
+        let mut elements = vec![0.0; self.columns()];
         for (row, out) in rows.zip(out.chunks_exact_mut(self.columns())) {
-            for (column, out) in out.iter_mut().enumerate() {
-                *out = (self.moments.gram.get(row, column) * self.unit) as f32;
+            self.moments.gram.copy_row(row, &mut elements);
+            for (out, element) in out.iter_mut().zip(&elements) {
+                *out = (element * self.unit) as f32;
             }
-            let diagonal = self.moments.gram.get(row, row) * self.unit + self.damping;
-            out[row] = diagonal as f32;
+            out[row] = (elements[row] * self.unit + self.damping) as f32;
         }
     }
 }

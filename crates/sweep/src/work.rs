@@ -43,6 +43,26 @@ pub enum Kind {
 
 const KINDS: usize = Kind::Synced as usize + 1;
 
+/// What kinds are called, in their order.
+const NAMES: [&str; KINDS] = [
+    "products",
+    "attention",
+    "values",
+    "logits",
+    "decoded",
+    "sums",
+    "factors",
+    "feedback",
+    "rounded",
+    "searched",
+    "nearest",
+    "pruned",
+    "read",
+    "written",
+    "hashed",
+    "synced",
+];
+
 /// Kinds whose costs rise and fall together from machine to machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
@@ -85,6 +105,11 @@ impl Work {
         let mut work = Self::default();
         work.0[kind as usize] = count;
         work
+    }
+
+    /// Those that there are, by the name of their kind.
+    pub fn by_name(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        NAMES.into_iter().zip(self.0).filter(|(_, count)| *count > 0.0)
     }
 
     /// How many there are of a kind.
@@ -193,6 +218,15 @@ mod tests {
         assert!((ratio(Work::of(Kind::Attention, 1e9)) - 3.0).abs() < 1e-9);
         assert_eq!(ratio(Work::of(Kind::Sums, 1e9)), 1.0);
         assert_eq!(ratio(Work::of(Kind::Read, 1e9)), 1.0);
+    }
+
+    #[test]
+    fn kinds_have_their_names() {
+        let of = |kind| Work::of(kind, 3.0).by_name().next();
+        assert_eq!(of(Kind::Products), Some(("products", 3.0)));
+        assert_eq!(of(Kind::Feedback), Some(("feedback", 3.0)));
+        assert_eq!(of(Kind::Synced), Some(("synced", 3.0)));
+        assert_eq!(Work::default().by_name().count(), 0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "loads and stores of vectors")]
 
 use super::portable::Interleave;
+use super::square::transposed;
 use super::{Found, Panelled, checked};
 use crate::driver::{Micro, Panels, Tile};
 use crate::packed::Layout;
@@ -50,7 +51,11 @@ impl<const COLUMNS: usize> Micro for Avx512<COLUMNS> {
     }
 
     fn pack(self, inputs: &[f32], columns: usize, words: &mut [u32]) {
-        dispatch(Interleave::<COLUMNS, ROWS> { inputs, columns, words });
+        match COLUMNS {
+            // SAFETY: `self` is proof that the processor has the instructions.
+            1 => unsafe { pack(inputs, columns, words) },
+            _ => dispatch(Interleave::<COLUMNS, ROWS> { inputs, columns, words }),
+        }
     }
 
     fn tile(self, inputs: &[u32], weights: Panels<'_>, out: Tile<'_>) {
@@ -67,6 +72,32 @@ impl<const COLUMNS: usize> Micro for Avx512<COLUMNS> {
         unsafe { tile(inputs, weights, out) }
     }
 }
+
+/// Packs up to [`ROWS`] rows of inputs as f32, `[column, ROWS]`: sixteen columns at a time, as a square of words
+/// that is transposed. [`Interleave`] is its twin.
+#[target_feature(enable = "avx512f")]
+fn pack(inputs: &[f32], columns: usize, words: &mut [u32]) {
+    assert!(inputs.len() <= ROWS * columns && words.len() >= columns * ROWS);
+    for first in (0..columns).step_by(16) {
+        let mask = match columns - first {
+            16.. => __mmask16::MAX,
+            length => (1 << length) - 1,
+        };
+        let mut square = [_mm512_setzero_si512(); 16];
+        for (row, square) in inputs.chunks_exact(columns).zip(&mut square) {
+            // SAFETY: as many numbers as are not masked.
+            *square = unsafe { _mm512_maskz_loadu_epi32(mask, row[first..].as_ptr().cast()) };
+        }
+        let lines = words[first * ROWS..].chunks_exact_mut(ROWS);
+        for (line, words) in transposed(square).into_iter().zip(lines) {
+            // SAFETY: as many words as are not masked.
+            unsafe { _mm512_mask_storeu_epi32(words.as_mut_ptr().cast(), OF_ROWS, line) };
+        }
+    }
+}
+
+/// A bit for each row.
+const OF_ROWS: __mmask16 = (1 << ROWS) - 1;
 
 /// Up to `R` rows of inputs by `P` panels.
 #[expect(clippy::needless_range_loop, reason = "closures of iterators would not be inlined")]
@@ -129,4 +160,28 @@ fn part<const COLUMNS: usize>(words: __m512i, column: usize) -> __m512 {
         (_, 0) => _mm512_slli_epi32::<16>(words),
         _ => _mm512_and_si512(words, _mm512_set1_epi32(0xffff_0000u32 as i32)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llmopt_tensor::simd::Kernel;
+
+    #[test]
+    fn inputs_are_packed_as_by_the_portable_twin() {
+        if find_f32().is_err() {
+            return;
+        }
+        for columns in [1, 15, 16, 17, 48, 301] {
+            for rows in [1, 3, ROWS - 1, ROWS] {
+                let inputs: Vec<f32> = (0..rows * columns).map(|i| i as f32 - 7.5).collect();
+                let mut expected = vec![0; columns * ROWS];
+                let mut words = expected.clone();
+                Interleave::<1, ROWS> { inputs: &inputs, columns, words: &mut expected }.run();
+                // SAFETY: the kernel was found.
+                unsafe { pack(&inputs, columns, &mut words) };
+                assert_eq!(words, expected, "{rows} by {columns}");
+            }
+        }
+    }
 }

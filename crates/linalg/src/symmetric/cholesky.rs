@@ -61,7 +61,8 @@ impl Symmetric {
         if gemm.is_portable() || order <= PANEL * TILE {
             return dense;
         }
-        dense + Self::add_products_bytes(gemm.in_f32(), order, threads) + order * size_of::<f64>()
+        let subtracting = Self::add_pieces_bytes(gemm.in_f32(), order, 1, threads);
+        dense + Transposed::bytes(order, 1) + subtracting + order * size_of::<f64>()
     }
 
     /// Computes the columns of tiles in `panel` of the factor, for the rows of tiles up to `end`, given

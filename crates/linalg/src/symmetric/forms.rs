@@ -47,7 +47,7 @@ impl Symmetric {
     /// result.
     pub fn quadratic_in_f32_bytes(gemm: Gemm, order: usize, threads: usize) -> usize {
         let width = order.min(BAND * TILE);
-        let filling = TILE * order * size_of::<f32>();
+        let filling = TILE * order * size_of::<f32>() + 2 * order * size_of::<f64>();
         let multiplying =
             gemm.scratch_bytes(ROWS, order) + ROWS * (order + width) * size_of::<f32>();
         let packed = gemm.packed_bytes(width, order) + BAND * size_of::<Band<'_>>();
@@ -62,11 +62,14 @@ impl Symmetric {
         packed.bands_mut(TILE).into_par_iter().for_each(|mut part| {
             let tile = (first + part.rows().start) / TILE;
             let mut values = vec![0.0; part.rows().len() * end];
+            let mut elements = vec![0.0; self.tiles.range(tile).end];
+            let powers = |exponents: &[i32]| exponents.iter().map(|&e| power(-e)).collect();
+            let scales: Vec<f64> = powers(&exponents[..elements.len()]);
             for (row, out) in self.tiles.range(tile).zip(values.chunks_exact_mut(end)) {
-                for (column, out) in out[..self.tiles.range(tile).end].iter_mut().enumerate() {
-                    let times = if column < tile * TILE { 2.0 } else { 1.0 };
-                    let scale = power(-exponents[row]) * power(-exponents[column]);
-                    *out = (times * self.get(row, column) * scale) as f32;
+                self.copy_row(row, &mut elements);
+                elements[..tile * TILE].iter_mut().for_each(|element| *element *= 2.0);
+                for ((out, element), scale) in out.iter_mut().zip(&elements).zip(&scales) {
+                    *out = (element * (scales[row] * scale)) as f32;
                 }
             }
             part.fill(&values);

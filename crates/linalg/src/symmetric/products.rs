@@ -35,12 +35,21 @@ impl Symmetric {
 
     /// The most memory that [`Symmetric::add_products`] allocates on so many threads.
     pub fn add_products_bytes(gemm: Gemm, order: usize, threads: usize) -> usize {
+        let pieces = together(order);
+        Transposed::bytes(order, pieces) + Self::add_pieces_bytes(gemm, order, pieces, threads)
+    }
+
+    /// The most memory that adding so many pieces allocates.
+    pub(super) fn add_pieces_bytes(
+        gemm: Gemm,
+        order: usize,
+        pieces: usize,
+        threads: usize,
+    ) -> usize {
         let each = gemm.scratch_bytes(TILE, PIECE) + SPAN * AREA * size_of::<f32>();
         let count = order.div_ceil(TILE);
         let shared = spans(count) * size_of::<Span<'_>>() + count * size_of::<&mut [f64]>();
-        let pieces = together(order);
-        let transposed = Transposed::bytes(order, pieces);
-        transposed + Transposed::packed_bytes(gemm, order, pieces) + shared + threads * each
+        Transposed::packed_bytes(gemm, order, pieces) + shared + threads * each
     }
 
     /// Adds pieces, to each element in their order.

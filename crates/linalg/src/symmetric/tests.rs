@@ -110,6 +110,18 @@ fn products_add_to_what_is_there() {
 }
 
 #[test]
+fn a_row_is_its_elements() {
+    let matrix = mixed(300);
+    for row in [0, 1, 127, 128, 200, 299] {
+        for columns in [0, 1, 128, 201, 300] {
+            let mut elements = vec![f64::NAN; columns];
+            matrix.copy_row(row, &mut elements);
+            assert!((0..columns).all(|column| elements[column] == matrix.get(row, column)));
+        }
+    }
+}
+
+#[test]
 fn an_element_is_that_of_both_triangles() {
     let mut matrix = mixed(300);
     assert_eq!(matrix.get(299, 3), matrix.get(3, 299));

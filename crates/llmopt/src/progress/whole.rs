@@ -128,10 +128,13 @@ const PRIOR_SECONDS: f64 = 3.0;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     fn whole(stages: &[(&'static str, f64)]) -> Whole {
-        let stages: Vec<StageEstimate> =
-            stages.iter().map(|&(stage, seconds)| StageEstimate { stage, seconds }).collect();
+        let stages: Vec<StageEstimate> = stages
+            .iter()
+            .map(|&(stage, seconds)| StageEstimate { stage, seconds, operations: BTreeMap::new() })
+            .collect();
         let seconds = stages.iter().map(|stage| stage.seconds).sum();
         Whole::new(Some(&TimeEstimate { seconds, stages }))
     }
