@@ -20,22 +20,3 @@ pub fn give_back_freed() {
         unsafe { malloc_trim(0) };
     }
 }
-
-/// Has the allocator keep a few megabytes that were freed, always as many: by itself it learns from what is
-/// freed how much to keep, up to 64 MB for each thread. For the beginning of a program.
-pub fn keep_little_freed() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        unsafe extern "C" {
-            fn mallopt(parameter: i32, value: i32) -> i32;
-        }
-        // As `malloc.h` numbers them.
-        const TRIM_THRESHOLD: i32 = -1;
-        const MMAP_THRESHOLD: i32 = -3;
-        // SAFETY: it takes two numbers, and touches nothing that is allocated.
-        unsafe {
-            mallopt(MMAP_THRESHOLD, 4 << 20);
-            mallopt(TRIM_THRESHOLD, 4 << 20);
-        }
-    }
-}

@@ -3,8 +3,8 @@
 //!
 //! This crate owns GEMM in f32 and in bf16 with f32 accumulation, elementary functions on slices,
 //! symmetric matrices with what their Cholesky factor solves, in f64 and, where few digits are enough,
-//! in f32, and products in either. It is the only one that may hold `unsafe`; what is no
-//! arithmetic here is an allocator for large vectors. It never knows what a matrix means.
+//! in f32, and products in either. It is the only one that may hold `unsafe`; the one thing here that
+//! is no arithmetic is a call to the allocator. It never knows what a matrix means.
 
 mod buffer;
 mod choice;
@@ -16,7 +16,6 @@ mod fill;
 mod freed;
 mod gemm;
 mod kernels;
-mod large;
 mod ordered;
 mod packed;
 mod piece;
@@ -34,9 +33,8 @@ pub use choice::{KernelChoice, Precision, Unavailable, Unknown};
 pub use cross::Cross;
 pub use dense::kept_bytes;
 pub use factor::{Factor, Lower};
-pub use freed::{give_back_freed, keep_little_freed};
+pub use freed::give_back_freed;
 pub use gemm::Gemm;
-pub use large::LargePages;
 pub use packed::{Band, Packed};
 pub use real::Real;
 pub use small::{Strided, StridedMut, product, product_transposed};

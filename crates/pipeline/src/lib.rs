@@ -60,7 +60,7 @@ pub use llmopt_eval::{
     Accuracy, ChoiceComparison, Comparison, Divergence, Estimate, Gate, GateError, Histogram,
     Metric, Outcome,
 };
-pub use llmopt_linalg::{KernelChoice, LargePages, Precision, keep_little_freed};
+pub use llmopt_linalg::{KernelChoice, Precision};
 pub use llmopt_measure::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
     Generated, GenerationRequest, JudgedOn, ModelFacts, Protocol, Provenance, ProvenanceData,
