@@ -33,7 +33,7 @@ pub(crate) fn bf16_bits(x: f32) -> u32 {
 
 /// A word of a line: one f32, or two bf16 of which the first is the lower.
 #[inline(always)]
-pub(crate) fn word<const COLUMNS: usize>(values: [f32; COLUMNS]) -> u32 {
+fn word<const COLUMNS: usize>(values: [f32; COLUMNS]) -> u32 {
     if COLUMNS == 1 {
         return values[0].to_bits();
     }

@@ -5,7 +5,7 @@ use crate::buffer::Line;
 use crate::driver::{Micro, Panels, Tile};
 use crate::fill::bf16_bits;
 #[cfg(target_arch = "x86_64")]
-use crate::fill::{word, words};
+use crate::fill::{transposed, words};
 use crate::packed::Layout;
 use llmopt_tensor::simd::{Kernel, dispatch};
 
@@ -77,7 +77,7 @@ fn f32_word<const COLUMNS: usize>(x: f32) -> u32 {
     if COLUMNS == 1 { x.to_bits() } else { bf16_bits(x) << 16 }
 }
 
-/// Packs rows of inputs as pairs of bf16, `[line, ROWS]`.
+/// Packs up to sixteen rows of inputs as pairs of bf16, `[line, ROWS]`.
 #[cfg(target_arch = "x86_64")]
 pub(crate) struct PairUp<'a, const ROWS: usize> {
     pub(crate) inputs: &'a [f32],
@@ -89,14 +89,20 @@ pub(crate) struct PairUp<'a, const ROWS: usize> {
 impl<const ROWS: usize> Kernel for PairUp<'_, ROWS> {
     type Output = ();
 
+    /// Sixteen lines at a time: the square of words that they make is transposed.
     #[inline(always)]
     fn run(self) {
-        for (row, inputs) in self.inputs.chunks_exact(self.columns).enumerate() {
-            let lines = self.words.chunks_exact_mut(ROWS);
-            let (pairs, rest) = inputs.as_chunks::<2>();
-            let last = rest.iter().map(|x| [*x, 0.0]);
-            for (pair, line) in pairs.iter().copied().chain(last).zip(lines) {
-                line[row] = word(pair);
+        let Self { inputs, columns, words: packed } = self;
+        for (square, lines) in packed.chunks_mut(16 * ROWS).enumerate() {
+            let mut square_words = [[0; 16]; 16];
+            let first = columns.min(square * 32);
+            let last = columns.min(first + 32);
+            for (row, out) in inputs.chunks_exact(columns).zip(&mut square_words) {
+                words::<2>(&row[first..last], out);
+            }
+            let lines = lines.chunks_exact_mut(ROWS);
+            for (line, words) in lines.zip(&transposed(square_words)) {
+                line.copy_from_slice(&words[..ROWS]);
             }
         }
     }
@@ -168,5 +174,37 @@ fn part<const COLUMNS: usize>(word: u32, column: usize) -> u32 {
         (1, _) => word,
         (_, 0) => word << 16,
         _ => word & 0xffff_0000,
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use crate::tests::random;
+    use half::bf16;
+
+    const ROWS: usize = 14;
+
+    /// Packs one pair after the other.
+    fn twin(inputs: &[f32], columns: usize) -> Vec<u32> {
+        let mut words = vec![0; columns.div_ceil(2) * ROWS];
+        for (row, inputs) in inputs.chunks_exact(columns).enumerate() {
+            for (column, x) in inputs.iter().enumerate() {
+                let bits = u32::from(bf16::from_f32(*x).to_bits());
+                words[column / 2 * ROWS + row] |= bits << (16 * (column % 2));
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn pairs_of_inputs_are_packed_as_one_by_one() {
+        for (rows, columns) in [(1, 1), (14, 2), (3, 31), (14, 32), (13, 33), (14, 129), (5, 64)] {
+            let mut inputs = random(rows * columns, 5);
+            inputs[0] = f32::from_bits(1);
+            let mut words = vec![0; columns.div_ceil(2) * ROWS];
+            dispatch(PairUp::<ROWS> { inputs: &inputs, columns, words: &mut words });
+            assert!(words == twin(&inputs, columns), "{rows} rows of {columns}");
+        }
     }
 }
