@@ -73,7 +73,7 @@ pub(crate) fn pruned(flags: &Prune, model: PathBuf) -> Result<PruneRequest, Refu
         data: unchecked_data("--calibrate", sources, flags.data)?,
         sequential: true,
         held_out: false,
-        precision: flags.dtype.unwrap_or(CalibrationDtype::F32).precision(kernel),
+        precision: flags.dtype.unwrap_or(CalibrationDtype::Auto).precision(kernel),
         kernel,
     };
     let recipe = PruneRecipe {

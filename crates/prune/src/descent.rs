@@ -1,6 +1,6 @@
 //! Conjugate gradients on the weights of a gated layer's units.
 
-use crate::gated::{Gated, PART, product};
+use crate::gated::{Gated, PART, Rises, product};
 use crate::metric::Metric;
 use crate::tangent::{Jacobian, Tangent, dot, square, times};
 use llmopt_linalg::{Cross, Packed};
@@ -77,8 +77,8 @@ impl Descent {
         self.left > 0
     }
 
-    /// Adds tokens: inputs `[count, inputs]`, the same in every step. In the last one a quarter of the pieces
-    /// is enough to know how far to go.
+    /// Adds tokens: inputs `[count, inputs]`, the same in every step and in the same calls as to
+    /// [`Tangent::add`]. In the last step a quarter of the pieces is enough to know how far to go.
     pub fn add(&mut self, inputs: &[f32]) {
         for inputs in inputs.chunks(Tangent::PIECE * self.gated.inputs) {
             let tokens = inputs.len() / self.gated.inputs;
@@ -94,16 +94,23 @@ impl Descent {
 
     fn add_piece(&mut self, inputs: &[f32]) {
         let gemm = self.layer.ready.gemm;
-        let values = self.layer.ready.values(inputs);
+        let computed;
+        let Rises { with_gate, with_up } = match self.layer.known.get(self.pieces) {
+            Some(known) => known,
+            None => {
+                computed = self.layer.ready.values(inputs).rises;
+                &computed
+            }
+        };
         let [to_gate, to_up] = &self.packed;
-        let mut change = times(&values.with_gate, product(gemm, inputs, to_gate));
-        add(&mut change, 1.0, &times(&values.with_up, product(gemm, inputs, to_up)));
+        let mut change = times(with_gate, product(gemm, inputs, to_gate));
+        add(&mut change, 1.0, &times(with_up, product(gemm, inputs, to_up)));
         let change = self.layer.ready.outputs(&change);
         self.curvature += square(&change);
         let Some([of_gate, of_up]) = &mut self.hessian_times_direction else { return };
         let back = product(gemm, &change, &self.layer.back);
-        of_gate.add_products(gemm, &times(&back, values.with_gate), inputs);
-        of_up.add_products(gemm, &times(&back, values.with_up), inputs);
+        of_gate.add_products(gemm, &times(with_gate, back.clone()), inputs);
+        of_up.add_products(gemm, &times(with_up, back), inputs);
     }
 
     /// Moves the weights to the lowest point along the direction, and finds the next one.

@@ -66,13 +66,18 @@ pub struct Ready {
     slopes: Slopes,
 }
 
-/// What the units are at some inputs, `[count, units]` each.
+/// What the units are at some inputs.
 pub(crate) struct Values {
-    /// `f(g) * u`, what the units give.
+    /// `f(g) * u`, what the units give, `[count, units]`.
     pub(crate) units: Vec<f32>,
-    /// `f'(g) * u`: by how much a unit rises with its gate.
+    pub(crate) rises: Rises,
+}
+
+/// By how much the units rise, `[count, units]` each.
+pub(crate) struct Rises {
+    /// With the gate: `f'(g) * u`.
     pub(crate) with_gate: Vec<f32>,
-    /// `f(g)`: by how much it rises with `u`.
+    /// With `u`: `f(g)`.
     pub(crate) with_up: Vec<f32>,
 }
 
@@ -123,7 +128,7 @@ impl Ready {
                 *slope *= up;
             }
         });
-        Values { units: gate, with_gate, with_up }
+        Values { units: gate, rises: Rises { with_gate, with_up } }
     }
 }
 

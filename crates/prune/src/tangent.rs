@@ -2,7 +2,7 @@
 
 use crate::RegressionError;
 use crate::descent::Descent;
-use crate::gated::{Gated, PART, Ready, product};
+use crate::gated::{Gated, PART, Ready, Rises, product};
 use crate::metric::Metric;
 use llmopt_linalg::{Cross, Gemm, Packed, Symmetric, kept_bytes};
 use rayon::prelude::*;
@@ -26,6 +26,7 @@ pub struct Tangent {
     /// Sums of the units' squared derivatives to either.
     squares: [Vec<f64>; 2],
     inputs: Symmetric,
+    pieces: usize,
     tokens: usize,
     error: f64,
     energy: f64,
@@ -36,6 +37,20 @@ pub(crate) struct Jacobian {
     pub(crate) ready: Ready,
     /// The transpose of D.
     pub(crate) back: Packed,
+    /// By how much units rise at the first pieces of tokens, as many as there is room for: a step would
+    /// compute them anew.
+    pub(crate) known: Vec<Rises>,
+}
+
+impl Jacobian {
+    /// Keeps what was computed of a piece, if all before it are kept and there is room.
+    fn keep(&mut self, piece: usize, rises: Rises) {
+        let values = |rises: &Rises| rises.with_gate.len() + rises.with_up.len();
+        let held: usize = self.known.iter().chain([&rises]).map(values).sum();
+        if self.known.len() == piece && held * size_of::<f32>() <= ROOM {
+            self.known.push(rises);
+        }
+    }
 }
 
 impl Tangent {
@@ -46,10 +61,12 @@ impl Tangent {
             layer: Jacobian {
                 ready: gated.ready(gemm),
                 back: gemm.packed_transposed(&gated.down, units),
+                known: Vec::new(),
             },
             gradient: [(); 2].map(|()| Cross::rectangle(units, inputs)),
             squares: [(); 2].map(|()| vec![0.0; units]),
             inputs: Symmetric::zeros(inputs),
+            pieces: 0,
             tokens: 0,
             error: 0.0,
             energy: 0.0,
@@ -73,13 +90,16 @@ impl Tangent {
         self.error += square(&residual);
         self.energy += square(targets);
         self.tokens += inputs.len() / self.gated.inputs;
-        add_squares(&mut self.squares[0], &values.with_gate);
-        add_squares(&mut self.squares[1], &values.with_up);
+        let Rises { with_gate, with_up } = &values.rises;
+        add_squares(&mut self.squares[0], with_gate);
+        add_squares(&mut self.squares[1], with_up);
         self.inputs.add_products(gemm, inputs);
         let back = product(gemm, &residual, &self.layer.back);
         let [to_gate, to_up] = &mut self.gradient;
-        to_gate.add_products(gemm, &times(&back, values.with_gate), inputs);
-        to_up.add_products(gemm, &times(&back, values.with_up), inputs);
+        to_gate.add_products(gemm, &times(with_gate, back.clone()), inputs);
+        to_up.add_products(gemm, &times(with_up, back), inputs);
+        self.layer.keep(self.pieces, values.rises);
+        self.pieces += 1;
     }
 
     /// The squared error of the outputs, as a share of the energy of those asked for.
@@ -114,8 +134,14 @@ impl Tangent {
         Ok(Descent::new(gated, layer, metric, gradient, tokens, steps))
     }
 
-    /// The most memory that a tangent takes with its descent, the layer's matrices included.
-    pub fn bytes(gemm: Gemm, [units, inputs, outputs]: [usize; 3], threads: usize) -> u64 {
+    /// The most memory that a tangent of so many tokens takes with its descent, the layer's matrices
+    /// included.
+    pub fn bytes(
+        gemm: Gemm,
+        tokens: usize,
+        [units, inputs, outputs]: [usize; 3],
+        threads: usize,
+    ) -> u64 {
         let matrix = (units * inputs * size_of::<f32>()) as u64;
         let layer = 2 * matrix + (outputs * units * size_of::<f32>()) as u64;
         let packed = Ready::bytes(gemm, units, inputs, outputs, threads)
@@ -133,7 +159,8 @@ impl Tangent {
         // What multiplying in f64 takes, a thread keeps.
         let descent =
             metric + kept_bytes(threads) as u64 + directions + moving.max(2 * matrix + adding);
-        layer + packed + 2 * matrix + (sums + adding.max(making)).max(descent)
+        let known = (2 * tokens * units * size_of::<f32>()).min(ROOM) as u64;
+        layer + packed + known + 2 * matrix + (sums + adding.max(making)).max(descent)
     }
 
     /// Tokens that are taken together.
@@ -172,3 +199,48 @@ fn add_squares(sums: &mut [f64], rows: &[f32]) {
 
 /// Tokens for each input that are worth a step.
 const WORTH: usize = 8;
+
+/// Bytes of what is known of tokens.
+const ROOM: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llmopt_linalg::{KernelChoice, Precision, vector};
+
+    #[test]
+    fn what_is_known_of_tokens_changes_nothing() {
+        let [units, inputs, outputs] = [5, 4, 3];
+        let some = |count: usize, seed: usize| -> Vec<f32> {
+            (0..count).map(|i| ((i * 7919 + seed) % 997) as f32 / 997.0 - 0.5).collect()
+        };
+        let tokens = 2 * Tangent::PIECE + 100;
+        let (seen, targets) = (some(tokens * inputs, 1), some(tokens * outputs, 2));
+        let gemm = Gemm::new(Precision::F32, KernelChoice::Portable).expect("plain Rust");
+        let moved = |known: usize| {
+            let mut tangent = Tangent::new(
+                gemm,
+                Gated {
+                    gate: some(units * inputs, 3),
+                    up: some(units * inputs, 4),
+                    down: some(outputs * units, 5),
+                    gate_bias: None,
+                    up_bias: None,
+                    inputs,
+                    slopes: vector::silu_slopes,
+                },
+            );
+            tangent.add(&seen, &targets);
+            assert_eq!(tangent.layer.known.len(), 3);
+            tangent.layer.known.truncate(known);
+            let mut descent = tangent.descent(3).expect("finite sums");
+            while descent.is_open() {
+                descent.add(&seen);
+                descent.step();
+            }
+            let moved = descent.into_gated();
+            (moved.gate, moved.up)
+        };
+        assert!(moved(3) == moved(0) && moved(3) == moved(1));
+    }
+}

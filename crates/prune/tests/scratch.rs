@@ -61,7 +61,7 @@ fn moving_a_layer_allocates_what_it_promises_at_most() {
         let (seen, targets) = (some(tokens * inputs, 997), some(tokens * outputs, 991));
         let (gate, up) = (some(units * inputs, 983), some(units * inputs, 977));
         let down = some(outputs * units, 971);
-        let promised = Tangent::bytes(gemm, [units, inputs, outputs], 1);
+        let promised = Tangent::bytes(gemm, tokens, [units, inputs, outputs], 1);
         check(&format!("{units} {inputs} {outputs}"), promised, || {
             let (gate, up, down) = (gate.clone(), up.clone(), down.clone());
             let slopes = silu_slopes;

@@ -52,7 +52,7 @@ pub(crate) struct Prune {
     #[command(flatten)]
     pub(crate) data: DataFlags,
     /// What the inputs of products are rounded to while the model is observed; sums are always in
-    /// f32 or wider [default: f32]
+    /// f32 or wider [default: auto]
     #[arg(long, value_name = "D", help_heading = CALIBRATION)]
     pub(crate) dtype: Option<CalibrationDtype>,
     /// What computes the products [default: auto]

@@ -104,6 +104,21 @@ rows! {
     layers_of_qwen3_moe("layers", "0.57", "qwen3_moe")
 }
 
+/// What `--dtype auto` takes depends on the machine.
+#[test]
+fn inputs_are_rounded_as_the_machine_multiplies_them_fastest() {
+    let dir = Dir::with_tiny_llama();
+    let taken = |flags: &str| {
+        let recipe = "--axes ffn --sparsity 0.2 --refine 0 --force -q -o out";
+        dir.done(&format!("{TINY} {recipe} {flags}").replace("--samples 32", "--samples 8"));
+        dir.json("out/llmopt.json")["calibration"]["kernel"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(taken(""), taken("--dtype auto"));
+    assert_eq!(taken("--kernel portable"), "f32 portable");
+    assert_eq!(taken("--kernel portable --dtype bf16"), "bf16 portable");
+    assert!(taken("--dtype f32").starts_with("f32 "));
+}
+
 #[test]
 fn refitting_a_chosen_set_keeps_more_of_the_model_than_scores_do() {
     let dir = Dir::with_tiny_llama();

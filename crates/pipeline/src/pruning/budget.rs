@@ -129,7 +129,7 @@ impl Demand<'_> {
     /// Moving what makes the units of a group.
     fn moving(&self, batches: &Batches) -> u64 {
         let (gemm, threads) = (self.engine.gemm(), self.resources.threads);
-        let tokens = batches.rows_of(batches.largest());
+        let tokens = [batches.tokens(), batches.rows_of(batches.largest())];
         let of = |group: &PruneGroup| moving_bytes(gemm, group, tokens, threads);
         self.groups.iter().map(of).max().unwrap_or(0)
     }

@@ -216,7 +216,7 @@ fn first(windows: &[Vec<u32>]) -> &[Vec<u32>] {
 }
 
 /// Tokens that judge.
-const TOKENS: usize = 8192;
+const TOKENS: usize = 2048;
 /// Candidates of a sweep, where it is not each layer alone.
 const MOST: usize = 8;
 

@@ -184,12 +184,17 @@ impl Mover<'_> {
     }
 }
 
-/// The most memory that moving takes, what is chosen included; `tokens` are those of a batch.
-pub(super) fn moving_bytes(gemm: Gemm, group: &PruneGroup, tokens: usize, threads: usize) -> u64 {
+/// The most memory that moving takes on `tokens`, what is chosen included; `batch` are those of a batch.
+pub(super) fn moving_bytes(
+    gemm: Gemm,
+    group: &PruneGroup,
+    [tokens, batch]: [usize; 2],
+    threads: usize,
+) -> u64 {
     let narrowed = group.narrowed();
     let Some(projections) = &group.gated else { return 0 };
     let (units, inputs, outputs) = (narrowed.columns, projections.gate.columns, group.rows);
-    let shown = (tokens * (2 * outputs + inputs.max(outputs)) * size_of::<f32>()) as u64;
+    let shown = (batch * (2 * outputs + inputs.max(outputs)) * size_of::<f32>()) as u64;
     let reader = (outputs * units * size_of::<f32>()) as u64;
     let sizes = [units, inputs, outputs];
     let layer = reader + 2 * (units * inputs * size_of::<f32>()) as u64;
@@ -203,7 +208,7 @@ pub(super) fn moving_bytes(gemm: Gemm, group: &PruneGroup, tokens: usize, thread
     let refit =
         Regression::bytes(outputs, units) + Regression::refit_bytes(outputs, units, units, threads);
     let solving = observed + prepared.max(refit) + kept_bytes(threads) as u64;
-    reader + (shown + Tangent::bytes(gemm, sizes, threads)).max(layer + again.max(solving))
+    reader + (shown + Tangent::bytes(gemm, tokens, sizes, threads)).max(layer + again.max(solving))
 }
 
 /// The tensors that change, where both may be one.
