@@ -7,7 +7,7 @@ use crate::print::{self, Table};
 use crate::progress::Progress;
 use crate::timing::{RequestedAmount, Timing};
 use crate::{passed, report, request, signal, units};
-use llmopt_pipeline::{JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits};
+use llmopt_pipeline::{Events, JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits};
 use std::fmt::Write;
 
 pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
