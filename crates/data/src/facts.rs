@@ -22,10 +22,13 @@ pub struct CalibrationFacts {
 /// What one source gave.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceFacts {
-    /// `self`, or the name of the file.
+    /// `builtin`, `self`, or the name of the file.
     pub name: String,
     /// Its part of the mix, against the others' weights.
     pub weight: f64,
+    /// The hash of the built-in text, which tells its version.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text_sha256: Option<String>,
     /// Tokens of the whole text; none for `self`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_tokens: Option<usize>,

@@ -1,10 +1,12 @@
-//! Windows of token ids, and where they come from: files, mixes of them, and the model itself.
+//! Windows of token ids, and where they come from: files, the text that comes with the program, the model itself,
+//! and mixes of them.
 //!
 //! Texts are cut by the tokenizer that lies beside a model. It never knows who will look at the windows, and
 //! for what.
 
 #![forbid(unsafe_code)]
 
+mod builtin;
 mod drawing_work;
 mod facts;
 mod gumbel;

@@ -37,7 +37,7 @@ impl CalibrationRequest {
         if self.sources.is_empty() {
             return Err(Error::RefusedWithHint {
                 what: "there is nothing to calibrate on".to_owned(),
-                hint: "`--calibrate self` needs no data".to_owned(),
+                hint: "`--calibrate builtin` takes the text that comes with llmopt".to_owned(),
             });
         }
         for (number, source) in self.sources.iter().enumerate() {

@@ -1,12 +1,13 @@
 //! Calibration data: which windows of tokens a model is observed on.
 //!
-//! Every source gives its part of the windows: files from their start, in order and without overlap,
-//! and the model itself what is drawn from it. Files are read with the plan; what is drawn comes when
+//! Every source gives its part of the windows: texts from their start, in order and without overlap,
+//! and the model itself what is drawn from it. Texts are read with the plan; what is drawn comes when
 //! the run begins.
 
 #[cfg(test)]
 mod tests;
 
+use crate::builtin;
 use crate::facts::{CalibrationFacts, SourceFacts, hash};
 use crate::request::CalibrationRequest;
 use crate::self_generated::{SWEEPS, SelfGenerated};
@@ -183,9 +184,11 @@ impl Part {
             }
             Content::Text { windows, tokens, masked } => (windows, Some(tokens), masked, None),
         };
+        let is_builtin = matches!(self.source, CalibrationSource::Builtin { .. });
         let facts = SourceFacts {
             name: self.source.name(),
             weight: self.source.weight(),
+            text_sha256: is_builtin.then(builtin::sha256),
             text_tokens,
             masked_tokens: Some(masked).filter(|&masked| masked > 0),
             windows: self.share,
@@ -202,23 +205,25 @@ fn content(
     texts: &Texts<'_>,
     request: &CalibrationRequest,
 ) -> Result<Content, Error> {
-    let CalibrationSource::File { path, .. } = source else {
-        let options = texts.options(Some(request.samples))?;
-        options.check().map_err(|error| failed(error.into()))?;
-        let first = match options.bos {
-            Bos::None => None,
-            Bos::Window(id) => Some(id),
-        };
-        let (window, windows) = (texts.window(), request.samples);
-        return Ok(Content::SelfGenerated(SelfGenerated {
-            windows,
-            window,
-            first,
-            seed: request.seed,
-        }));
+    let samples = Some(request.samples);
+    let Windows { windows, facts } = match source {
+        CalibrationSource::SelfDrawn { .. } => return drawn(texts, request),
+        CalibrationSource::Builtin { .. } => texts.builtin(samples)?,
+        CalibrationSource::File { path, .. } => texts.windows(path, samples)?,
     };
-    let Windows { windows, facts } = texts.windows(path, Some(request.samples))?;
     Ok(Content::Text { windows, tokens: facts.text_tokens, masked: facts.masked_tokens })
+}
+
+/// Windows that the run draws from the model.
+fn drawn(texts: &Texts<'_>, request: &CalibrationRequest) -> Result<Content, Error> {
+    let options = texts.options(Some(request.samples))?;
+    options.check().map_err(|error| failed(error.into()))?;
+    let first = match options.bos {
+        Bos::None => None,
+        Bos::Window(id) => Some(id),
+    };
+    let (window, windows) = (texts.window(), request.samples);
+    Ok(Content::SelfGenerated(SelfGenerated { windows, window, first, seed: request.seed }))
 }
 
 fn without_share(source: &CalibrationSource, samples: usize) -> Error {

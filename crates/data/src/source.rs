@@ -1,16 +1,23 @@
 //! Where calibration data come from, as users write it.
 
+use crate::builtin;
 use crate::texts::file_name;
 use llmopt_checkpoint::Source;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A source of calibration data, and its part of the mix against the others' weights.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CalibrationSource {
-    /// The model itself: no data are needed.
+    /// The text that comes with the program: it is cut by the model's tokenizer.
+    Builtin {
+        /// Its weight.
+        weight: f64,
+    },
+    /// The model itself: neither data nor a tokenizer are needed.
     SelfDrawn {
         /// Its weight.
         weight: f64,
@@ -38,15 +45,28 @@ impl CalibrationSource {
     /// Its part of the mix, against the others' weights.
     pub fn weight(&self) -> f64 {
         match self {
-            Self::SelfDrawn { weight } | Self::File { weight, .. } => *weight,
+            Self::Builtin { weight } | Self::SelfDrawn { weight } | Self::File { weight, .. } => {
+                *weight
+            }
         }
     }
 
-    /// `self`, or the name of the file without its folder.
+    /// `builtin`, `self`, or the name of the file without its folder.
     pub fn name(&self) -> String {
         match self {
+            Self::Builtin { .. } => BUILTIN.to_owned(),
             Self::SelfDrawn { .. } => SELF.to_owned(),
             Self::File { path, .. } => file_name(path),
+        }
+    }
+
+    /// What is observed on where nobody says: the text that comes with the program; the model itself where no
+    /// tokenizer lies beside it that could cut a text.
+    pub fn usual(model: &Path) -> Self {
+        let folder = if model.is_file() { model.parent().unwrap_or(model) } else { model };
+        match folder.join("tokenizer.json").is_file() {
+            true => Self::Builtin { weight: 1.0 },
+            false => Self::SelfDrawn { weight: 1.0 },
         }
     }
 
@@ -70,15 +90,16 @@ impl CalibrationSource {
     /// Whether both are the same data, however they are weighted.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::SelfDrawn { .. }, Self::SelfDrawn { .. }) => true,
+            (Self::Builtin { .. }, Self::Builtin { .. })
+            | (Self::SelfDrawn { .. }, Self::SelfDrawn { .. }) => true,
             (Self::File { path, .. }, Self::File { path: other, .. }) => path == other,
             _ => false,
         }
     }
 }
 
-/// `self`, `FILE`, and either with a weight behind a colon. A file whose name ends like a weight is
-/// taken for itself where it exists, and so is `./self`.
+/// `builtin`, `self`, `FILE`, and each with a weight behind a colon. A file whose name ends like a weight is
+/// taken for itself where it exists, and so are `./builtin` and `./self`.
 impl FromStr for CalibrationSource {
     type Err = SourceError;
 
@@ -90,11 +111,22 @@ impl FromStr for CalibrationSource {
         let (name, weight) = weighted.unwrap_or((text, 1.0));
         let source = match name {
             "" => return Err(SourceError::Empty),
+            BUILTIN => Self::Builtin { weight },
             SELF => Self::SelfDrawn { weight },
             file => Self::File { path: PathBuf::from(file), weight },
         };
         source.check()?;
         Ok(source)
+    }
+}
+
+/// As a plan tells it: the built-in text with the beginning of its hash, which is its version.
+impl fmt::Display for CalibrationSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin { .. } => write!(f, "the built-in text {}", &builtin::sha256()[..12]),
+            Self::SelfDrawn { .. } | Self::File { .. } => f.write_str(&self.name()),
+        }
     }
 }
 
@@ -120,6 +152,7 @@ pub fn is_statistics_file(path: &Path) -> bool {
 /// Only the metadata of statistics files have this key.
 pub const STATISTICS_KEY: &str = "llmopt.statistics";
 
+const BUILTIN: &str = "builtin";
 const SELF: &str = "self";
 
 #[cfg(test)]
@@ -145,6 +178,9 @@ mod tests {
         check("self", Ok(CalibrationSource::SelfDrawn { weight: 1.0 }));
         check("self:0.5", Ok(CalibrationSource::SelfDrawn { weight: 0.5 }));
         check("./self", Ok(file("./self", 1.0)));
+        check("builtin", Ok(CalibrationSource::Builtin { weight: 1.0 }));
+        check("builtin:3", Ok(CalibrationSource::Builtin { weight: 3.0 }));
+        check("./builtin", Ok(file("./builtin", 1.0)));
     }
 
     #[test]

@@ -6,7 +6,8 @@ mod kind;
 pub use kind::may_hold_messages;
 pub use kind::{DataKind, read_data};
 
-use crate::tokenizer::{Folder, wrong};
+use crate::builtin;
+use crate::tokenizer::{Folder, failed, wrong};
 use ids::TokenIds;
 use llmopt_model::Variant;
 use llmopt_run::Error;
@@ -77,9 +78,23 @@ impl<'a> Texts<'a> {
             }
         };
         let documents = documents.map_err(|error| wrong(path, error.into()))?;
+        self.cut(&documents, samples, |error| wrong(path, error))
+    }
+
+    /// The windows of the text that comes with the program, from its start.
+    pub fn builtin(&self, samples: Option<usize>) -> Result<Windows, Error> {
+        self.cut(&builtin::documents(), samples, failed)
+    }
+
+    fn cut(
+        &self,
+        documents: &[String],
+        samples: Option<usize>,
+        blamed: impl Fn(llmopt_text::Error) -> Error,
+    ) -> Result<Windows, Error> {
         let folder = self.folder()?;
-        let cut = text_windows(folder.tokenizer(), &documents, self.options(samples)?)
-            .map_err(|error| wrong(path, error))?;
+        let cut =
+            text_windows(folder.tokenizer(), documents, self.options(samples)?).map_err(blamed)?;
         cut.windows.iter().try_for_each(|window| folder.check(window))?;
         Ok(cut)
     }

@@ -98,8 +98,9 @@ pub(crate) struct Quantize {
     pub(crate) allow_nonfinite: bool,
 
     /// Data on which the model is observed: `.txt`, `.jsonl` with `text` or `messages`, `.safetensors`
-    /// of token ids, or `self` for windows drawn from the model itself; several are mixed, by weight
-    /// with `FILE:WEIGHT`. Or statistics files that `llmopt calibrate` wrote, which add up
+    /// of token ids, `builtin` for the text that comes with llmopt, or `self` for windows drawn from the
+    /// model itself; several are mixed, by weight with `FILE:WEIGHT`. Or statistics files that
+    /// `llmopt calibrate` wrote, which add up
     #[arg(long, value_name = "SOURCE", help_heading = CALIBRATION)]
     pub(crate) calibrate: Vec<String>,
     #[command(flatten)]

@@ -66,8 +66,8 @@ pub(crate) fn pruned(flags: &Prune, model: PathBuf) -> Result<PruneRequest, Refu
             name.parse().map_err(|_| absent::value("--method", name, flags::PRUNE_METHODS, &[]))?
         }
     };
-    let itself = ["self".to_owned()];
-    let sources = if flags.calibrate.is_empty() { &itself[..] } else { &flags.calibrate };
+    let usual = [CalibrationSource::usual(&model).name()];
+    let sources = if flags.calibrate.is_empty() { &usual[..] } else { &flags.calibrate };
     let kernel = flags.kernel.as_deref().map_or(Ok(KernelChoice::Auto), kernel)?;
     let calibrate = Calibrate {
         data: unchecked_data("--calibrate", sources, flags.data)?,
@@ -263,7 +263,7 @@ fn format(flags: &Quantize) -> Result<Format, Refusal> {
 /// Schemes of integer weights alone.
 const WEIGHTS_ALONE: &str = "`w8a16` to `w2a16`";
 
-const SOURCES: &str = "a file, `self`, or either with its weight: `chat.jsonl:0.7`";
+const SOURCES: &str = "a file, `builtin`, `self`, or any with its weight: `chat.jsonl:0.7`";
 /// Of `--refine`.
 const USUAL_PASSES: usize = 5;
 

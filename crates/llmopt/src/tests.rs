@@ -215,7 +215,7 @@ fn a_method_without_its_data_and_data_without_a_method_are_refused() {
         check(
             &format!("--method {method}"),
             &format!("`--method {method}` needs calibration data"),
-            "`--calibrate FILE` gives them; `--calibrate self` draws them from the model",
+            "`--calibrate FILE` gives them; `--calibrate builtin` takes the text that comes with llmopt",
         );
     }
     check(
@@ -223,7 +223,7 @@ fn a_method_without_its_data_and_data_without_a_method_are_refused() {
         "`--method rtn` does nothing with calibration data",
         "leave `--calibrate` out, or choose another method",
     );
-    let sources = "a file, `self`, or either with its weight: `chat.jsonl:0.7`";
+    let sources = "a file, `builtin`, `self`, or any with its weight: `chat.jsonl:0.7`";
     check(
         "--calibrate text.txt:0",
         "`--calibrate text.txt:0`: the weight of `text.txt` is 0, expected a finite number above 0",

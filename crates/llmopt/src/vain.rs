@@ -38,11 +38,11 @@ pub(crate) fn of_data(flags: DataFlags, sources: &[CalibrationSource]) -> Result
     let draws = sources.iter().any(|source| matches!(source, CalibrationSource::SelfDrawn { .. }));
     refused(
         &[("--seed", flags.seed.is_some(), draws)],
-        "it decides what is drawn from the model, and all data are files",
+        "it decides what is drawn from the model, and all data are texts",
         "leave it out, or let `self` be one of the sources",
     )?;
     let renders = sources.iter().any(|source| match source {
-        CalibrationSource::SelfDrawn { .. } => false,
+        CalibrationSource::Builtin { .. } | CalibrationSource::SelfDrawn { .. } => false,
         CalibrationSource::File { path, .. } => may_hold_messages(path),
     });
     refused(&[("--date", flags.date.is_some(), renders)], NOTHING_RENDERED, RENDERED)

@@ -146,8 +146,8 @@ fn check_method(recipe: &Recipe) -> Result<(), Error> {
     if !calibrated && !method.is_data_free() {
         return Err(Error::RefusedWithHint {
             what: format!("`--method {method}` needs calibration data"),
-            hint: "`--calibrate FILE` gives them; `--calibrate self` draws them from the model"
-                .to_owned(),
+            hint: "`--calibrate FILE` gives them; `--calibrate builtin` takes the text that comes with llmopt"
+                    .to_owned(),
         });
     }
     Ok(())

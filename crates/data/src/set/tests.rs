@@ -113,6 +113,21 @@ fn texts_are_cut_by_the_models_own_tokenizer() {
 }
 
 #[test]
+fn the_built_in_text_is_mixed_like_a_file() {
+    let (windows, facts) = taken(&request(&["builtin:3", "self"], 4)).expect("windows");
+    let [builtin, own] = &facts.sources[..] else { panic!("{facts:?}") };
+    assert_eq!((builtin.name.as_str(), builtin.windows, builtin.seed), ("builtin", 3, None));
+    assert!(builtin.text_tokens > Some(100_000), "{:?}", builtin.text_tokens);
+    assert_eq!((own.windows, own.text_tokens, own.text_sha256.as_ref()), (1, None, None));
+    let (alone, _) = taken(&request(&["builtin"], 3)).expect("windows");
+    // `self` falls on the middle, and ties go to the first source.
+    assert_eq!([&windows[0], &windows[1], &windows[3]], [&alone[0], &alone[1], &alone[2]]);
+    assert_eq!(builtin.text_sha256.as_deref(), Some(&*builtin::sha256()));
+    let twice = CalibrationSet::read(&request(&["builtin", "builtin:2"], 4), &tiny());
+    assert!(twice.expect_err("twice").to_string().contains("`builtin` is given twice"));
+}
+
+#[test]
 fn bad_sources_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let (a, unknown) = (ids(&folder, "a", 0, 20), ids(&folder, "b", 1020, 20));

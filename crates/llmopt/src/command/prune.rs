@@ -7,7 +7,7 @@ use crate::print::{self, Table};
 use crate::progress::Progress;
 use crate::timing::{RequestedAmount, Timing};
 use crate::{passed, report, request, signal, units};
-use llmopt_pipeline::{JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits};
+use llmopt_pipeline::{Events, JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits};
 use std::fmt::Write;
 
 pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
@@ -22,8 +22,10 @@ pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
     let on = |windows| Ok::<_, Failure>(plan.estimate(&speed, windows));
     let timing =
         Timing::new(on(None)?, said, plan.observed_windows(), |windows| on(Some(windows)))?;
+    let mut summary = plan.summary();
+    let note = drawn_for_want_of_a_tokenizer(flags, &summary);
     if flags.dry_run {
-        let summary = plan.summary();
+        summary.notes.extend(note.map(str::to_owned));
         return match console.json {
             true => print::json(&timing.document(&summary)?),
             false => print::data(&planned(&summary, &timing)),
@@ -31,17 +33,23 @@ pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
     }
     let file = flags.report.as_deref().map(report::pending).transpose()?;
     let progress = Progress::begin(console, Some(&timing));
+    note.into_iter().for_each(|note| progress.note(note));
     signal::watch(&progress, STOPPING);
     let report = llmopt_pipeline::prune(&plan, &*progress, &signal::CANCEL)?;
     if console.json {
         print::json(&report)?;
     } else if !console.quiet {
-        print::say(render(&plan.summary(), &report).trim_end());
+        print::say(render(&summary, &report).trim_end());
     }
     if let Some(file) = file {
         report::publish(file, &print::document(&report)?)?;
     }
     Ok(())
+}
+
+/// Why windows are drawn from the model though nobody asked for it.
+fn drawn_for_want_of_a_tokenizer(flags: &Prune, summary: &PruneSummary) -> Option<&'static str> {
+    (flags.calibrate.is_empty() && summary.sweeps > 0).then_some(NO_TOKENIZER)
 }
 
 /// The whole plan.
@@ -235,4 +243,6 @@ const SHARES: [f64; 9] = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
 /// Signs of the longest bar.
 const BAR: f64 = 40.0;
 
+const NO_TOKENIZER: &str = "no `tokenizer.json` lies beside the model to cut the built-in text: windows are drawn from \
+    the model itself, which leaves more divergence";
 const STOPPING: &str = "stopping after the current place; run the same command again to go on";

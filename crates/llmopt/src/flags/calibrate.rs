@@ -17,8 +17,8 @@ pub(crate) struct Calibrate {
     pub(crate) model: Option<PathBuf>,
 
     /// Data on which the model is observed: `.txt`, `.jsonl` with `text` or `messages`, `.safetensors`
-    /// of token ids, or `self` for windows drawn from the model itself; several are mixed, by weight
-    /// with `FILE:WEIGHT`
+    /// of token ids, `builtin` for the text that comes with llmopt, or `self` for windows drawn from the
+    /// model itself; several are mixed, by weight with `FILE:WEIGHT`
     #[arg(long = "data", alias = "calibrate", value_name = "SOURCE", required = true, help_heading = CALIBRATION)]
     pub(crate) calibrate: Vec<String>,
     #[command(flatten)]

@@ -18,7 +18,7 @@ Examples:
 pub(crate) const CALIBRATE: &str = "\
 Examples:
   llmopt calibrate Llama-3.1-8B --data text.jsonl --gram -o statistics.safetensors
-  llmopt calibrate Llama-3.1-8B --data self --samples 64 --window 512 -o statistics.safetensors";
+  llmopt calibrate Llama-3.1-8B --data builtin --samples 64 --window 512 -o statistics.safetensors";
 
 pub(crate) const EVAL: &str = "\
 Examples:

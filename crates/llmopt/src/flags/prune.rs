@@ -45,8 +45,9 @@ pub(crate) struct Prune {
     pub(crate) align: Option<usize>,
 
     /// Data on which the model is observed: `.txt`, `.jsonl` with `text` or `messages`, `.safetensors`
-    /// of token ids, or `self` for windows drawn from the model itself; several are mixed, by weight
-    /// with `FILE:WEIGHT` [default: self]
+    /// of token ids, `builtin` for the text that comes with llmopt, or `self` for windows drawn from the
+    /// model itself; several are mixed, by weight with `FILE:WEIGHT`
+    /// [default: builtin; self, where no tokenizer lies beside the model]
     #[arg(long, value_name = "SOURCE", help_heading = CALIBRATION)]
     pub(crate) calibrate: Vec<String>,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use crate::vain;
 use std::ffi::OsString;
 
 const NO_DRAWS: &str = "`--seed` would do nothing here: it decides what is drawn from the model, and \
-                        all data are files";
+                        all data are texts";
 const LET_SELF: &str = "leave it out, or let `self` be one of the sources";
 const NO_TEMPLATE: &str = "`--date` would do nothing here: only a chat template asks for the day, and \
                            no file holds `messages`";

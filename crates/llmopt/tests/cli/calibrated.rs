@@ -266,7 +266,7 @@ fn errors_are_those_of_outputs_where_inputs_were_observed_and_of_weights_where_n
     assert_eq!(report.get("output_error"), None);
     let worth = worth.expect("what calibration would be worth");
     assert!(worth.contains("`--calibrate FILE --force` leaves about a quarter"), "{worth}");
-    assert!(worth.contains("`--calibrate self --force`"), "{worth}");
+    assert!(worth.contains("`--calibrate builtin --force`"), "{worth}");
 
     let (error, worth, _) = made("--bits 8");
     assert!(error.starts_with("of weights, not of outputs: "), "{error}");

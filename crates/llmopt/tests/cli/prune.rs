@@ -175,6 +175,43 @@ fn the_plain_command_prunes_a_bare_folder_and_quantizing_goes_on_from_there() {
 }
 
 #[test]
+fn who_has_no_text_gets_the_built_in_one() {
+    let dir = Dir::with_tiny_llama();
+    let plain = "prune tiny-llama --sparsity 0.2 --axes ffn --refine 0 --window 64 --samples 8";
+    let planned = dir.done(&format!("{plain} --dry-run")).stdout;
+    let page = include_str!("../../../data/text/SOURCES.md");
+    let hash = page.lines().map(str::trim).find(|line| line.len() == 64).expect("a hash");
+    let source = format!("8 windows of 64 tokens of the built-in text {}, ", &hash[..12]);
+    assert!(planned.contains(&source), "{planned}");
+    dir.done(&format!("{plain} -o default"));
+    let report = dir.json("default/llmopt.json");
+    let sources = &report["calibration"]["sources"];
+    assert_eq!(sources[0]["name"], "builtin", "{sources}");
+    assert_eq!(sources[0]["text_sha256"], hash, "{sources}");
+    dir.done(&format!("{plain} --calibrate builtin -o named"));
+    let weights = |name: &str| dir.read(&format!("{name}/model.safetensors"));
+    assert!(weights("default") == weights("named"));
+}
+
+/// Seeded checkpoints have no tokenizer.
+#[test]
+fn without_a_tokenizer_windows_are_drawn_and_that_is_said() {
+    let dir = Dir::with_family("llama");
+    let plain = "prune model --sparsity 0.27 --axes ffn --align 8 --window 64 --samples 8";
+    let note = "no `tokenizer.json` lies beside the model to cut the built-in text";
+    let planned = dir.done(&format!("{plain} --dry-run")).stdout;
+    assert!(planned.contains(note), "{planned}");
+    assert!(planned.contains("of self, drawn in 4 reading sweeps"), "{planned}");
+    let ran = dir.done(&format!("{plain} -o out"));
+    assert!(ran.stderr.contains(note), "{}", ran.stderr);
+    let asked = dir.done(&format!("{plain} --calibrate self --dry-run")).stdout;
+    assert!(!asked.contains(note), "{asked}");
+    let refused = dir.run(&format!("{plain} --calibrate builtin --dry-run"));
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    assert!(refused.stderr.contains("`tokenizer.json` is missing"), "{}", refused.stderr);
+}
+
+#[test]
 fn the_default_mixes_axes_as_held_out_windows_say() {
     let dir = Dir::with_tiny_llama();
     let args = TINY.replace("--samples 32", "--samples 64");

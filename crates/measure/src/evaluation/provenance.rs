@@ -46,7 +46,7 @@ pub struct ProvenanceData {
 /// A source of calibration data, as a report tells it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProvenanceSource {
-    /// The name of its file, or `self`.
+    /// The name of its file, `builtin` or `self`.
     pub name: String,
     /// How many windows are its.
     pub windows: u64,

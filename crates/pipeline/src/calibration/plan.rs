@@ -174,7 +174,7 @@ impl Calibration {
         CalibrationSummary {
             windows: facts.windows,
             window: facts.window,
-            sources: requested.data.sources.iter().map(CalibrationSource::name).collect(),
+            sources: requested.data.sources.iter().map(CalibrationSource::to_string).collect(),
             methods: self.methods.clone(),
             kernel: self.kernel().to_owned(),
             memory: self.memory.clone(),

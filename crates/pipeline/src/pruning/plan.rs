@@ -321,7 +321,7 @@ impl PrunePlan {
             window: facts.as_ref().map_or(0, |facts| facts.window),
             sources: match &self.set {
                 Some(_) => {
-                    recipe.calibrate.data.sources.iter().map(CalibrationSource::name).collect()
+                    recipe.calibrate.data.sources.iter().map(CalibrationSource::to_string).collect()
                 }
                 None => Vec::new(),
             },

@@ -168,7 +168,7 @@ fn errors(report: &Report) -> Vec<(f64, &str)> {
 
 /// As measured at 2, 3, 4 and 6 bits: docs/benchmarks.md, "Quality with calibration".
 const WORTH: &str = "the same command with `--calibrate FILE --force` leaves about a quarter of the KL \
-    divergence; `--calibrate self --force`, which needs no text, about a third";
+    divergence; `--calibrate builtin --force`, which needs none of yours, about a third";
 /// As many fallbacks are told one by one.
 const FALLBACKS: usize = 8;
 

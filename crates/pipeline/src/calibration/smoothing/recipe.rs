@@ -94,7 +94,7 @@ impl Recipe {
         let Some(calibrate) = &self.calibrate else {
             return Err(Error::RefusedWithHint {
                 what: "`--smooth` needs calibration data".to_owned(),
-                hint: "`--calibrate FILE` gives them; `--calibrate self` draws them from the model"
+                hint: "`--calibrate FILE` gives them; `--calibrate builtin` takes the text that comes with llmopt"
                     .to_owned(),
             });
         };

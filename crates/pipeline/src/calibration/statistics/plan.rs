@@ -154,7 +154,7 @@ impl StatisticsPlan {
             gram: self.request.gram,
             windows: self.set.windows(),
             window: self.set.window(),
-            sources: sources.iter().map(CalibrationSource::name).collect(),
+            sources: sources.iter().map(CalibrationSource::to_string).collect(),
             merged: self.merged.files().iter().map(|file| file.name.clone()).collect(),
             kernel: self.engine.gemm().name().to_owned(),
             memory: self.memory.clone(),

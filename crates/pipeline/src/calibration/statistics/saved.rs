@@ -141,7 +141,7 @@ fn path(source: &CalibrationSource) -> Option<&Path> {
         CalibrationSource::File { path, .. } => {
             Some(&**path).filter(|path| is_statistics_file(path))
         }
-        CalibrationSource::SelfDrawn { .. } => None,
+        CalibrationSource::Builtin { .. } | CalibrationSource::SelfDrawn { .. } => None,
     }
 }
 
