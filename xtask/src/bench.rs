@@ -9,6 +9,7 @@ mod gemm;
 mod gram;
 mod measure;
 mod pruned;
+mod subject;
 
 use crate::options::Options;
 use crate::repository::{release_binary, scratch};
@@ -19,6 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use subject::Bench;
 
 type Part = fn(&Bench) -> Result<()>;
 
@@ -35,15 +37,6 @@ const PARTS: [(&str, Part); 11] = [
     ("gemm", gemm::gemm),
     ("gram", gram::gram),
 ];
-
-/// What every part needs to know.
-struct Bench {
-    program: PathBuf,
-    folder: PathBuf,
-    runs: usize,
-    /// A Python that has PyTorch, to measure beside us.
-    python: Option<String>,
-}
 
 pub(crate) fn run(mut options: Options) -> Result<()> {
     let folder = options.value("--dir")?.unwrap_or_else(|| scratch("bench"));
@@ -136,15 +129,6 @@ fn start(bench: &Bench) -> Result<()> {
     samples.warm().print("llmopt --version", 0);
     println!("    the binary has {:.1} MB", fs::metadata(&bench.program)?.len() as f64 / 1e6);
     Ok(())
-}
-
-impl Bench {
-    fn quantize(&self, model: &Path, output: &Path, options: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(["quantize", "--quiet", "--force"]).args(options);
-        command.arg(model).arg("--output").arg(output);
-        command
-    }
 }
 
 /// What it costs to move and hash the same bytes with the system's own tools.

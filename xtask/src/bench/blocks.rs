@@ -1,7 +1,7 @@
 //! What the blocks of a pruned model gain, along the curve of shares.
 
-use super::Bench;
 use super::checkpoints;
+use super::subject::Bench;
 use crate::repository::{command, succeed};
 use anyhow::Result;
 use std::path::Path;

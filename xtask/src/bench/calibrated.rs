@@ -2,7 +2,8 @@
 
 use super::checkpoints;
 use super::measure::{Samples, run as measured};
-use super::{Bench, total, weights};
+use super::subject::Bench;
+use super::{total, weights};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 

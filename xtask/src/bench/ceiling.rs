@@ -1,7 +1,7 @@
 //! What the arithmetic of a run would take at the speed of the kernels, beside what it takes.
 
-use super::Bench;
 use super::checkpoints::{self, Llama, WIDE_VOCABULARY};
+use super::subject::Bench;
 use crate::repository::{cargo, output};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;

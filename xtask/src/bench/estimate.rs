@@ -1,7 +1,7 @@
 //! Estimates of time beside the time that runs take.
 
-use super::Bench;
 use super::checkpoints::{self, Llama, WIDE_VOCABULARY};
+use super::subject::Bench;
 use crate::repository::root;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;

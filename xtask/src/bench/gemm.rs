@@ -1,6 +1,6 @@
 //! The matrix product, beside PyTorch's where a Python that has it is named.
 
-use super::Bench;
+use super::subject::Bench;
 use crate::repository::{cargo, command, succeed};
 use anyhow::Result;
 

@@ -1,6 +1,6 @@
 //! Sums of products of activations, and the Cholesky factor of what they sum to.
 
-use super::Bench;
+use super::subject::Bench;
 use crate::repository::{cargo, succeed};
 use anyhow::Result;
 
