@@ -63,7 +63,7 @@ impl Micro for Avx512Bf16 {
 }
 
 /// Packs up to [`ROWS`] rows of inputs as pairs of bf16, `[line, ROWS]`: sixteen pairs of every row at a
-/// time, as a square of words that is transposed. [`super::portable::PairUp`] is its twin.
+/// time, as a square of words that is transposed. `PairUp`, of tests alone, is its twin.
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn pack(inputs: &[f32], columns: usize, words: &mut [u32]) {
     let lines = columns.div_ceil(2);
