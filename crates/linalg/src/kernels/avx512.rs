@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "loads and stores of vectors")]
 
 use super::portable::Interleave;
-use super::square::transposed;
+use super::square::store_columns;
 use super::{Found, Panelled, checked};
 use crate::driver::{Micro, Panels, Tile};
 use crate::packed::Layout;
@@ -88,16 +88,9 @@ fn pack(inputs: &[f32], columns: usize, words: &mut [u32]) {
             // SAFETY: as many numbers as are not masked.
             *square = unsafe { _mm512_maskz_loadu_epi32(mask, row[first..].as_ptr().cast()) };
         }
-        let lines = words[first * ROWS..].chunks_exact_mut(ROWS);
-        for (line, words) in transposed(square).into_iter().zip(lines) {
-            // SAFETY: as many words as are not masked.
-            unsafe { _mm512_mask_storeu_epi32(words.as_mut_ptr().cast(), OF_ROWS, line) };
-        }
+        store_columns::<ROWS>(square, &mut words[first * ROWS..]);
     }
 }
-
-/// A bit for each row.
-const OF_ROWS: __mmask16 = (1 << ROWS) - 1;
 
 /// Up to `R` rows of inputs by `P` panels.
 #[expect(clippy::needless_range_loop, reason = "closures of iterators would not be inlined")]

@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "loads and stores of vectors")]
 
-use super::square::transposed;
+use super::square::store_columns;
 use super::{Found, Panelled, checked};
 use crate::driver::{Micro, Panels, Tile};
 use crate::packed::Layout;
@@ -73,16 +73,9 @@ fn pack(inputs: &[f32], columns: usize, words: &mut [u32]) {
         for (row, square) in inputs.chunks_exact(columns).zip(&mut square) {
             *square = pairs(&row[2 * first..]);
         }
-        let lines = words[first * ROWS..].chunks_exact_mut(ROWS);
-        for (line, words) in transposed(square).into_iter().zip(lines) {
-            // SAFETY: as many words as are not masked.
-            unsafe { _mm512_mask_storeu_epi32(words.as_mut_ptr().cast(), OF_ROWS, line) };
-        }
+        store_columns::<ROWS>(square, &mut words[first * ROWS..]);
     }
 }
-
-/// A bit for each row.
-const OF_ROWS: __mmask16 = (1 << ROWS) - 1;
 
 /// The first sixteen pairs of a row, rounded to bf16, ties to even; zeros where it has no more.
 #[inline]

@@ -1,11 +1,24 @@
 //! A square of sixteen by sixteen words, transposed in the registers of AVX-512.
 
+#![expect(unsafe_code, reason = "stores of vectors")]
+
 use std::arch::x86_64::*;
+
+/// Writes the columns of a square, the first `ROWS` words of each after the other, as far as there is room.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn store_columns<const ROWS: usize>(square: [__m512i; 16], words: &mut [u32]) {
+    let of_rows = (1 << ROWS) - 1;
+    for (line, words) in transposed(square).into_iter().zip(words.chunks_exact_mut(ROWS)) {
+        // SAFETY: as many words as are not masked.
+        unsafe { _mm512_mask_storeu_epi32(words.as_mut_ptr().cast(), of_rows, line) };
+    }
+}
 
 /// Rows become columns: first in squares of four by four, then of these.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn transposed(square: [__m512i; 16]) -> [__m512i; 16] {
+fn transposed(square: [__m512i; 16]) -> [__m512i; 16] {
     let mut words = square;
     for i in (0..16).step_by(4) {
         let [a, b, c, d] = [square[i], square[i + 1], square[i + 2], square[i + 3]];

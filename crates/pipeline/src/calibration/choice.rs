@@ -155,6 +155,8 @@ impl Calibration {
         judge: Option<&Observation>,
     ) -> Result<Vec<Vec<Chosen>>, Failed> {
         let gemm = self.engine.gemm().in_f32();
+        let shares = |other: &Solving| methods[0].settings.shares_solver(&other.settings);
+        assert!(methods.iter().all(shares), "methods that are tried together share a solver");
         let settings = methods[0].settings.on(&matrices[0].scheme);
         let solver = Solver::prepare(gemm, moments, &settings).map_err(Failed::Moments)?;
         let chosen = |solving: &Solving, rounded: Rounded| {
