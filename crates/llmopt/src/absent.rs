@@ -72,7 +72,7 @@ pub(crate) const FORMATS: &[Planned] =
 pub(crate) const AXES: &[Planned] =
     &[Planned { names: &["experts", "vocab"], why: "it is not implemented" }];
 
-const COMMANDS: &[(&str, &str)] = &[("run", THERE_ARE)];
+const COMMANDS: &[(&str, &str)] = &[("bench", THERE_ARE)];
 
 const OPTIONS: &[(&str, &str)] =
     &[("--target-size", CHOOSE), ("--target-bpw", CHOOSE), ("--max-kld", CHOOSE)];
@@ -135,7 +135,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
 ];
 
-const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `calibrate`, `eval`, `generate`, `verify` and \
+const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `run`, `recipe`, `calibrate`, `eval`, `generate`, `verify` and \
      `completions`";
 const CHOOSE: &str = "`llmopt inspect MODEL` says what each scheme would weigh";
 

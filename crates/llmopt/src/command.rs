@@ -7,7 +7,11 @@ mod generate;
 mod inspect;
 mod prune;
 mod quantize;
+mod recipe;
+mod run;
 mod verify;
+
+pub(crate) use eval::evaluation_request;
 
 use crate::failure::Failure;
 use crate::flags::Command;
@@ -18,6 +22,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Quantize(flags) => quantize::run(&flags),
         Command::Prune(flags) => prune::run(&flags),
+        Command::Run(flags) => run::run(&flags),
+        Command::Recipe(flags) => recipe::run(&flags),
         Command::Calibrate(flags) => calibrate::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
         Command::Generate(flags) => generate::run(&flags),

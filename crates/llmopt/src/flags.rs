@@ -5,10 +5,12 @@
 mod calibrate;
 pub(crate) mod examples;
 mod prune;
+mod run;
 
 use calibrate::DATA;
 pub(crate) use calibrate::{Calibrate, DataFlags};
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
+pub(crate) use run::{Init, Recipe, RecipeCommand, Run};
 
 use crate::exit;
 use crate::print::Console;
@@ -34,6 +36,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     Quantize(Box<Quantize>),
     Prune(Box<Prune>),
+    Run(Box<Run>),
+    Recipe(Recipe),
     Calibrate(Box<Calibrate>),
     Eval(Box<Eval>),
     Generate(Generate),
@@ -400,6 +404,11 @@ impl Command {
             Self::Quantize(flags) => flags.console.console(flags.quiet.quiet),
             Self::Prune(flags) => flags.console.console(flags.quiet.quiet),
             Self::Calibrate(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Run(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Recipe(Recipe { command: RecipeCommand::Init(flags) }) => {
+                flags.console.console(false)
+            }
+            Self::Recipe(_) => Console::default(),
             Self::Eval(flags) => flags.console.console(flags.quiet.quiet),
             Self::Generate(flags) => flags.console.console(flags.quiet.quiet),
             Self::Verify(flags) => flags.console.console(flags.quiet.quiet),

@@ -13,6 +13,7 @@ mod flags;
 mod passed;
 mod print;
 mod progress;
+mod recipe;
 mod reference;
 mod report;
 mod request;

@@ -16,6 +16,7 @@ mod default_output;
 mod estimate;
 mod expected;
 mod inspect;
+mod job;
 mod method;
 mod output_loss;
 mod output_target;
@@ -48,8 +49,9 @@ pub use default_output::cached_repository;
 pub use inspect::{
     Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
 };
+pub use job::{JobPlan, JobRequest, JobStage, Made, PlannedStage, plan_job};
 pub use llmopt_arch::axes::Axis;
-pub use llmopt_checkpoint::{PendingFile, Source, write_file};
+pub use llmopt_checkpoint::{Error as FileError, PendingFile, Source, write_file};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
 pub use llmopt_data::{
     CalibrationFacts, CalibrationRequest, CalibrationSource, SourceError, SourceFacts,

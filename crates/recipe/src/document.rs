@@ -112,6 +112,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_reads_as_it_was() {
+        let text = "a = [1, \"q\\\"\\\\\\n\", true, 0.5, 2026-01-31, { b = 1 }]\n";
+        let value = |text: &str| parse(text).unwrap().get("a").unwrap().value.clone();
+        let written = value(text).to_toml();
+        assert_eq!(value(&format!("a = {written}")).to_toml(), written);
+        assert!(written.contains(r#""q\"\\\u000A""#), "{written}");
+    }
+
+    #[test]
     fn numbers_of_any_radix_are_numbers() {
         let recipe = parse("a = 0x10\nb = 1_000\nc = -3\nd = 0b11\n").unwrap();
         let values: Vec<_> = recipe.entries.iter().map(|entry| entry.node.value.clone()).collect();

@@ -18,7 +18,7 @@ mod value;
 pub use catalog::{Key, Kind, Section};
 pub use position::{Position, Problem};
 pub use schema::schema;
-pub use value::{Node, Table, Value};
+pub use value::{Entry, Node, Table, Value};
 
 /// Reads a recipe: `text` with `overrides` such as `stage.0.sparsity=0.3`, held against `catalog`.
 ///

@@ -88,6 +88,25 @@ impl Node {
 }
 
 impl Value {
+    /// As TOML writes it, on one line.
+    pub fn to_toml(&self) -> String {
+        match self {
+            Self::Text(text) => quoted(text),
+            Self::Whole(number) => number.to_string(),
+            Self::Number(text) | Self::Day(text) => text.clone(),
+            Self::Flag(flag) => flag.to_string(),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.value.to_toml()).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Self::Table(table) => {
+                let entry = |entry: &Entry| format!("{} = {}", quoted(&entry.key), entry.node.value.to_toml());
+                let entries: Vec<String> = table.entries.iter().map(entry).collect();
+                format!("{{ {} }}", entries.join(", "))
+            }
+        }
+    }
+
     /// What it is called.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -100,4 +119,17 @@ impl Value {
             Self::Table(_) => "a table",
         }
     }
+}
+
+/// A basic string: what it may not hold as it is, is written as an escape.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
 }

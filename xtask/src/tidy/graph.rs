@@ -151,7 +151,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "llmopt-verify",
         ],
     ),
-    ("llmopt", &["llmopt-pipeline"]),
+    ("llmopt-recipe", &[]),
+    ("llmopt", &["llmopt-pipeline", "llmopt-recipe"]),
     // Of tests alone.
     ("llmopt-expect", &[]),
     (

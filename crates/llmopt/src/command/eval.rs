@@ -16,13 +16,13 @@ pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
     let console = flags.console.console(flags.quiet.quiet);
     let reports = reports(flags)?;
     let resources = request::resources(flags.memory, flags.compute.threads);
-    let plan = llmopt_pipeline::plan_evaluation(&evaluation(flags)?, resources)?;
+    let plan = llmopt_pipeline::plan_evaluation(&evaluation_request(flags)?, resources)?;
     let timing = timing(&plan, flags)?;
     if flags.dry_run {
         let summary = plan.summary();
         return match console.json {
             true => print::json(&timing.document(&summary)?),
-            false => print::data(&plan::render(&summary, &timing)),
+            false => print::data(&plan::render(&summary, Some(&timing))),
         };
     }
     let reports = reports.into_iter().map(ReportFile::pending).collect::<Result<Vec<_>, _>>()?;
@@ -48,8 +48,13 @@ fn timing(plan: &EvaluationPlan, flags: &Eval) -> Result<Timing, Failure> {
     Timing::new(on(None)?, said, plan.text_windows(), |windows| on(Some(windows)))
 }
 
+/// A plan, as a part of another one's.
+pub(super) fn plan_of(plan: &EvaluationPlan) -> String {
+    plan::render(&plan.summary(), None)
+}
+
 /// What `eval` was asked to do.
-fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
+pub(crate) fn evaluation_request(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
     vain::of_eval(flags)?;
     if let Some(path) = &flags.logits {
         request::folder_of("--logits", path)?;
@@ -92,7 +97,7 @@ mod tests {
 
     #[test]
     fn flags_become_a_request() {
-        let request = |flags: &str| evaluation(&requested(flags)).expect("a request");
+        let request = |flags: &str| evaluation_request(&requested(flags)).expect("a request");
         let plain = request("--text a.txt");
         assert_eq!((plain.precision, plain.kernel), (Precision::F32, KernelChoice::Auto));
         assert_eq!((plain.bos, plain.window, plain.samples), (false, None, None));

@@ -11,6 +11,7 @@ use crate::print;
 use crate::progress::Progress;
 use crate::timing::{RequestedAmount, Timing};
 use crate::{report, request, signal};
+use llmopt_pipeline::Plan;
 
 pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
     let console = flags.console.console(flags.quiet.quiet);
@@ -30,7 +31,7 @@ pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
         let summary = plan.summary();
         return match console.json {
             true => print::json(&timing.document(&summary)?),
-            false => print::data(&plan::render(&summary, &timing, flags.verbose)),
+            false => print::data(&plan::render(&summary, Some(&timing), flags.verbose)),
         };
     }
     let file = flags.report.as_deref().map(report::pending).transpose()?;
@@ -46,6 +47,11 @@ pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
         report::publish(file, &print::document(&report)?)?;
     }
     Ok(())
+}
+
+/// A plan, as a part of another one's.
+pub(super) fn plan_of(planned: &Plan) -> String {
+    plan::render(&planned.summary(), None, false)
 }
 
 const STOPPING: &str = "stopping after the current band; run the same command again to go on";

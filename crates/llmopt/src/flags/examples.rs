@@ -15,6 +15,25 @@ Examples:
   llmopt prune --sparsity 0.4
   llmopt prune Llama-3.1-8B --sparsity 25% --axes layers --calibrate text.jsonl";
 
+pub(crate) const RUN: &str = "\
+Examples:
+  llmopt run
+  llmopt run recipe.toml --set stage.prune.sparsity=0.3 --report report.html";
+
+pub(crate) const RECIPE: &str = "\
+Examples:
+  llmopt recipe init Llama-3.1-8B
+  llmopt recipe schema";
+
+pub(crate) const RECIPE_INIT: &str = "\
+Examples:
+  llmopt recipe init Llama-3.1-8B
+  llmopt recipe init Llama-3.1-8B --for edge -o edge.toml";
+
+pub(crate) const RECIPE_SCHEMA: &str = "\
+Examples:
+  llmopt recipe schema";
+
 pub(crate) const CALIBRATE: &str = "\
 Examples:
   llmopt calibrate Llama-3.1-8B --data text.jsonl --gram -o statistics.safetensors

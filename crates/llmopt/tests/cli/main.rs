@@ -28,6 +28,7 @@ mod notes;
 mod prune;
 mod quantize;
 mod resume;
+mod run;
 mod smooth;
 mod statistics;
 mod synthetic;

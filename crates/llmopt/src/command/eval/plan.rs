@@ -5,7 +5,8 @@ use crate::timing::Timing;
 use crate::units;
 use llmopt_pipeline::EvaluationSummary;
 
-pub(super) fn render(summary: &EvaluationSummary, timing: &Timing) -> String {
+/// The whole plan; without the time, where that is told of more.
+pub(super) fn render(summary: &EvaluationSummary, timing: Option<&Timing>) -> String {
     let (memory, protocol) = (&summary.memory, &summary.protocol);
     let mut facts = vec![("artifact", format!("`{}`", summary.artifact))];
     facts.extend(summary.reference.as_ref().map(|name| ("against", format!("`{name}`"))));
@@ -45,7 +46,7 @@ pub(super) fn render(summary: &EvaluationSummary, timing: &Timing) -> String {
             units::bytes(memory.hidden_bytes)
         ),
     ));
-    facts.push(("time", timing.render()));
+    facts.extend(timing.map(|timing| ("time", timing.render())));
     facts.extend(summary.gates.iter().map(|gate| ("gate", gate.clone())));
     facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
     print::facts(&facts)

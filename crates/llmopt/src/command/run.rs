@@ -1,0 +1,116 @@
+//! `llmopt run`: the stages of a recipe, the evaluation of what they make, and the verdict.
+
+mod closing;
+mod plan;
+
+use crate::failure::Failure;
+use crate::flags::Run;
+use crate::print::{self, Console};
+use crate::progress::Progress;
+use crate::recipe::Requested;
+use crate::report::{self, PendingReport, ReportFile};
+use crate::signal;
+use llmopt_pipeline::{Evaluation, Events, JobPlan, Made, plan_evaluation, plan_job};
+use serde_json::{Value, json};
+
+pub(super) fn run(flags: &Run) -> Result<(), Failure> {
+    let console = flags.console.console(flags.quiet.quiet);
+    let requested = Requested::of(flags)?;
+    let job = plan_job(&requested.job, requested.resources)?;
+    let timing = plan::timing(&job)?;
+    if flags.dry_run {
+        return match console.json {
+            true => print::json(&plan::document(&job, &timing)?),
+            false => print::data(&plan::render(&job, &timing)),
+        };
+    }
+    let reports = requested.reports.iter().cloned().map(ReportFile::pending);
+    let reports = reports.collect::<Result<Vec<_>, _>>()?;
+    let progress = Progress::begin(console, Some(&timing));
+    signal::watch(&progress, STOPPING);
+    let made = job.make(&*progress, &signal::CANCEL)?;
+    let evaluation = evaluated(&job, &made, &requested, &*progress)?;
+    drop(progress);
+    told(evaluation.as_ref(), reports)?;
+    let missed = evaluation.as_ref().map(report::missed).filter(|missed| !missed.is_empty());
+    if missed.is_some() && requested.discards {
+        made.discard()?;
+        print::say("removed   the artifact, as `on-miss = \"discard\"` says");
+    } else {
+        let record = published(&job, made, &requested, evaluation.as_ref())?;
+        closed(&job, &record, evaluation.as_ref(), console)?;
+    }
+    missed.map_or(Ok(()), |missed| Err(Failure::Gates(missed)))
+}
+
+/// Measures what was made, if anything is to be measured.
+fn evaluated(
+    job: &JobPlan,
+    made: &Made,
+    requested: &Requested,
+    events: &dyn Events,
+) -> Result<Option<Evaluation>, Failure> {
+    let Some(request) = made.evaluation() else { return Ok(None) };
+    let plan = plan_evaluation(request, requested.resources)?;
+    let mut evaluation = llmopt_pipeline::evaluate(&plan, events, &signal::CANCEL)?;
+    let name = job.output().file_name().unwrap_or_default();
+    evaluation.artifact.name = name.to_string_lossy().into_owned();
+    Ok(Some(evaluation))
+}
+
+/// Writes the reports, whatever the verdict.
+fn told(evaluation: Option<&Evaluation>, reports: Vec<PendingReport>) -> Result<(), Failure> {
+    let Some(evaluation) = evaluation else { return Ok(()) };
+    reports.into_iter().try_for_each(|report| report.publish(evaluation))
+}
+
+/// Gives the artifact its name, with its evaluation beside it; returns its record.
+fn published(
+    job: &JobPlan,
+    made: Made,
+    requested: &Requested,
+    evaluation: Option<&Evaluation>,
+) -> Result<Value, Failure> {
+    let folder = made.gather()?;
+    let mut added = Vec::new();
+    if let Some(evaluation) = evaluation {
+        let text = print::document(evaluation)?;
+        llmopt_pipeline::write_file(&folder.join(EVALUATION), text.as_bytes())
+            .map_err(llmopt_pipeline::Error::from)?;
+        added.push(EVALUATION);
+    }
+    let _ = (job, requested);
+    let record = record(folder)?;
+    made.publish(&added)?;
+    Ok(record)
+}
+
+/// The record of what was done, as it lies beside the artifact.
+fn record(folder: &std::path::Path) -> Result<Value, Failure> {
+    let path = folder.join("llmopt.json");
+    let bytes = std::fs::read(&path)
+        .map_err(|error| llmopt_pipeline::Error::from(llmopt_pipeline::FileError::read(&path, error)))?;
+    serde_json::from_slice(&bytes).map_err(|error| Failure::Standard(error.into()))
+}
+
+/// Says what came out.
+fn closed(
+    job: &JobPlan,
+    record: &Value,
+    evaluation: Option<&Evaluation>,
+    console: Console,
+) -> Result<(), Failure> {
+    if console.json {
+        let output = job.output().to_string_lossy();
+        return print::json(&json!({ "output": output, "record": record, "evaluation": evaluation }));
+    }
+    if !console.quiet {
+        print::say(closing::render(job.output(), record).trim_end());
+        evaluation.map_or(Ok(()), |evaluation| print::data(&report::table(evaluation)))?;
+    }
+    Ok(())
+}
+
+/// The evaluation beside the artifact.
+const EVALUATION: &str = "evaluation.json";
+const STOPPING: &str = "stopping after the current place; run the same command again to go on";
