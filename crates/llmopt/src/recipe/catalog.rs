@@ -86,7 +86,8 @@ fn of_command(command: &Command, without: &[&str]) -> Section {
     let arguments = command.get_arguments().filter(|arg| !arg.is_positional());
     let keys = arguments.filter_map(|arg| {
         let name = arg.get_long().filter(|name| !without.contains(name))?;
-        Some(key(name, &one_line(arg.get_help()), kind(arg)))
+        let key = key(name, &one_line(arg.get_help()), kind(arg));
+        Some(Key { required: arg.is_required_set(), ..key })
     });
     let (name, help) = (format!("`{}`", command.get_name()), one_line(command.get_about()));
     Section { name, help, keys: keys.collect() }

@@ -134,14 +134,14 @@ fn check_refused(change: &str, expected: &str) {
 rows! {
     what_is_wrong_is_told_with_line_and_column = check_refused;
     an_unknown_key("sparsity = 0.2 -> sparsty = 0.2", "13:11: `sparsty` is no key of `prune`")
-    a_missing_key("sparsity = 0.2, -> ", "13:1: `sparsity` is missing")
+    a_missing_key("sparsity = 0.2, -> ", "13:9: `sparsity` is missing in `prune`")
     a_wrong_kind("samples = 12 -> samples = true", "8:11: `samples` takes a whole number from 0 on, and not true or false")
-    a_value_that_is_too_large("sparsity = 0.2 -> sparsity = 2", "13:11: `2` is no value of `sparsity`: expected a share above 0 and at most 0.9")
+    a_value_that_is_too_large("sparsity = 0.2 -> sparsity = 2", "13:11: `2` is no value of `sparsity`: a share is less than 1; `2%` is 0.02")
     a_value_that_there_is_not("\"gptq\" -> \"gptk\"", "16:24: there is no `--method gptk`")
     a_contradiction("method = \"gptq\" -> scheme = \"w8a8\"", "16:14: `--bits` means `--scheme w4a16` here, not `--scheme w8a8`")
     a_gate_that_is_none("kld <= 5 -> kld = 5", "22:1: `kld = 5` is no value of `gate`: `kld = 5` is not a gate: expected a metric, one of <= < >= >, and a number")
     data_for_nothing("quantize = { bits = 4, method = \"gptq\" } -> smooth = {}", "16:1: `smooth` needs a stage behind it that quantizes")
-    no_toml("[[stage]] -> [[stage]", "12:8: this is no TOML: unclosed array table, expected `]`")
+    no_toml("[[stage]] -> [[stage]", "12:9: this is no TOML: unclosed array table, expected `]`")
 }
 
 #[test]

@@ -155,7 +155,8 @@ pub(super) fn prune_request(
     PruneRequest {
         model: model.to_owned(),
         output,
-        force: false,
+        // A plan of what is done already is no request to do it again.
+        force: true,
         scratch: request.scratch.clone(),
         recipe: recipe.clone(),
     }
@@ -164,7 +165,7 @@ pub(super) fn prune_request(
 /// Where a quantized artifact goes: into a folder, whatever it is made of.
 pub(super) fn target(output: Option<PathBuf>, request: &JobRequest) -> Target {
     let output = output.map(|path| path.join(""));
-    Target { output, folder: None, force: false, scratch: request.scratch.clone() }
+    Target { output, folder: None, force: true, scratch: request.scratch.clone() }
 }
 
 /// The folder of all stages' artifacts.
