@@ -58,13 +58,14 @@ pub use llmopt_data::{
 pub use llmopt_estimate::{Speed, StageEstimate, TimeEstimate, Windows};
 pub use llmopt_eval::{
     Accuracy, ChoiceComparison, Comparison, Divergence, Estimate, Gate, GateError, Histogram,
-    Metric, Outcome,
+    Metric, OnUnsure, Outcome, UnknownOnUnsure, Verdict,
 };
 pub use llmopt_linalg::{KernelChoice, Precision};
 pub use llmopt_measure::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
-    Generated, GenerationRequest, JudgedOn, ModelFacts, Protocol, Provenance, ProvenanceData,
-    ProvenanceSource, TaskProtocol, TensorFacts, TextProtocol, evaluate, generate, plan_evaluation,
+    Generated, GenerationRequest, JudgedOn, ModelFacts, NamedFile, NamedFileError, NamedProtocol,
+    Protocol, Provenance, ProvenanceData, ProvenanceSource, TaskProtocol, TaskResult, TensorFacts,
+    TextProtocol, TextResult, evaluate, generate, plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
 pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts};
