@@ -49,7 +49,7 @@ pub use inspect::{
     Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
 };
 pub use llmopt_arch::axes::Axis;
-pub use llmopt_checkpoint::{PendingFile, Source, write_file};
+pub use llmopt_checkpoint::{PendingFile, Source, append_file, write_file};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
 pub use llmopt_data::{
     CalibrationFacts, CalibrationRequest, CalibrationSource, SourceError, SourceFacts,

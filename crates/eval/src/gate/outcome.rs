@@ -55,11 +55,6 @@ pub enum OnUnsure {
     Pass,
 }
 
-impl OnUnsure {
-    /// Both, as options and recipes spell them.
-    pub const NAMES: &'static [&'static str] = &["fail", "pass"];
-}
-
 /// A word that is neither `fail` nor `pass`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an unsure gate counts as `fail` or `pass`, not `{0}`")]
