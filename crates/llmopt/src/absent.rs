@@ -95,13 +95,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "`--window N` is the number of tokens of a window",
     ),
     (
-        &[
-            "--num-samples",
-            "--nsamples",
-            "--n-samples",
-            "--num-calibration-samples",
-            "--max-samples",
-        ],
+        &["--num-samples", "--nsamples", "--n-samples", "--num-calibration-samples"],
         "`--samples N` is the number of windows",
     ),
     (&["--wbits", "--w-bit", "--w-bits", "--num-bits"], "`--bits N` is the width of a weight"),
@@ -125,7 +119,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (&["--modules-to-not-convert"], "`--exclude PATTERN` keeps what matches as it is"),
     (&["--targets"], "`--include PATTERN` quantizes only what matches"),
-    (&["--baseline", "--reference", "--base-model"], "`--against MODEL` names the original"),
+    (&["--reference", "--base-model"], "`--against MODEL` names the original"),
     (&["--max-new-tokens", "--n-predict"], "`--tokens N` is the number of tokens at most"),
     (&["--overwrite"], "`--force` replaces an existing output"),
     (&["--device", "--gpu"], "llmopt runs on the processor; `--threads N` says how much of it"),

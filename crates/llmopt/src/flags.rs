@@ -18,7 +18,9 @@ use crate::units;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use llmopt_pipeline::{Date, Gate, GateError, KernelChoice, Precision, Smooth};
+use llmopt_pipeline::{
+    Date, Gate, GateError, KernelChoice, NamedFile, NamedFileError, OnUnsure, Precision, Smooth,
+};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -182,16 +184,18 @@ pub(crate) struct Eval {
     /// The model that the artifact was made from
     #[arg(long, value_name = "MODEL", help_heading = MEASURED)]
     pub(crate) against: Option<PathBuf>,
-    /// Text to predict: `.txt`, `.jsonl` with `text` or `messages`, or `.safetensors` of token ids
-    #[arg(long, value_name = "FILE", help_heading = MEASURED)]
-    pub(crate) text: Option<PathBuf>,
-    /// Multiple-choice questions: `.jsonl` with `question` or `context`, `choices` and `answer`
-    #[arg(long, value_name = "FILE", help_heading = MEASURED)]
-    pub(crate) tasks: Option<PathBuf>,
+    /// Text to predict: `.txt`, `.jsonl` with `text` or `messages`, or `.safetensors` of token ids;
+    /// repeatable, each with a name: `--text chat=chat.jsonl`
+    #[arg(long, value_name = "[NAME=]FILE", value_parser = named, help_heading = MEASURED)]
+    pub(crate) text: Vec<NamedFile>,
+    /// Multiple-choice questions: `.jsonl` with `question` or `context`, `choices` and `answer`;
+    /// repeatable, each with a name
+    #[arg(long, value_name = "[NAME=]FILE", value_parser = named, help_heading = MEASURED)]
+    pub(crate) tasks: Vec<NamedFile>,
     /// Tokens of a window [default: 2048, or the model's context where that is shorter]
     #[arg(long, value_name = "N", value_parser = tokens, help_heading = MEASURED)]
     pub(crate) window: Option<usize>,
-    /// Windows of the text, from its beginning [default: all]
+    /// Windows of each text, from its beginning [default: all]
     #[arg(long, value_name = "N", value_parser = tokens, help_heading = MEASURED)]
     pub(crate) samples: Option<usize>,
     /// Whether each window begins with the beginning-of-sequence (BOS) token [default: none]
@@ -200,9 +204,23 @@ pub(crate) struct Eval {
     /// The day that a chat template may ask for, such as 2026-01-31
     #[arg(long, value_name = "DAY", help_heading = MEASURED)]
     pub(crate) date: Option<Date>,
-    /// A bound that must hold, such as 'kld <= 0.03', 'top1 >= 92%' or 'size <= 5GB'; repeatable
-    #[arg(long, value_name = "GATE", value_parser = gate, help_heading = MEASURED)]
+
+    /// A bound that must hold, such as 'kld <= 0.03', 'top1 >= 92%' or 'size <= 5GB'; on one text or one
+    /// file of questions with its name, 'chat.kld <= 0.03'; by a baseline 'kld <= 1.1 * baseline' or
+    /// 'top1 >= baseline - 0.5%'; repeatable. It is unsure where its limit is in the metric's 95 % interval
+    #[arg(long, value_name = "GATE", value_parser = gate, help_heading = GATES)]
     pub(crate) gate: Vec<Gate>,
+    /// Evaluation that `baseline` in a gate stands for, measured on the same: a report that ends in `.json`, or
+    /// a folder that holds `evaluation.json`
+    #[arg(long, value_name = "FILE", help_heading = GATES)]
+    pub(crate) baseline: Option<PathBuf>,
+    /// While a gate is unsure, take more windows of each text, twice as many each time, up to so many [default:
+    /// no more than --samples]
+    #[arg(long, value_name = "N", value_parser = tokens, requires = "samples", help_heading = GATES)]
+    pub(crate) max_samples: Option<usize>,
+    /// What a gate counts as that is unsure in the end [default: fail]
+    #[arg(long, value_name = "WHAT", help_heading = GATES)]
+    pub(crate) on_unsure: Option<Unsure>,
 
     /// Print the plan and stop
     #[arg(long, help_heading = RUN)]
@@ -214,7 +232,7 @@ pub(crate) struct Eval {
     /// Folder for hidden states that do not fit in memory [default: the current one]
     #[arg(long, value_name = "DIR", help_heading = RUN)]
     pub(crate) scratch: Option<PathBuf>,
-    /// Write a report: `.json`, `.md` or `.html`; repeatable
+    /// Write a report: `.json`, `.md`, `.html` or `.xml` (JUnit); repeatable
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run", help_heading = RUN)]
     pub(crate) report: Vec<PathBuf>,
     /// Write the artifact's logits of every token to this `.safetensors` file
@@ -351,6 +369,23 @@ pub(crate) enum Bos {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Unsure {
+    /// As missed: only what is shown to hold passes
+    Fail,
+    /// As passed: only what is shown not to hold is missed
+    Pass,
+}
+
+impl From<Unsure> for OnUnsure {
+    fn from(unsure: Unsure) -> Self {
+        match unsure {
+            Unsure::Fail => Self::Fail,
+            Unsure::Pass => Self::Pass,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EvalDtype {
     /// Not rounded
     F32,
@@ -445,6 +480,10 @@ fn gate(text: &str) -> Result<Gate, String> {
     text.parse().map_err(|error: GateError| error.to_string())
 }
 
+fn named(text: &str) -> Result<NamedFile, String> {
+    text.parse().map_err(|error: NamedFileError| error.to_string())
+}
+
 fn tokens(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=MOST_TOKENS).contains(number));
     number.ok_or_else(|| format!("expected a number from 1 to {MOST_TOKENS}"))
@@ -514,5 +553,6 @@ const SCHEME: &str = "What is quantized, and how";
 const CALIBRATION: &str = "What the model is observed on";
 const ARTIFACT: &str = "The artifact";
 const MEASURED: &str = "What is measured";
+const GATES: &str = "What must hold";
 const SPOKEN: &str = "What is generated";
 const RUN: &str = "The run";

@@ -1,9 +1,12 @@
-//! Reports of an evaluation: JSON, Markdown, HTML and the terminal's table, all from the one
+//! Reports of an evaluation: JSON, Markdown, HTML, JUnit XML and the terminal's table, all from the one
 //! structure. They choose what to show; none computes a metric.
 
+mod escape;
 mod figures;
 mod gates;
+pub(crate) mod github;
 mod html;
+mod junit;
 mod kinds;
 mod markdown;
 mod numbers;
@@ -31,6 +34,7 @@ enum Form {
     Json,
     Markdown,
     Html,
+    Junit,
 }
 
 impl ReportFile {
@@ -41,10 +45,11 @@ impl ReportFile {
             Some("json") => Form::Json,
             Some("md") => Form::Markdown,
             Some("html") => Form::Html,
+            Some("xml") => Form::Junit,
             _ => {
                 return Err(Refusal::new(
                     format!("`--report {}` ends in no kind of report", path.display()),
-                    "reports end in `.json`, `.md` or `.html`",
+                    "reports end in `.json`, `.md`, `.html` or `.xml` (JUnit)",
                 ));
             }
         };
@@ -71,8 +76,18 @@ impl PendingReport {
             Form::Json => print::document(evaluation)?,
             Form::Markdown => markdown::markdown(evaluation),
             Form::Html => html::page(evaluation),
+            Form::Junit => junit::junit(evaluation),
         };
         publish(self.file, &text)
+    }
+}
+
+/// `artifact against reference`, or the name alone.
+fn title(evaluation: &Evaluation) -> String {
+    let artifact = &evaluation.artifact.name;
+    match &evaluation.reference {
+        Some(reference) => format!("{artifact} against {}", reference.name),
+        None => artifact.clone(),
     }
 }
 
@@ -96,6 +111,7 @@ mod tests {
         assert_eq!(form("a.json"), Some(Form::Json));
         assert_eq!(form("b.md"), Some(Form::Markdown));
         assert_eq!(form("c.html"), Some(Form::Html));
+        assert_eq!(form("d.xml"), Some(Form::Junit));
         assert_eq!(form("d.pdf"), None);
         assert_eq!(form("html"), None);
         assert_eq!(form("no such folder/e.md"), None);

@@ -13,8 +13,9 @@ mod outputs;
 pub use divergences::Divergences;
 pub use evaluation::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
-    ModelFacts, Protocol, Provenance, ProvenanceData, ProvenanceSource, TaskProtocol, TensorFacts,
-    TextProtocol, evaluate, plan_evaluation,
+    ModelFacts, NamedFile, NamedFileError, NamedProtocol, Protocol, Provenance, ProvenanceData,
+    ProvenanceSource, TaskProtocol, TaskResult, TensorFacts, TextProtocol, TextResult, evaluate,
+    plan_evaluation,
 };
 pub use generation::{Generated, GenerationRequest, generate};
 pub use judged::{judged, least};

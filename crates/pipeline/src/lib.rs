@@ -51,7 +51,7 @@ pub use inspect::{
 };
 pub use job::{JobPlan, JobRequest, JobStage, Made, PlannedStage, plan_job};
 pub use llmopt_arch::axes::Axis;
-pub use llmopt_checkpoint::{Error as FileError, PendingFile, Source, write_file};
+pub use llmopt_checkpoint::{Error as FileError, PendingFile, Source, append_file, write_file};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
 pub use llmopt_data::{
     CalibrationFacts, CalibrationRequest, CalibrationSource, SourceError, SourceFacts,
@@ -60,13 +60,14 @@ pub use llmopt_data::{
 pub use llmopt_estimate::{Speed, StageEstimate, TimeEstimate, Windows};
 pub use llmopt_eval::{
     Accuracy, ChoiceComparison, Comparison, Divergence, Estimate, Gate, GateError, Histogram,
-    Metric, Outcome,
+    Metric, OnUnsure, Outcome, UnknownOnUnsure, Verdict,
 };
 pub use llmopt_linalg::{KernelChoice, Precision};
 pub use llmopt_measure::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
-    Generated, GenerationRequest, JudgedOn, ModelFacts, Protocol, Provenance, ProvenanceData,
-    ProvenanceSource, TaskProtocol, TensorFacts, TextProtocol, evaluate, generate, plan_evaluation,
+    Generated, GenerationRequest, JudgedOn, ModelFacts, NamedFile, NamedFileError, NamedProtocol,
+    Protocol, Provenance, ProvenanceData, ProvenanceSource, TaskProtocol, TaskResult, TensorFacts,
+    TextProtocol, TextResult, evaluate, generate, plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
 pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts};

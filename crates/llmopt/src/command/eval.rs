@@ -6,7 +6,7 @@ use crate::failure::{Failure, Refusal};
 use crate::flags::{Bos, Eval};
 use crate::print;
 use crate::progress::Progress;
-use crate::report::{self, ReportFile};
+use crate::report::{self, ReportFile, github};
 use crate::timing::{RequestedAmount, Timing};
 use crate::{request, signal, vain};
 use llmopt_pipeline::{EvaluationPlan, EvaluationRequest};
@@ -37,6 +37,7 @@ pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
     for report in reports {
         report.publish(&evaluation)?;
     }
+    github::show(&evaluation)?;
     if evaluation.passed() { Ok(()) } else { Err(Failure::Gates(report::missed(&evaluation))) }
 }
 
@@ -62,15 +63,18 @@ pub(crate) fn evaluation_request(flags: &Eval) -> Result<EvaluationRequest, Refu
     Ok(EvaluationRequest {
         artifact: flags.artifact.clone(),
         against: flags.against.clone(),
-        text: flags.text.clone(),
+        texts: flags.text.clone(),
         tasks: flags.tasks.clone(),
         window: flags.window,
         samples: flags.samples,
+        max_samples: flags.max_samples,
         bos: flags.bos == Some(Bos::Window),
         date: flags.date,
         precision: flags.compute.dtype.precision(),
         kernel: request::kernel(&flags.compute.kernel)?,
         gates: flags.gate.clone(),
+        baseline: flags.baseline.clone(),
+        on_unsure: flags.on_unsure.map(Into::into).unwrap_or_default(),
         logits: flags.logits.clone(),
         scratch: flags.scratch.clone().unwrap_or_else(|| Path::new(".").to_owned()),
     })
@@ -85,7 +89,7 @@ mod tests {
     use super::*;
     use crate::flags::{self, Command, Flags};
     use clap::Parser;
-    use llmopt_pipeline::{KernelChoice, Precision};
+    use llmopt_pipeline::{KernelChoice, NamedFile, OnUnsure, Precision};
 
     fn requested(flags: &str) -> Eval {
         let args = ["llmopt", "eval", "model"].into_iter().chain(flags.split_whitespace());
@@ -101,11 +105,17 @@ mod tests {
         let plain = request("--text a.txt");
         assert_eq!((plain.precision, plain.kernel), (Precision::F32, KernelChoice::Auto));
         assert_eq!((plain.bos, plain.window, plain.samples), (false, None, None));
+        assert_eq!((plain.texts, plain.max_samples), (vec!["a.txt".into()], None));
         assert_eq!(plain.scratch, Path::new("."));
         let full = request(
             "--against m --text a.txt --tasks t.jsonl --window 256 --samples 64 --bos window --dtype bf16 \
-             --kernel portable --gate kld<=0.03 --gate size<5GB --scratch /tmp",
+             --kernel portable --gate kld<=0.03 --gate size<5GB --scratch /tmp --max-samples 128 \
+             --on-unsure pass",
         );
+        assert_eq!((full.max_samples, full.on_unsure), (Some(128), OnUnsure::Pass));
+        let several = request("--text chat=a.jsonl --text code=b.txt --tasks mmlu=t.jsonl");
+        let named = [NamedFile::named("chat", "a.jsonl"), NamedFile::named("code", "b.txt")];
+        assert_eq!((&several.texts[..], several.tasks.len()), (&named[..], 1));
         assert_eq!((full.precision, full.kernel), (Precision::Bf16, KernelChoice::Portable));
         assert_eq!((full.bos, full.window, full.samples), (true, Some(256), Some(64)));
         let gates: Vec<String> = full.gates.iter().map(ToString::to_string).collect();

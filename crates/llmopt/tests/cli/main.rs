@@ -20,6 +20,7 @@ mod families;
 mod flags;
 mod folders;
 mod fp8_source;
+mod gates;
 mod generate;
 mod inspect;
 mod memory;
