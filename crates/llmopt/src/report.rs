@@ -1,6 +1,7 @@
 //! Reports of an evaluation: JSON, Markdown, HTML and the terminal's table, all from the one
 //! structure. They choose what to show; none computes a metric.
 
+pub(crate) mod card;
 mod figures;
 mod gates;
 mod html;

@@ -49,7 +49,7 @@ pub use inspect::{
     Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
 };
 pub use llmopt_arch::axes::Axis;
-pub use llmopt_checkpoint::{PendingFile, Source, write_file};
+pub use llmopt_checkpoint::{PendingFile, Source, read_text, write_file};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
 pub use llmopt_data::{
     CalibrationFacts, CalibrationRequest, CalibrationSource, SourceError, SourceFacts,
@@ -67,7 +67,7 @@ pub use llmopt_measure::{
     ProvenanceSource, TaskProtocol, TensorFacts, TextProtocol, evaluate, generate, plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
-pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts};
+pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts, RecordFile};
 pub use llmopt_run::{
     Blame, Cancel, Disk, Error, Events, Fault, Memory, NonFinite, Resources, Silent,
     available_memory,
