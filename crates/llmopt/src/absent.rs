@@ -119,7 +119,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (&["--modules-to-not-convert"], "`--exclude PATTERN` keeps what matches as it is"),
     (&["--targets"], "`--include PATTERN` quantizes only what matches"),
-    (&["--reference", "--base-model"], "`--against MODEL` names the original"),
+    (&["--reference"], "`--against MODEL` names the original"),
     (&["--max-new-tokens", "--n-predict"], "`--tokens N` is the number of tokens at most"),
     (&["--overwrite"], "`--force` replaces an existing output"),
     (&["--device", "--gpu"], "llmopt runs on the processor; `--threads N` says how much of it"),
@@ -129,8 +129,8 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
 ];
 
-const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `run`, `recipe`, `calibrate`, `eval`, `generate`, `verify` and \
-     `completions`";
+const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `run`, `recipe`, `calibrate`, `ladder`, `eval`, `diff`, \
+     `generate`, `verify`, `card` and `completions`";
 const CHOOSE: &str = "`llmopt inspect MODEL` says what each scheme would weigh";
 
 #[cfg(test)]

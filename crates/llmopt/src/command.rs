@@ -1,6 +1,7 @@
 //! The commands, one module each: flags in, a request to the library, its answer printed.
 
 mod calibrate;
+mod card;
 mod completions;
 mod eval;
 mod generate;
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Eval(flags) => eval::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
         Command::Verify(flags) => verify::run(&flags),
+        Command::Card(flags) => card::run(&flags),
         Command::Completions(flags) => completions::run(&flags),
     }
 }

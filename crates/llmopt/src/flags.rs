@@ -3,12 +3,14 @@
 //! What the values mean together is [`crate::request`]'s concern.
 
 mod calibrate;
+mod card;
 pub(crate) mod examples;
 mod prune;
 mod run;
 
 use calibrate::DATA;
 pub(crate) use calibrate::{Calibrate, DataFlags};
+pub(crate) use card::Card;
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
 pub(crate) use run::{Init, Recipe, RecipeCommand, Run};
 
@@ -44,6 +46,7 @@ pub(crate) enum Command {
     Eval(Box<Eval>),
     Generate(Generate),
     Verify(Verify),
+    Card(Card),
     Completions(Completions),
 }
 
@@ -447,6 +450,7 @@ impl Command {
             Self::Eval(flags) => flags.console.console(flags.quiet.quiet),
             Self::Generate(flags) => flags.console.console(flags.quiet.quiet),
             Self::Verify(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Card(flags) => flags.console.console(flags.quiet.quiet),
             Self::Completions(_) => Console::default(),
         }
     }

@@ -10,6 +10,7 @@ mod current;
 mod exit;
 mod failure;
 mod flags;
+mod loading;
 mod passed;
 mod print;
 mod progress;

@@ -44,7 +44,7 @@ pub(crate) fn unknown(unknown: Option<&UnknownTensors>) -> Option<Fact> {
 /// That a model card was copied, which describes the original.
 pub(crate) fn model_card(outputs: &BTreeMap<String, FileFacts>) -> Option<Fact> {
     const CARD: &str = "README.md";
-    let text = "is the original's model card, with its benchmarks: write one for this artifact, with \
-                `base_model`, before it is published";
+    let text = "is the original's model card, with its benchmarks: `llmopt card --write` adds to it what this \
+                artifact is and lost, before it is published";
     outputs.contains_key(CARD).then(|| ("note", format!("`{CARD}` {text}")))
 }

@@ -29,6 +29,15 @@ pub(crate) fn data(text: &str) -> Result<(), Failure> {
     write(&visible(text))
 }
 
+/// Writes the content of a file to standard output: as it is, but to a terminal, which control characters do
+/// not reach.
+pub(crate) fn content(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().is_terminal() {
+        true => data(text),
+        false => write(text),
+    }
+}
+
 fn write(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -30,6 +30,8 @@ pub(crate) struct Requested {
     pub(crate) reports: Vec<ReportFile>,
     /// Whether the artifact gets a model card.
     pub(crate) card: bool,
+    /// What the model is called on its card; after its folder, if not given.
+    pub(crate) base_model: Option<String>,
     /// Whether an artifact that misses a gate is removed.
     pub(crate) discards: bool,
     /// The recipe's own text.
@@ -137,6 +139,7 @@ impl File {
             resources: request::resources(flags.memory.or(memory), flags.threads.or(threads)),
             reports: files.iter().map(|path| ReportFile::new(path)).collect::<Result<_, _>>()?,
             card: !is(report, "card", false),
+            base_model: text(report, "base-model"),
             discards: eval.is_some_and(|eval| text(eval, "on-miss").as_deref() == Some("discard")),
             text: self.text.clone(),
         })

@@ -1,6 +1,7 @@
 //! Reports of an evaluation: JSON, Markdown, HTML, JUnit XML and the terminal's table, all from the one
 //! structure. They choose what to show; none computes a metric.
 
+pub(crate) mod card;
 mod escape;
 mod figures;
 mod gates;

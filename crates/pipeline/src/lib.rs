@@ -51,7 +51,9 @@ pub use inspect::{
 };
 pub use job::{JobPlan, JobRequest, JobStage, Made, PlannedStage, plan_job};
 pub use llmopt_arch::axes::Axis;
-pub use llmopt_checkpoint::{Error as FileError, PendingFile, Source, append_file, write_file};
+pub use llmopt_checkpoint::{
+    Error as FileError, PendingFile, Source, append_file, read_text, write_file,
+};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
 pub use llmopt_data::{
     CalibrationFacts, CalibrationRequest, CalibrationSource, SourceError, SourceFacts,
@@ -70,7 +72,7 @@ pub use llmopt_measure::{
     TextProtocol, TextResult, evaluate, generate, plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
-pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts};
+pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts, RecordFile};
 pub use llmopt_run::{
     Blame, Cancel, Disk, Error, Events, Fault, Memory, NonFinite, Resources, Silent,
     available_memory,

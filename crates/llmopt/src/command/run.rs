@@ -8,10 +8,12 @@ use crate::flags::Run;
 use crate::print::{self, Console};
 use crate::progress::Progress;
 use crate::recipe::Requested;
-use crate::report::{self, PendingReport, ReportFile};
+use crate::report::card::{self, Card, CardRequest, name_of};
+use crate::report::{self, PendingReport, ReportFile, github};
 use crate::signal;
-use llmopt_pipeline::{Evaluation, Events, JobPlan, Made, plan_evaluation, plan_job};
+use llmopt_pipeline::{Evaluation, Events, JobPlan, Made, RecordFile, plan_evaluation, plan_job};
 use serde_json::{Value, json};
+use std::path::Path;
 
 pub(super) fn run(flags: &Run) -> Result<(), Failure> {
     let console = flags.console.console(flags.quiet.quiet);
@@ -53,15 +55,15 @@ fn evaluated(
     let Some(request) = made.evaluation() else { return Ok(None) };
     let plan = plan_evaluation(request, requested.resources)?;
     let mut evaluation = llmopt_pipeline::evaluate(&plan, events, &signal::CANCEL)?;
-    let name = job.output().file_name().unwrap_or_default();
-    evaluation.artifact.name = name.to_string_lossy().into_owned();
+    evaluation.artifact.name = name_of(job.output());
     Ok(Some(evaluation))
 }
 
 /// Writes the reports, whatever the verdict.
 fn told(evaluation: Option<&Evaluation>, reports: Vec<PendingReport>) -> Result<(), Failure> {
     let Some(evaluation) = evaluation else { return Ok(()) };
-    reports.into_iter().try_for_each(|report| report.publish(evaluation))
+    reports.into_iter().try_for_each(|report| report.publish(evaluation))?;
+    github::show(evaluation)
 }
 
 /// Gives the artifact its name, with its evaluation beside it; returns its record.
@@ -72,25 +74,37 @@ fn published(
     evaluation: Option<&Evaluation>,
 ) -> Result<Value, Failure> {
     let folder = made.gather()?;
-    let mut added = Vec::new();
-    if let Some(evaluation) = evaluation {
-        let text = print::document(evaluation)?;
-        llmopt_pipeline::write_file(&folder.join(EVALUATION), text.as_bytes())
-            .map_err(llmopt_pipeline::Error::from)?;
-        added.push(EVALUATION);
+    let measured = evaluation.map(print::document).transpose()?;
+    let beside: Vec<(&str, &[u8])> =
+        measured.iter().map(|text| (EVALUATION, text.as_bytes())).collect();
+    match requested.card {
+        true => card_of(job, folder, requested, evaluation)?.write(&beside)?,
+        false => RecordFile::open(folder)?.publish_with(&beside)?,
     }
-    let _ = (job, requested);
-    let record = record(folder)?;
-    made.publish(&added)?;
+    let record = RecordFile::open(folder)?.record().clone();
+    let card = requested.card.then_some(card::CARD);
+    made.publish(&card.into_iter().chain(beside.iter().map(|file| file.0)).collect::<Vec<_>>())?;
     Ok(record)
 }
 
-/// The record of what was done, as it lies beside the artifact.
-fn record(folder: &std::path::Path) -> Result<Value, Failure> {
-    let path = folder.join("llmopt.json");
-    let bytes = std::fs::read(&path)
-        .map_err(|error| llmopt_pipeline::Error::from(llmopt_pipeline::FileError::read(&path, error)))?;
-    serde_json::from_slice(&bytes).map_err(|error| Failure::Standard(error.into()))
+/// The model card, on the basis of the model's own if that has one.
+fn card_of(
+    job: &JobPlan,
+    folder: &Path,
+    requested: &Requested,
+    evaluation: Option<&Evaluation>,
+) -> Result<Card, Failure> {
+    let evaluation = evaluation.map(serde_json::to_value).transpose();
+    let evaluation =
+        evaluation.map_err(|error| Failure::Standard(std::io::Error::other(error)))?;
+    let base_model = requested.base_model.clone().unwrap_or_else(|| name_of(&requested.job.model));
+    let request = CardRequest {
+        name: Some(&name_of(job.output())),
+        base_model: Some(&base_model),
+        evaluation: evaluation.as_ref(),
+        recipe: Some(&requested.text),
+    };
+    Card::of(folder, &request)
 }
 
 /// Says what came out.

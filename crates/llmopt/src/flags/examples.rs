@@ -54,6 +54,11 @@ Examples:
   llmopt verify Llama-3.1-8B-w4a16 --against Llama-3.1-8B
   llmopt verify Llama-3.1-8B-w4a16 --runtime vllm --quick";
 
+pub(crate) const CARD: &str = "\
+Examples:
+  llmopt card Llama-3.1-8B-w4a16 --evaluation evaluation.json --base-model meta-llama/Llama-3.1-8B
+  llmopt card Llama-3.1-8B-w4a16 --write";
+
 pub(crate) const COMPLETIONS: &str = "\
 Examples:
   llmopt completions bash

@@ -77,6 +77,7 @@ fn report() -> Section {
         vec![
             key("files", "Reports of the evaluation, by their endings", files),
             key("card", "Whether the artifact gets a model card [default: true]", Kind::Flag),
+            scalar("base-model", "The model's name on the hub, for the card [default: its folder's]"),
         ],
     )
 }

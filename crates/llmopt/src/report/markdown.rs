@@ -172,7 +172,7 @@ fn capitalized(text: &str) -> String {
 }
 
 /// A name as code that ends neither its span nor its cell.
-fn code(name: &str) -> String {
+pub(super) fn code(name: &str) -> String {
     let longest = name.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     let space = if longest > 0 { " " } else { "" };

@@ -9,6 +9,7 @@ mod rows;
 
 mod bad_input;
 mod calibrated;
+mod card;
 mod current;
 mod data;
 mod determinism;

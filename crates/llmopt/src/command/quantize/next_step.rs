@@ -1,5 +1,6 @@
 //! What to do with an artifact: measure what it lost, and load it.
 
+use crate::loading::{Language, Loadable, Loading, ZeroPoints, loading};
 use crate::print;
 use llmopt_pipeline::{Format, Report, Runtime, Summary};
 use std::collections::BTreeSet;
@@ -49,44 +50,23 @@ fn verify(output: &str, report: &Report) -> String {
 
 /// How a runtime loads the artifact.
 fn loaded(runtime: Runtime, summary: &Summary, report: &Report) -> Option<(&'static str, String)> {
-    let output = &summary.output;
-    match runtime {
-        Runtime::Vllm => Some(("vLLM", format!("vllm serve {}", print::shell_word(output)))),
-        Runtime::VllmCpu => {
-            let needs =
-                if has_experts(report) { ", on a CPU with AMX, for its experts" } else { "" };
-            Some(("vLLM", format!("vllm serve {}{needs}", print::shell_word(output))))
-        }
-        Runtime::Transformers => {
-            let quoted = serde_json::Value::from(output.as_str());
-            let (options, why) = zero_points(report);
-            let call = format!("AutoModelForCausalLM.from_pretrained({quoted}{options})");
-            Some(("Transformers", format!("{call} in Python{why}")))
-        }
-        _ => None,
-    }
+    let artifact = Loadable {
+        path: &summary.output,
+        zero_points: zero_points(report),
+        has_experts: has_experts(report),
+    };
+    let Loading { runtime, language, code, remark } = loading(runtime, &artifact)?;
+    let place = if language == Language::Python { " in Python" } else { "" };
+    Some((runtime, format!("{code}{place}{remark}")))
 }
 
-/// Of packed weights with zero points, what `from_pretrained` must be told, and why.
-const DEQUANTIZED: (&str, &str) = (
-    ", quantization_config=CompressedTensorsConfig(dequantize=True)",
-    ": compressed-tensors 0.20 lays zero points out wrongly otherwise; 0.19 loads them without",
-);
-
-/// The same where matrices differ in their scheme: what dequantizes them knows one alone.
-const NEEDS_OLDER: (&str, &str) = (
-    "",
-    ", with compressed-tensors up to 0.19: version 0.20 loads zero points in groups of one size alone, \
-     so with `--group-size 32` or another that divides every row",
-);
-
-fn zero_points(report: &Report) -> (&'static str, &'static str) {
+fn zero_points(report: &Report) -> ZeroPoints {
     if report.recipe.format != Format::CompressedTensors || report.recipe.scheme.symmetric {
-        return ("", "");
+        return ZeroPoints::No;
     }
     let quantized = report.tensors.iter().filter(|tensor| tensor.loss.is_some());
     let schemes: BTreeSet<&str> = quantized.map(|tensor| tensor.what.as_str()).collect();
-    if schemes.len() > 1 { NEEDS_OLDER } else { DEQUANTIZED }
+    if schemes.len() > 1 { ZeroPoints::SeveralSchemes } else { ZeroPoints::OneScheme }
 }
 
 /// Whether experts were quantized: in every family they lie below a module of this name.
