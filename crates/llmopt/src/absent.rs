@@ -135,7 +135,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
 ];
 
-const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `calibrate`, `eval`, `generate`, `verify` and \
+const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `calibrate`, `eval`, `generate`, `verify`, `diff` and \
      `completions`";
 const CHOOSE: &str = "`llmopt inspect MODEL` says what each scheme would weigh";
 

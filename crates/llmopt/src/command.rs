@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod completions;
+mod diff;
 mod eval;
 mod generate;
 mod inspect;
@@ -22,6 +23,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Eval(flags) => eval::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
         Command::Verify(flags) => verify::run(&flags),
+        Command::Diff(flags) => diff::run(&flags),
         Command::Completions(flags) => completions::run(&flags),
     }
 }

@@ -24,7 +24,9 @@ mod plan;
 mod plan_notes;
 mod pruning;
 mod quantize_band;
+mod rebuild;
 mod recipe;
+mod recipe_read;
 mod record;
 mod report;
 mod run;
@@ -62,9 +64,11 @@ pub use llmopt_eval::{
 };
 pub use llmopt_linalg::{KernelChoice, Precision};
 pub use llmopt_measure::{
-    BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
-    Generated, GenerationRequest, JudgedOn, ModelFacts, Protocol, Provenance, ProvenanceData,
-    ProvenanceSource, TaskProtocol, TensorFacts, TextProtocol, evaluate, generate, plan_evaluation,
+    BlockLoss, ClassSize, ConfigDifference, Difference, Evaluation, EvaluationPlan,
+    EvaluationRequest, EvaluationSummary, GateDifference, Generated, GenerationRequest, JudgedOn,
+    MetricDifference, ModelFacts, ModelSide, Protocol, Provenance, ProvenanceData,
+    ProvenanceSource, QualityDifference, StoredTensor, TaskProtocol, TensorDifference, TensorFacts,
+    TextProtocol, differ, evaluate, generate, plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
 pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts};
@@ -87,6 +91,7 @@ pub use pruning::{
     PrunePlan, PruneRecipe, PruneReport, PruneRequest, PruneSummary, PrunedTensor, RemovedTensor,
     TriedLayers, UnknownPruneMethod, plan_prune, prune,
 };
+pub use rebuild::{RebuildRequest, Rebuilt, RebuiltFile, rebuild};
 pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe};
 pub use record::{RecordFacts, RecordedCalibration, RecordedDecision, RecordedPruning};
 pub use report::{CalibrationReport, Loss, Report, TensorReport};

@@ -13,6 +13,7 @@ mod expected;
 mod files;
 mod groups;
 mod ignored;
+mod lineage;
 mod pruned;
 mod record;
 mod recorded_files;

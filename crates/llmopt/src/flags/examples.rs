@@ -35,6 +35,11 @@ Examples:
   llmopt verify Llama-3.1-8B-w4a16 --against Llama-3.1-8B
   llmopt verify Llama-3.1-8B-w4a16 --runtime vllm --quick";
 
+pub(crate) const DIFF: &str = "\
+Examples:
+  llmopt diff Llama-3.1-8B-w4a16 Llama-3.1-8B
+  llmopt diff Llama-3.1-8B-w4a16 Llama-3.1-8B-w8a16 --quick --all";
+
 pub(crate) const COMPLETIONS: &str = "\
 Examples:
   llmopt completions bash
