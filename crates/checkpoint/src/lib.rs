@@ -39,7 +39,7 @@ pub use config::{Config, ConfigError};
 pub use disk::free_disk;
 pub use error::{Blame, DiskLimit, Error, ModelError, RequestError};
 pub use file::{read_bytes, read_text, write_file};
-pub use folder::visible_names;
+pub use folder::{all_files, visible_names};
 pub use hash::{Sha256, sha256, sha256_file};
 pub use header::{Header, HeaderEntry, HeaderError};
 pub use index::{Index, IndexError, IndexFacts};

@@ -41,9 +41,11 @@ mod tests {
         fs::write(temporary.join("a"), "a").unwrap();
         let place = temporary.join("");
         assert_eq!(place.parent(), folder.path().canonicalize().ok().as_deref());
-        assert!(place.file_name().is_some_and(|name| {
-            name.to_string_lossy().starts_with(".out.rebuild-")
-        }));
+        assert!(
+            place
+                .file_name()
+                .is_some_and(|name| { name.to_string_lossy().starts_with(".out.rebuild-") })
+        );
         drop(temporary);
         assert!(!place.exists());
         assert!(TemporaryFolder::beside(&folder.path().join("gone"), "rebuild").is_err());

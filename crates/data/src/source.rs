@@ -231,6 +231,8 @@ mod tests {
         assert_eq!(json, r#"{"name":"a.txt","weight":0.5}"#);
         let read: CalibrationSource = serde_json::from_str(&json).expect("a source");
         assert_eq!(read, file("a.txt", 0.5));
-        assert!(serde_json::from_str::<CalibrationSource>(r#"{"name":"self","weight":-1}"#).is_err());
+        assert!(
+            serde_json::from_str::<CalibrationSource>(r#"{"name":"self","weight":-1}"#).is_err()
+        );
     }
 }

@@ -278,6 +278,10 @@ pub(crate) struct Verify {
     /// Read headers only: no hashes, no decoding
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Write a manifest of the folder to this file, if it is sound: the statement with the hashes of all files that OpenSSF
+    /// model signing signs. It is not signed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
 
     /// Make the artifact once more from its record, beginning with the model of --against, and compare every byte
     #[arg(long, requires = "against", help_heading = REBUILT)]

@@ -80,7 +80,8 @@ pub use llmopt_scheme::{Granularity, Scheme};
 pub use llmopt_sweep::ReadingMemory;
 pub use llmopt_text::{Date, WindowFacts};
 pub use llmopt_verify::{
-    Checked, MovedFacts, PrunedUnits, StepFacts, Verification, VerifyOptions, verify,
+    Checked, Manifest, MovedFacts, PrunedUnits, StepFacts, Verification, VerifyOptions, manifest,
+    verify,
 };
 pub use method::{Method, UnknownMethod};
 pub use output_loss::OutputLoss;

@@ -27,8 +27,7 @@ fn named<'de, T, D: Deserializer<'de>>(
     find: impl Fn(&str) -> Option<T>,
 ) -> Result<Vec<T>, D::Error> {
     let names = Vec::<String>::deserialize(reader)?;
-    let find =
-        |name: &String| find(name).ok_or_else(|| D::Error::custom(unknown(what, name)));
+    let find = |name: &String| find(name).ok_or_else(|| D::Error::custom(unknown(what, name)));
     names.iter().map(find).collect()
 }
 

@@ -90,8 +90,9 @@ impl Model {
 
     /// Whether all of them are listed, with these sizes.
     fn has_sizes_of(&self, inputs: &BTreeMap<String, RecordedFile>) -> bool {
-        let is_listed =
-            |(name, bytes): (&String, &u64)| inputs.get(name).is_some_and(|file| file.bytes == *bytes);
+        let is_listed = |(name, bytes): (&String, &u64)| {
+            inputs.get(name).is_some_and(|file| file.bytes == *bytes)
+        };
         self.files.iter().all(is_listed)
     }
 

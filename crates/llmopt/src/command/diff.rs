@@ -106,7 +106,8 @@ struct Kind<'a> {
 fn kinds(tensors: &[TensorDifference]) -> Table {
     let mut kinds: BTreeMap<(String, [String; 2]), Kind<'_>> = BTreeMap::new();
     for tensor in tensors {
-        let stored = [&tensor.a, &tensor.b].map(|side| side.as_ref().map_or("-", stored).to_owned());
+        let stored =
+            [&tensor.a, &tensor.b].map(|side| side.as_ref().map_or("-", stored).to_owned());
         let label = kind_label(&kind_pattern(&tensor.name)).to_owned();
         let kind = kinds.entry((label, stored)).or_default();
         kind.tensors += 1;

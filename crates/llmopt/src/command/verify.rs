@@ -6,9 +6,9 @@ use crate::flags::Verify;
 use crate::print::{self, Table};
 use crate::progress::Progress;
 use crate::units;
-use crate::{request, signal};
+use crate::{report, request, signal};
 use llmopt_pipeline::{
-    Events, Fault, RebuildRequest, Rebuilt, RebuiltFile, Verification, VerifyOptions,
+    Events, Fault, RebuildRequest, Rebuilt, RebuiltFile, Resources, Verification, VerifyOptions,
 };
 use serde::Serialize;
 use std::fmt::Write;
@@ -21,11 +21,17 @@ pub(super) fn run(flags: &Verify) -> Result<(), Failure> {
         against: flags.against.clone(),
         quick: flags.quick,
     };
+    if let Some(file) = &flags.manifest {
+        request::folder_of("--manifest", file)?;
+    }
     let input = Input::of(flags.artifact.as_deref(), console)?;
     let progress = Progress::begin(console, None);
     signal::watch(&progress, "stopping");
     let found = llmopt_pipeline::verify(&input.path, &options, &*progress, &signal::CANCEL)?;
     let rebuilt = rebuilt(flags, &input.path, &*progress);
+    if let Some(file) = flags.manifest.as_ref().filter(|_| found.faults.is_empty()) {
+        write_manifest(&input.path, file, &*progress)?;
+    }
     drop(progress);
     if console.json {
         let rebuilt = rebuilt.as_ref().ok().and_then(Option::as_ref);
@@ -57,6 +63,14 @@ struct Told<'a> {
     /// What came of `--rebuild`.
     #[serde(skip_serializing_if = "Option::is_none")]
     rebuilt: Option<&'a Rebuilt>,
+}
+
+/// Writes the manifest of a sound artifact.
+fn write_manifest(artifact: &Path, file: &Path, events: &dyn Events) -> Result<(), Failure> {
+    let Resources { threads, .. } = Resources::default();
+    let shown = (events, &signal::CANCEL);
+    let manifest = llmopt_pipeline::manifest(artifact, file, threads, shown)?;
+    report::publish(report::pending(file)?, &print::document(&manifest)?)
 }
 
 /// What comes of `--rebuild`, if it is asked for.

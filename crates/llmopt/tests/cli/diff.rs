@@ -10,7 +10,10 @@ fn difference(dir: &Dir, args: &str) -> Value {
 
 fn tensor<'a>(found: &'a Value, name: &str) -> &'a Value {
     let tensors = found["tensors"].as_array().unwrap();
-    tensors.iter().find(|tensor| tensor["name"] == name).unwrap_or_else(|| panic!("{name}: {found}"))
+    tensors
+        .iter()
+        .find(|tensor| tensor["name"] == name)
+        .unwrap_or_else(|| panic!("{name}: {found}"))
 }
 
 #[test]
@@ -34,8 +37,12 @@ fn an_artifact_lost_what_its_report_says() {
     let whole = found["relative_error"].as_f64().unwrap();
     assert!(whole > 0.0 && whole < stated, "dense tensors lost nothing: {whole} {stated}");
     assert_eq!(found["a"]["bits_per_weight"], report["bits_per_weight"]);
-    let keys: Vec<&str> =
-        found["config"].as_array().unwrap().iter().map(|key| key["key"].as_str().unwrap()).collect();
+    let keys: Vec<&str> = found["config"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["key"].as_str().unwrap())
+        .collect();
     assert!(keys.contains(&"quantization_config.quant_method"), "{keys:?}");
 
     // In whatever memory and with however many threads.
@@ -71,12 +78,17 @@ fn pruned_tensors_have_another_shape_and_layers_keep_their_names() {
     let shown = dir.done("diff narrow tiny-llama").stdout;
     assert!(shown.contains("another shape"), "{shown}");
 
-    dir.done(&format!("prune tiny-llama -q -o shallow --sparsity 0.5 --axes layers --no-refit {data}").replace(" --refine 0", ""));
+    dir.done(
+        &format!("prune tiny-llama -q -o shallow --sparsity 0.5 --axes layers --no-refit {data}")
+            .replace(" --refine 0", ""),
+    );
     let found = difference(&dir, "shallow tiny-llama");
     let report = dir.json("shallow/llmopt.json");
-    let moved = report["tensors"].as_array().unwrap().iter().filter(|tensor| {
-        tensor.get("from").is_some() && tensor["what"] == "kept"
-    });
+    let moved = report["tensors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|tensor| tensor.get("from").is_some() && tensor["what"] == "kept");
     for recorded in moved {
         let tensor = tensor(&found, recorded["from"].as_str().unwrap());
         assert_eq!(tensor["name_in_a"], recorded["name"]);
@@ -113,7 +125,8 @@ fn evaluations_on_the_same_text_stand_side_by_side() {
     dir.write("four/evaluation.json", other.to_string().as_bytes());
     let found = difference(&dir, "four eight");
     assert_eq!(found["quality"], Value::Null);
-    let note = "the evaluations of A and B cannot be compared: they were measured on different texts";
+    let note =
+        "the evaluations of A and B cannot be compared: they were measured on different texts";
     assert_eq!(found["notes"], json!([note]));
 }
 
@@ -126,5 +139,8 @@ fn what_cannot_be_decoded_is_refused() {
     dir.write("tiny-llama/config.json", config.to_string().as_bytes());
     let ran = dir.run("diff tiny-llama tiny-llama");
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.stderr.contains("is quantized by `gptq`, whose weights cannot be decoded"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("is quantized by `gptq`, whose weights cannot be decoded"),
+        "{ran:?}"
+    );
 }

@@ -94,7 +94,11 @@ fn what_differs_is_named_with_its_tensors() {
     let ran = dir.run("verify out --against tiny-llama --rebuild --quick -q");
     let expected = "error: `out` is not what its record makes: 1 file differs\n";
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(3), expected), "{}", ran.stdout);
-    assert!(ran.stdout.contains("differs      model.safetensors: its SHA-256 is "), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("differs      model.safetensors: its SHA-256 is "),
+        "{}",
+        ran.stdout
+    );
     assert!(ran.stdout.contains("not rebuilt  evaluation.json: "), "{}", ran.stdout);
 }
 
@@ -116,7 +120,8 @@ fn data_are_found_by_name_or_given_and_must_be_the_same() {
     dir.write("text.txt", &other);
     let ran = dir.run(rebuild);
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    let begin = "error: `text.txt` is not what `prune` observed the model on: its windows have SHA-256 ";
+    let begin =
+        "error: `text.txt` is not what `prune` observed the model on: its windows have SHA-256 ";
     assert!(ran.stderr.starts_with(begin), "{}", ran.stderr);
     dir.write("elsewhere/text.txt", &dir.read("elsewhere/renamed.txt"));
     dir.done(&format!("{rebuild} --data elsewhere/text.txt"));
@@ -176,4 +181,34 @@ fn the_first_model_of_a_chain_is_held_against_what_is_known_of_it() {
     assert_eq!(ran.code, Some(3), "{ran:?}");
     assert!(ran.stdout.starts_with("against  model.safetensors: its SHA-256 is "), "{ran:?}");
     assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
+}
+
+#[test]
+fn a_manifest_lists_every_file_but_itself() {
+    let dir = Dir::with_tiny_llama();
+    dir.done("quantize tiny-llama -q -o out --method rtn");
+    dir.write("out/.hidden", b"hidden");
+    dir.write("out/.git/HEAD", b"git");
+    let ran = dir.done("verify out -q --manifest out/manifest.json");
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+    dir.done("verify out -q --manifest out/manifest.json");
+    let manifest = dir.json("out/manifest.json");
+    assert_eq!(manifest["subject"][0]["name"], "out");
+    let resources = manifest["predicate"]["resources"].as_array().unwrap();
+    let names: Vec<&str> = resources.iter().map(|file| file["name"].as_str().unwrap()).collect();
+    let tree = dir.tree("out");
+    let files = tree.keys().map(|name| name.strip_prefix("out/").unwrap());
+    let expected: Vec<&str> =
+        files.filter(|name| !["manifest.json", ".git/HEAD"].contains(name)).collect();
+    assert_eq!(names, expected);
+    for (name, told) in dir.json("out/llmopt.json")["outputs"].as_object().unwrap() {
+        let file = resources.iter().find(|file| file["name"] == name.as_str()).unwrap();
+        assert_eq!(file["digest"], told["sha256"], "{name}");
+    }
+    // What is not sound gets none.
+    dir.write("out/tokenizer.json", b"{}");
+    assert_eq!(dir.run("verify out -q --manifest other.json").code, Some(3));
+    assert!(!dir.path("other.json").exists());
+    let ran = dir.run("verify tiny-llama/model.safetensors -q --manifest other.json");
+    assert!(ran.stderr.contains("is a file, and a manifest is of a folder"), "{ran:?}");
 }

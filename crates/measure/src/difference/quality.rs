@@ -215,12 +215,8 @@ mod tests {
         ]);
         let found = between(&evaluation(0.05, &json!([])), &evaluation(0.02, &gates));
         let told: Vec<_> = found.gates.iter().map(|gate| (gate.a, gate.a_passed)).collect();
-        let expected = [
-            (Some(0.05), Some(false)),
-            (Some(1000.0), Some(true)),
-            (None, None),
-            (None, None),
-        ];
+        let expected =
+            [(Some(0.05), Some(false)), (Some(1000.0), Some(true)), (None, None), (None, None)];
         assert_eq!(told, expected);
         let metrics: Vec<_> = found.metrics.iter().map(|metric| metric.metric).collect();
         assert_eq!(metrics, ["kld", "top1"]);

@@ -62,7 +62,8 @@ impl Side {
             Some("compressed-tensors") => {
                 let opened = opened_soundly(source)?;
                 let matrices = opened.matrices.into_iter();
-                let matrices = matrices.map(|(module, found)| (format!("{module}.{WEIGHT}"), found));
+                let matrices =
+                    matrices.map(|(module, found)| (format!("{module}.{WEIGHT}"), found));
                 let (source, model) = (opened.source, opened.model);
                 Ok(Self { matrices: matrices.collect(), source, model })
             }

@@ -75,12 +75,7 @@ pub(super) fn pairs<'a>(
 
 impl Pair<'_> {
     /// What there is to say of it.
-    pub(super) fn told(
-        &self,
-        a: &Side,
-        b: &Side,
-        relative_error: Option<f64>,
-    ) -> TensorDifference {
+    pub(super) fn told(&self, a: &Side, b: &Side, relative_error: Option<f64>) -> TensorDifference {
         let in_a = self.a.map(|tensor| tensor.name.as_str()).filter(|name| *name != self.name);
         TensorDifference {
             name: self.name.to_owned(),
@@ -145,7 +140,8 @@ pub(super) fn compared(
     let bytes = |values: &Values<'_>| a.stored(values.a).bytes + b.stored(values.b).bytes;
     events.stage_started("compare", values.iter().flatten().map(bytes).sum());
     let bands = values.iter().enumerate().filter_map(|(number, values)| Some((number, (*values)?)));
-    let bands = bands.flat_map(|(number, values)| values.bands().map(move |rows| (number, values, rows)));
+    let bands =
+        bands.flat_map(|(number, values)| values.bands().map(move |rows| (number, values, rows)));
     let found: Mutex<BTreeMap<(usize, usize), BlockError>> = Mutex::default();
     pool::for_each_with(workers, bands, cancel, |room: &mut [Buffers; 2], band, _| {
         let (number, Values { a: in_a, b: in_b, rows: height, columns }, rows) = band;

@@ -185,11 +185,8 @@ fn swept(
             hashes.set(found).map_err(|_| Error::Interrupted)
         }
     };
-    let hashes_of = |written: Vec<String>| FileHashes {
-        read: read.to_vec(),
-        written,
-        beside: beside.clone(),
-    };
+    let hashes_of =
+        |written: Vec<String>| FileHashes { read: read.to_vec(), written, beside: beside.clone() };
     let how_made = || {
         let pruned = Pruned {
             cut: &cut,

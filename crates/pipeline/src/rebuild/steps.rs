@@ -199,7 +199,10 @@ pub(super) fn check_model(
         found.insert("config.json".to_owned(), (config.len() as u64, sha256(config)));
     }
     let other = |why: String| Error::Input {
-        what: format!("`{}` is not the model that the artifact was made from: {why}", model.display()),
+        what: format!(
+            "`{}` is not the model that the artifact was made from: {why}",
+            model.display()
+        ),
         hint: Some("`--against MODEL` names the first model that the record tells of".to_owned()),
     };
     for (name, (bytes, sha256)) in found {
