@@ -9,6 +9,8 @@ mod data;
 mod steps;
 
 pub use compare::RebuiltFile;
+#[cfg(test)]
+pub(crate) use steps::parsed;
 
 use crate::output_target::Target;
 use crate::pruning::{PruneRequest, plan_prune, prune};

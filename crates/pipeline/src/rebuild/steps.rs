@@ -32,7 +32,7 @@ pub(super) struct Step {
 }
 
 /// What was asked for.
-pub(super) enum Recipe {
+pub(crate) enum Recipe {
     Quantize(Box<recipe::Recipe>),
     Prune(Box<PruneRecipe>),
 }
