@@ -3,6 +3,7 @@
 mod calibrate;
 mod card;
 mod completions;
+mod diff;
 mod eval;
 mod generate;
 mod inspect;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Generate(flags) => generate::run(&flags),
         Command::Verify(flags) => verify::run(&flags),
         Command::Card(flags) => card::run(&flags),
+        Command::Diff(flags) => diff::run(&flags),
         Command::Completions(flags) => completions::run(&flags),
     }
 }

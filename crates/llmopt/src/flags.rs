@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Generate(Generate),
     Verify(Verify),
     Card(Card),
+    Diff(Diff),
     Completions(Completions),
 }
 
@@ -302,8 +303,52 @@ pub(crate) struct Verify {
     /// Read headers only: no hashes, no decoding
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Write a manifest of the folder to this file, if it is sound: the statement with the hashes of all files that OpenSSF
+    /// model signing signs. It is not signed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+
+    /// Make the artifact once more from its record, beginning with the model of --against, and compare every byte
+    #[arg(long, requires = "against", help_heading = REBUILT)]
+    pub(crate) rebuild: bool,
+    /// Data that the model was observed on, where they do not lie under their recorded names in the current folder or
+    /// beside the model; repeatable
+    #[arg(long, value_name = "FILE", requires = "rebuild", help_heading = REBUILT)]
+    pub(crate) data: Vec<PathBuf>,
+    /// Hard bound on resident memory, such as 8GiB or 500MB [default: 80 % of what is available, or
+    /// 2GiB where that is unknown]
+    #[arg(long, value_name = "SIZE", value_parser = units::size, requires = "rebuild", help_heading = REBUILT)]
+    pub(crate) memory: Option<u64>,
+    /// Worker threads; no byte depends on them [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = positive, requires = "rebuild", help_heading = REBUILT)]
+    pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) quiet: Quiet,
+    #[command(flatten)]
+    pub(crate) console: ConsoleFlags,
+}
+
+/// Hold two artifacts, or an artifact and its source, against each other: every tensor, config and quality
+#[derive(Debug, Args)]
+#[command(after_help = examples::DIFF)]
+pub(crate) struct Diff {
+    /// Folder or file: an artifact, or any dense model
+    pub(crate) a: PathBuf,
+    /// Another, which errors are relative to
+    pub(crate) b: PathBuf,
+    /// Read headers only: no weight is decoded, and no error told
+    #[arg(long, help_heading = RUN)]
+    pub(crate) quick: bool,
+    /// List every tensor, not only those with the greatest errors
+    #[arg(long, conflicts_with = "json", help_heading = RUN)]
+    pub(crate) all: bool,
+    /// Hard bound on resident memory, such as 8GiB or 500MB [default: 80 % of what is available, or
+    /// 2GiB where that is unknown]
+    #[arg(long, value_name = "SIZE", value_parser = units::size, help_heading = RUN)]
+    pub(crate) memory: Option<u64>,
+    /// Worker threads; no result depends on them [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = RUN)]
+    pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) console: ConsoleFlags,
 }
@@ -451,6 +496,7 @@ impl Command {
             Self::Generate(flags) => flags.console.console(flags.quiet.quiet),
             Self::Verify(flags) => flags.console.console(flags.quiet.quiet),
             Self::Card(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Diff(flags) => flags.console.console(false),
             Self::Completions(_) => Console::default(),
         }
     }
@@ -558,5 +604,6 @@ const CALIBRATION: &str = "What the model is observed on";
 const ARTIFACT: &str = "The artifact";
 const MEASURED: &str = "What is measured";
 const GATES: &str = "What must hold";
+const REBUILT: &str = "Made once more";
 const SPOKEN: &str = "What is generated";
 const RUN: &str = "The run";

@@ -130,9 +130,12 @@ impl File {
         let files = files.iter().filter_map(Node::text).map(|file| self.folder.join(file));
         let files: Vec<PathBuf> = files.chain(flags.report.iter().cloned()).collect();
         if let (Some(entry), None) = (report.entry("files"), eval) {
-            return Err(Problem::new(&entry.at, "reports are of an evaluation, and there is no `[eval]`")
-                .with_hint("add `[eval]` with a `text`, or leave `files` out")
-                .into());
+            return Err(Problem::new(
+                &entry.at,
+                "reports are of an evaluation, and there is no `[eval]`",
+            )
+            .with_hint("add `[eval]` with a `text`, or leave `files` out")
+            .into());
         }
         Ok(Requested {
             job,

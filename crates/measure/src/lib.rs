@@ -4,12 +4,17 @@
 
 #![forbid(unsafe_code)]
 
+mod difference;
 mod divergences;
 mod evaluation;
 mod generation;
 mod judged;
 mod outputs;
 
+pub use difference::{
+    ConfigDifference, Difference, GateDifference, MetricDifference, ModelSide, QualityDifference,
+    StoredTensor, TensorDifference, differ,
+};
 pub use divergences::Divergences;
 pub use evaluation::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,

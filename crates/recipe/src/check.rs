@@ -51,7 +51,9 @@ fn holds(node: &Node, key: &Key) -> Result<(), Problem> {
         }),
         (Kind::Named, Value::Table(table)) => {
             let texts = table.entries.iter().map(|entry| &entry.node);
-            texts.filter(|node| !matches!(node.value, Value::Text(_))).try_for_each(|_| Err(wrong()))
+            texts
+                .filter(|node| !matches!(node.value, Value::Text(_)))
+                .try_for_each(|_| Err(wrong()))
         }
         (Kind::Named, _) => {
             let is_text = |node: &Node| matches!(node.value, Value::Text(_));
@@ -162,7 +164,10 @@ mod tests {
             assert_eq!(format!("{problem}{}", hint.collect::<String>()), expected, "{text}");
         };
         check("modle = 1", "2:1: `modle` is no key of the recipe (`model` was meant?)");
-        check("[[stage]]\nquantize = { group_size = 4 }", "3:14: `group_size` is no key of `quantize` (`group-size` was meant?)");
+        check(
+            "[[stage]]\nquantize = { group_size = 4 }",
+            "3:14: `group_size` is no key of `quantize` (`group-size` was meant?)",
+        );
         check(
             "[[stage]]\nprune = { axes = 4 }",
             "3:11: `axes` is no key of `prune` (there are sparsity)",
@@ -175,7 +180,10 @@ mod tests {
             "[[stage]]\nquantize = { samples = -1 }",
             "3:24: `samples` takes a whole number from 0 on, and not -1",
         );
-        check("[[stage]]\nquantize = { strict = 1 }", "3:23: `strict` takes true or false, and not a whole number");
+        check(
+            "[[stage]]\nquantize = { strict = 1 }",
+            "3:23: `strict` takes true or false, and not a whole number",
+        );
         check(
             "[[stage]]\nquantize = { exclude = [\"a\", {}] }",
             "3:24: `exclude` takes a string or a number, or an array of these, and not an array with a string",
@@ -184,9 +192,15 @@ mod tests {
             "[[stage]]\nprune = {}\nquantize = {}",
             "4:1: a stage holds exactly one of prune, quantize, and this one holds `prune` and `quantize` (begin another `[[stage]]` before it)",
         );
-        check("[[stage]]", "2:1: a stage holds exactly one of prune, quantize, and this one holds nothing");
+        check(
+            "[[stage]]",
+            "2:1: a stage holds exactly one of prune, quantize, and this one holds nothing",
+        );
         check("[stage]\nprune = {}", "2:1: `stage` takes an array of tables, and not a table");
-        check("[eval]\ntext = { chat = 1 }", "3:8: `text` takes a string, an array of strings, or a table of them, and not a table");
+        check(
+            "[eval]\ntext = { chat = 1 }",
+            "3:8: `text` takes a string, an array of strings, or a table of them, and not a table",
+        );
     }
 
     #[test]

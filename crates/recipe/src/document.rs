@@ -107,7 +107,10 @@ mod tests {
         let check = |text: &str, expected: &str| {
             assert_eq!(parse(text).unwrap_err().to_string(), expected);
         };
-        check("a = 1\nb =\n", "2:4: this is no TOML: string values must be quoted, expected literal string");
+        check(
+            "a = 1\nb =\n",
+            "2:4: this is no TOML: string values must be quoted, expected literal string",
+        );
         check("a = 99999999999999999999\n", "1:5: `99999999999999999999` is beyond 64 bits");
     }
 

@@ -89,7 +89,8 @@ fn in_alternative(
 
 /// The number of the only table that holds this key.
 fn named(items: &[Node], key: &str) -> Result<usize, String> {
-    let holds = |item: &Node| matches!(&item.value, Value::Table(table) if table.get(key).is_some());
+    let holds =
+        |item: &Node| matches!(&item.value, Value::Table(table) if table.get(key).is_some());
     let mut found = items.iter().enumerate().filter(|(_, item)| holds(item));
     match (found.next(), found.next()) {
         (Some((number, _)), None) => Ok(number),

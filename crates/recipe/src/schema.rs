@@ -7,7 +7,11 @@ use serde_json::{Map, Value, json};
 pub fn schema(catalog: &Section) -> Value {
     let mut schema = section(catalog);
     if let Value::Object(object) = &mut schema {
-        object.shift_insert(0, "$schema".to_owned(), json!("http://json-schema.org/draft-07/schema#"));
+        object.shift_insert(
+            0,
+            "$schema".to_owned(),
+            json!("http://json-schema.org/draft-07/schema#"),
+        );
         object.shift_insert(1, "title".to_owned(), json!(catalog.name));
     }
     schema

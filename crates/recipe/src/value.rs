@@ -100,7 +100,9 @@ impl Value {
                 format!("[{}]", items.join(", "))
             }
             Self::Table(table) => {
-                let entry = |entry: &Entry| format!("{} = {}", quoted(&entry.key), entry.node.value.to_toml());
+                let entry = |entry: &Entry| {
+                    format!("{} = {}", quoted(&entry.key), entry.node.value.to_toml())
+                };
                 let entries: Vec<String> = table.entries.iter().map(entry).collect();
                 format!("{{ {} }}", entries.join(", "))
             }

@@ -11,7 +11,9 @@ use crate::recipe::Requested;
 use crate::report::card::{self, Card, CardRequest, name_of};
 use crate::report::{self, PendingReport, ReportFile, github};
 use crate::signal;
-use llmopt_pipeline::{Evaluation, Events, JobPlan, Made, RecordFile, plan_evaluation, plan_job};
+use llmopt_pipeline::{
+    EVALUATION_NAME, Evaluation, Events, JobPlan, Made, RecordFile, plan_evaluation, plan_job,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -76,7 +78,7 @@ fn published(
     let folder = made.gather()?;
     let measured = evaluation.map(print::document).transpose()?;
     let beside: Vec<(&str, &[u8])> =
-        measured.iter().map(|text| (EVALUATION, text.as_bytes())).collect();
+        measured.iter().map(|text| (EVALUATION_NAME, text.as_bytes())).collect();
     match requested.card {
         true => card_of(job, folder, requested, evaluation)?.write(&beside)?,
         false => RecordFile::open(folder)?.publish_with(&beside)?,
@@ -95,8 +97,7 @@ fn card_of(
     evaluation: Option<&Evaluation>,
 ) -> Result<Card, Failure> {
     let evaluation = evaluation.map(serde_json::to_value).transpose();
-    let evaluation =
-        evaluation.map_err(|error| Failure::Standard(std::io::Error::other(error)))?;
+    let evaluation = evaluation.map_err(|error| Failure::Standard(std::io::Error::other(error)))?;
     let base_model = requested.base_model.clone().unwrap_or_else(|| name_of(&requested.job.model));
     let request = CardRequest {
         name: Some(&name_of(job.output())),
@@ -116,7 +117,9 @@ fn closed(
 ) -> Result<(), Failure> {
     if console.json {
         let output = job.output().to_string_lossy();
-        return print::json(&json!({ "output": output, "record": record, "evaluation": evaluation }));
+        return print::json(
+            &json!({ "output": output, "record": record, "evaluation": evaluation }),
+        );
     }
     if !console.quiet {
         print::say(closing::render(job.output(), record).trim_end());
@@ -125,6 +128,4 @@ fn closed(
     Ok(())
 }
 
-/// The evaluation beside the artifact.
-const EVALUATION: &str = "evaluation.json";
 const STOPPING: &str = "stopping after the current place; run the same command again to go on";

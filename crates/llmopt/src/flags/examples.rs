@@ -59,6 +59,11 @@ Examples:
   llmopt card Llama-3.1-8B-w4a16 --evaluation evaluation.json --base-model meta-llama/Llama-3.1-8B
   llmopt card Llama-3.1-8B-w4a16 --write";
 
+pub(crate) const DIFF: &str = "\
+Examples:
+  llmopt diff Llama-3.1-8B-w4a16 Llama-3.1-8B
+  llmopt diff Llama-3.1-8B-w4a16 Llama-3.1-8B-w8a16 --quick --all";
+
 pub(crate) const COMPLETIONS: &str = "\
 Examples:
   llmopt completions bash

@@ -77,7 +77,10 @@ fn report() -> Section {
         vec![
             key("files", "Reports of the evaluation, by their endings", files),
             key("card", "Whether the artifact gets a model card [default: true]", Kind::Flag),
-            scalar("base-model", "The model's name on the hub, for the card [default: its folder's]"),
+            scalar(
+                "base-model",
+                "The model's name on the hub, for the card [default: its folder's]",
+            ),
         ],
     )
 }
@@ -119,9 +122,9 @@ pub(super) fn is_path(command: &str, key: &str) -> bool {
     let root = crate::command();
     let command = root.find_subcommand(command);
     let mut arguments = command.into_iter().flat_map(Command::get_arguments);
-    arguments.find(|arg| arg.get_long() == Some(key)).is_some_and(|arg| {
-        arg.get_value_parser().type_id() == TypeId::of::<PathBuf>()
-    })
+    arguments
+        .find(|arg| arg.get_long() == Some(key))
+        .is_some_and(|arg| arg.get_value_parser().type_id() == TypeId::of::<PathBuf>())
 }
 
 /// Help without its markup.

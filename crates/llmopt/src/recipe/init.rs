@@ -27,8 +27,14 @@ pub(crate) fn starter(path: &str, model: &Inspection, purpose: Purpose) -> Strin
         units::bytes(model.bytes),
     );
     let _ = writeln!(text, "model = {}", quoted(path));
-    let _ = writeln!(text, "# output = \"deploy\"         # the model's name with the scheme appended, if left out");
-    let _ = writeln!(text, "# memory = \"8GiB\"           # hard bound; 80 % of what is available, if left out\n");
+    let _ = writeln!(
+        text,
+        "# output = \"deploy\"         # the model's name with the scheme appended, if left out"
+    );
+    let _ = writeln!(
+        text,
+        "# memory = \"8GiB\"           # hard bound; 80 % of what is available, if left out\n"
+    );
     text += CALIBRATE;
     text += match purpose {
         Purpose::Server => SERVER,

@@ -106,7 +106,8 @@ fn observes(command: &str, stage: &Table) -> bool {
     match (command, method) {
         ("quantize", Some(name)) => name.parse::<Method>().map_or(true, Method::calibrates),
         ("prune", Some(name)) => {
-            let no_refit = stage.get("no-refit").is_some_and(|node| node.value == Value::Flag(true));
+            let no_refit =
+                stage.get("no-refit").is_some_and(|node| node.value == Value::Flag(true));
             !(name == "magnitude" && no_refit)
         }
         _ => true,
@@ -115,9 +116,9 @@ fn observes(command: &str, stage: &Table) -> bool {
 
 /// Widths that a group size behind this stage divides, where it prunes widths and says nothing of them itself.
 fn align(stage: &Table, behind: &[&Entry], folder: &Path) -> Option<Given> {
-    let widths = stage.get("axes").is_none_or(|axes| {
-        axes.items().iter().filter_map(Node::text).any(|axis| axis == "ffn")
-    });
+    let widths = stage
+        .get("axes")
+        .is_none_or(|axes| axes.items().iter().filter_map(Node::text).any(|axis| axis == "ffn"));
     if !widths || stage.get("align").is_some() {
         return None;
     }
@@ -155,7 +156,9 @@ pub(super) fn evaluation(
             given("eval", (option, &entry.at), &entry.node, folder)
         })
         .collect();
-    let against = Value::Text(std::path::absolute(model).unwrap_or(model.to_owned()).to_string_lossy().into_owned());
+    let against = Value::Text(
+        std::path::absolute(model).unwrap_or(model.to_owned()).to_string_lossy().into_owned(),
+    );
     let against = Node { value: against, at: at.clone() };
     found.push(given("eval", ("against", &at), &against, Path::new("")));
     match parsed("eval", model, &found, &at)? {

@@ -63,6 +63,7 @@ fn help_shows_what_works() {
             "eval",
             "generate",
             "verify",
+            "diff",
             "completions",
             "help"
         ]

@@ -38,8 +38,7 @@ fn with_recipe(recipe: &str) -> Dir {
 fn a_recipe_gives_the_bytes_of_its_commands() {
     let dir = with_recipe(RECIPE);
     dir.done("run -q");
-    let calibrate =
-        "--calibrate tiny-llama/calibration.txt --samples 12 --window 128 --dtype f32 --threads 2 -q";
+    let calibrate = "--calibrate tiny-llama/calibration.txt --samples 12 --window 128 --dtype f32 --threads 2 -q";
     dir.done(&format!("prune tiny-llama --sparsity 0.2 --axes ffn {calibrate} -o pruned"));
     dir.done(&format!("quantize pruned --bits 4 --method gptq {calibrate} -o quantized"));
     let (mut found, expected) = (dir.tree("out"), dir.tree("quantized"));
@@ -99,7 +98,11 @@ fn a_changed_stage_begins_anew_and_those_before_it_stay() {
     child.wait().unwrap();
     assert!(pruned(&dir), "pruning was not complete");
     let ran = dir.done("run --set stage.quantize.bits=8");
-    assert!(ran.stderr.contains("stage 1 and what is behind it begin anew: stages.1.quantize."), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("stage 1 and what is behind it begin anew: stages.1.quantize."),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("1 of 2 stages were done before"), "{}", ran.stderr);
     dir.remove("out");
     dir.done("run -q --set stage.quantize.bits=8 -o other");
@@ -115,7 +118,8 @@ fn a_missed_gate_keeps_the_artifact_or_discards_it() {
     assert!(missed.stderr.contains("kld <= 1e-9"), "{}", missed.stderr);
     assert_eq!(dir.json("out/evaluation.json")["gates"][0]["passed"], false);
     dir.remove("out");
-    let discarded = dir.run("run --on-miss discard --report r.json --set eval.gates=[\"kld<=1e-9\"]");
+    let discarded =
+        dir.run("run --on-miss discard --report r.json --set eval.gates=[\"kld<=1e-9\"]");
     assert_eq!(discarded.code, Some(1), "{}", discarded.stderr);
     assert_eq!(dir.names(), ["llmopt.toml", "r.json", "tiny-llama"]);
 }

@@ -53,9 +53,8 @@ pub fn plan_job(request: &JobRequest, resources: Resources) -> Result<JobPlan, E
 
 /// Codes are not pruned, and not quantized once more.
 fn check_order(stages: &[JobStage]) -> Result<(), Error> {
-    let refused = |what: String, hint: &str| {
-        Err(Error::RefusedWithHint { what, hint: hint.to_owned() })
-    };
+    let refused =
+        |what: String, hint: &str| Err(Error::RefusedWithHint { what, hint: hint.to_owned() });
     let Some((_, before)) = stages.split_last() else {
         return refused("there is no stage".to_owned(), "`[[stage]]` prunes or quantizes");
     };
@@ -110,7 +109,10 @@ fn appended(path: &Path, model: &Path, name: &std::ffi::OsStr) -> PathBuf {
 fn refuse_output(request: &JobRequest, output: &Path) -> Result<(), Error> {
     if output.extension().is_some_and(|ending| ending == "safetensors") {
         return Err(Error::RefusedWithHint {
-            what: format!("the output `{}` is a file, and a recipe makes a folder", output.display()),
+            what: format!(
+                "the output `{}` is a file, and a recipe makes a folder",
+                output.display()
+            ),
             hint: "leave the ending out; `llmopt quantize` makes files of files".to_owned(),
         });
     }

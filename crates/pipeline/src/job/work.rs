@@ -7,7 +7,9 @@ use crate::job::{JobRequest, JobStage};
 use crate::pruning::mixes::plan_prune;
 use crate::pruning::run::prune;
 use crate::run::{plan, quantize};
-use llmopt_checkpoint::{Error as FileError, Output as Staged, OutputOptions, PendingFile};
+use llmopt_checkpoint::{
+    Error as FileError, Output as Staged, OutputOptions, PendingFile, all_files,
+};
 use llmopt_measure::EvaluationRequest;
 use llmopt_run::{Cancel, Error, Events};
 use serde_json::Value;
@@ -39,8 +41,9 @@ impl JobPlan {
         match made {
             Ok(()) => {
                 let artifact = self.folder(request.stages.len() - 1);
-                let evaluation = request.evaluation.clone().map(|evaluation| {
-                    EvaluationRequest { artifact: artifact.clone(), ..evaluation }
+                let evaluation = request.evaluation.clone().map(|evaluation| EvaluationRequest {
+                    artifact: artifact.clone(),
+                    ..evaluation
                 });
                 Ok(Made { staged, artifact, evaluation })
             }
@@ -196,7 +199,7 @@ impl Made {
     /// # Errors
     /// If a file cannot be linked or copied.
     pub fn gather(&self) -> Result<&Path, Error> {
-        for name in files_in(&self.artifact)? {
+        for name in all_files(&self.artifact, &[])? {
             self.staged.link(&self.artifact.join(&name), &name)?;
         }
         Ok(self.staged.partial_path())
@@ -207,7 +210,7 @@ impl Made {
     /// # Errors
     /// If that cannot be done; the same job goes on then.
     pub fn publish(self, added: &[&str]) -> Result<(), Error> {
-        let mut names = files_in(&self.artifact)?;
+        let mut names = all_files(&self.artifact, &[])?;
         names.extend(added.iter().map(|&name| name.to_owned()));
         names.sort();
         names.dedup();
@@ -221,26 +224,6 @@ impl Made {
     pub fn discard(self) -> Result<(), Error> {
         Ok(self.staged.discard()?)
     }
-}
-
-/// The names of all files below a folder, relative to it, sorted.
-fn files_in(folder: &Path) -> Result<Vec<String>, Error> {
-    let mut names = Vec::new();
-    let mut open = vec![PathBuf::new()];
-    while let Some(inner) = open.pop() {
-        let path = folder.join(&inner);
-        let failed = |error| FileError::read(&path, error);
-        for entry in fs::read_dir(&path).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let inner = inner.join(entry.file_name());
-            match entry.file_type().map_err(failed)?.is_dir() {
-                true => open.push(inner),
-                false => names.push(inner.to_string_lossy().into_owned()),
-            }
-        }
-    }
-    names.sort();
-    Ok(names)
 }
 
 /// What tells a job's work from a single command's.
