@@ -40,6 +40,11 @@ pub fn command() -> clap::Command {
     Flags::command()
 }
 
+/// The keys of recipes, from the options of the commands.
+pub fn recipe_catalog() -> llmopt_recipe::Section {
+    recipe::catalog()
+}
+
 /// Runs `llmopt` with `args`, the first of which is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (console, result) = match parsed(args) {

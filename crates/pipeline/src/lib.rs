@@ -66,7 +66,7 @@ pub use llmopt_eval::{
     Accuracy, ChoiceComparison, Comparison, Divergence, Estimate, Gate, GateError, Histogram,
     Metric, OnUnsure, Outcome, UnknownOnUnsure, Verdict,
 };
-pub use llmopt_linalg::{KernelChoice, Precision};
+pub use llmopt_linalg::{KernelChoice, Precision, keep_nothing_freed};
 pub use llmopt_measure::{
     BlockLoss, ClassSize, ConfigDifference, Difference, Evaluation, EvaluationPlan,
     EvaluationRequest, EvaluationSummary, GateDifference, Generated, GenerationRequest, JudgedOn,

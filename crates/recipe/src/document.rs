@@ -1,6 +1,6 @@
 //! From TOML to values that know their places.
 
-use crate::position::{Position, Problem};
+use crate::position::{Places, Position, Problem};
 use crate::value::{Entry, Node, Table, Value};
 use std::ops::Range;
 use toml::Spanned;
@@ -11,14 +11,15 @@ use toml::de::{DeInteger, DeTable, DeValue};
 /// # Errors
 /// If it is no TOML, or holds a number beyond 64 bits.
 pub(crate) fn parse(text: &str) -> Result<Table, Problem> {
-    let table = DeTable::parse(text).map_err(|error| syntax(text, &error))?;
-    Document(text).table(table.get_ref())
+    let document = Document(Places::of(text));
+    let table = DeTable::parse(text).map_err(|error| document.syntax(&error))?;
+    document.table(table.get_ref())
 }
 
 /// Parses a value as it may stand behind `=`; all its positions are `at`.
 pub(crate) fn parse_value(text: &str, at: &Position) -> Option<Node> {
     let value = DeValue::parse(text).ok()?;
-    let mut node = Document(text).node(&value).ok()?;
+    let mut node = Document(Places::of(text)).node(&value).ok()?;
     place(&mut node, at);
     Some(node)
 }
@@ -38,18 +39,18 @@ fn place(node: &mut Node, at: &Position) {
     }
 }
 
-fn syntax(text: &str, error: &toml::de::Error) -> Problem {
-    let at = error.span().map_or(0, |span| span.start);
-    let what = error.message().lines().collect::<Vec<_>>().join(", ");
-    Problem::new(&Position::of_byte(text, at), format!("this is no TOML: {what}"))
-}
-
 /// The text that spans refer to.
-struct Document<'a>(&'a str);
+struct Document(Places);
 
-impl Document<'_> {
+impl Document {
     fn at(&self, span: Range<usize>) -> Position {
-        Position::of_byte(self.0, span.start)
+        self.0.at(span.start)
+    }
+
+    fn syntax(&self, error: &toml::de::Error) -> Problem {
+        let at = self.at(error.span().unwrap_or(0..0));
+        let what = error.message().lines().collect::<Vec<_>>().join(", ");
+        Problem::new(&at, format!("this is no TOML: {what}"))
     }
 
     fn table(&self, table: &DeTable<'_>) -> Result<Table, Problem> {

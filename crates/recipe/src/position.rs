@@ -29,18 +29,32 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
-impl Position {
-    /// The place of the byte `offset` of `text`; its end, if the text is shorter.
-    pub(crate) fn of_byte(text: &str, offset: usize) -> Self {
-        let before = text.char_indices().take_while(|(at, _)| *at < offset).map(|(_, c)| c);
+/// The places of all bytes of a text.
+pub(crate) struct Places {
+    /// Line and column of each byte, and of the end.
+    places: Vec<(usize, usize)>,
+}
+
+impl Places {
+    /// Of a text, in one pass over it.
+    pub(crate) fn of(text: &str) -> Self {
+        let mut places = Vec::with_capacity(text.len() + 1);
         let (mut line, mut column) = (1, 1);
-        for character in before {
+        for character in text.chars() {
+            places.extend(std::iter::repeat_n((line, column), character.len_utf8()));
             match character {
                 '\n' => (line, column) = (line + 1, 1),
                 _ => column += 1,
             }
         }
-        Self::File { line, column }
+        places.push((line, column));
+        Self { places }
+    }
+
+    /// The place of a byte; the end, if the text is shorter.
+    pub(crate) fn at(&self, offset: usize) -> Position {
+        let (line, column) = self.places[offset.min(self.places.len() - 1)];
+        Position::File { line, column }
     }
 }
 
@@ -74,7 +88,7 @@ mod tests {
     fn columns_are_characters_and_lines_begin_behind_their_ends() {
         let text = "a\nbüc\n";
         let check = |offset, expected: &str| {
-            assert_eq!(Position::of_byte(text, offset).to_string(), expected, "{offset}");
+            assert_eq!(Places::of(text).at(offset).to_string(), expected, "{offset}");
         };
         check(0, "1:1");
         check(1, "1:2");

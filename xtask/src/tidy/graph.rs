@@ -162,6 +162,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "llmopt-arch",
             "llmopt-checkpoint",
             "llmopt-codec",
+            "llmopt-recipe",
             "llmopt-scheme",
             "llmopt-tensor",
         ],

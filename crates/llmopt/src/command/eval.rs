@@ -26,6 +26,7 @@ pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
         };
     }
     let reports = reports.into_iter().map(ReportFile::pending).collect::<Result<Vec<_>, _>>()?;
+    request::near_bound(plan.summary().memory.predicted_peak, resources);
     let progress = Progress::begin(console, Some(&timing));
     signal::watch(&progress, "stopping");
     let evaluation = llmopt_pipeline::evaluate(&plan, &*progress, &signal::CANCEL)?;

@@ -32,6 +32,7 @@ pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
         };
     }
     let file = flags.report.as_deref().map(report::pending).transpose()?;
+    request::near_bound(summary.memory.predicted_peak, resources);
     let progress = Progress::begin(console, Some(&timing));
     note.into_iter().for_each(|note| progress.note(note));
     signal::watch(&progress, STOPPING);

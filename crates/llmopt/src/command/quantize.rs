@@ -35,6 +35,7 @@ pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
         };
     }
     let file = flags.report.as_deref().map(report::pending).transpose()?;
+    request::near_bound(plan.summary().memory.predicted_peak, resources);
     let progress = Progress::begin(console, Some(&timing));
     signal::watch(&progress, STOPPING);
     let report = llmopt_pipeline::quantize(&plan, &*progress, &signal::CANCEL)?;

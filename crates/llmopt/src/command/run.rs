@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::recipe::Requested;
 use crate::report::card::{self, Card, CardRequest, name_of};
 use crate::report::{self, PendingReport, ReportFile, github};
-use crate::signal;
+use crate::{request, signal};
 use llmopt_pipeline::{
     EVALUATION_NAME, Evaluation, Events, JobPlan, Made, RecordFile, plan_evaluation, plan_job,
 };
@@ -30,6 +30,7 @@ pub(super) fn run(flags: &Run) -> Result<(), Failure> {
     }
     let reports = requested.reports.iter().cloned().map(ReportFile::pending);
     let reports = reports.collect::<Result<Vec<_>, _>>()?;
+    request::near_bound(job.predicted_peak(), requested.resources);
     let progress = Progress::begin(console, Some(&timing));
     signal::watch(&progress, STOPPING);
     let made = job.make(&*progress, &signal::CANCEL)?;

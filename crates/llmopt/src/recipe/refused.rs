@@ -25,6 +25,14 @@ pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     .into()
 }
 
+pub(super) fn too_long(path: &Path, most: u64) -> Failure {
+    Refusal::new(
+        format!("the recipe `{}` has more than {}", path.display(), crate::units::bytes(most)),
+        "a recipe is a short text: `llmopt recipe init MODEL` writes one",
+    )
+    .into()
+}
+
 pub(super) fn no_text(path: &Path, error: &std::string::FromUtf8Error) -> Failure {
     let at = error.utf8_error().valid_up_to();
     let lines = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
