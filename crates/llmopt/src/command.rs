@@ -13,8 +13,6 @@ mod recipe;
 mod run;
 mod verify;
 
-pub(crate) use eval::evaluation_request;
-
 use crate::failure::Failure;
 use crate::flags::Command;
 
