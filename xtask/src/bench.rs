@@ -9,6 +9,7 @@ mod gemm;
 mod gram;
 mod measure;
 mod pruned;
+mod recipe;
 mod subject;
 
 use crate::options::Options;
@@ -24,10 +25,11 @@ use subject::Bench;
 
 type Part = fn(&Bench) -> Result<()>;
 
-const PARTS: [(&str, Part); 11] = [
+const PARTS: [(&str, Part); 12] = [
     ("speed", speed),
     ("calibrated", calibrated::calibrated),
     ("pruned", pruned::pruned),
+    ("recipe", recipe::recipe),
     ("blocks", blocks::blocks),
     ("estimate", estimate::estimate),
     ("ceiling", ceiling::ceiling),
@@ -146,7 +148,7 @@ fn moved(inputs: &[PathBuf], outputs: &[PathBuf], folder: &Path) -> Result<Sampl
     step("sync", &[], None)?;
     step("sha256sum", outputs, None)?;
     fs::remove_dir_all(copies)?;
-    Ok(Sample { time, peak: 0 })
+    Ok(Sample { time, peak: 0, read: 0 })
 }
 
 fn weights(folder: &Path) -> Result<Vec<PathBuf>> {

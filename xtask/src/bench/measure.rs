@@ -11,6 +11,8 @@ pub(super) struct Sample {
     pub(super) time: Duration,
     /// The most memory that was resident, in bytes; 0 where nobody knows.
     pub(super) peak: u64,
+    /// The bytes that were read, from caches or not; 0 where nobody knows.
+    pub(super) read: u64,
 }
 
 /// How often the kernel is asked. Its high-water mark never falls, so that only what a process does
@@ -22,9 +24,10 @@ pub(super) fn run(command: &mut Command) -> Result<Sample> {
     command.stdout(Stdio::null());
     let begun = Instant::now();
     let mut child = command.spawn().with_context(|| format!("cannot start `{name}`"))?;
-    let mut peak = 0;
+    let (mut peak, mut read) = (0, 0);
     let status = loop {
         peak = high_water(&child).unwrap_or(peak);
+        read = bytes_read(&child).unwrap_or(read);
         if let Some(status) = child.try_wait()? {
             break status;
         }
@@ -32,13 +35,18 @@ pub(super) fn run(command: &mut Command) -> Result<Sample> {
     };
     let time = begun.elapsed();
     ensure!(status.success(), "`{name}` failed ({status})");
-    Ok(Sample { time, peak })
+    Ok(Sample { time, peak, read })
 }
 
 fn high_water(child: &Child) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+fn bytes_read(child: &Child) -> Option<u64> {
+    let counts = fs::read_to_string(format!("/proc/{}/io", child.id())).ok()?;
+    counts.lines().find_map(|line| line.strip_prefix("rchar:"))?.trim().parse().ok()
 }
 
 /// Runs of the same command.
@@ -91,7 +99,7 @@ mod tests {
     #[test]
     fn the_median_of_an_even_number_lies_between_the_middle_ones() {
         let samples = |seconds: &[u64]| {
-            let sample = |&s| Sample { time: Duration::from_secs(s), peak: 0 };
+            let sample = |&s| Sample { time: Duration::from_secs(s), peak: 0, read: 0 };
             Samples(seconds.iter().map(sample).collect())
         };
         assert_eq!(samples(&[9, 1, 5]).median(), 5.0);

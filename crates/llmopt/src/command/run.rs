@@ -12,7 +12,7 @@ use crate::report::card::{self, Card, CardRequest, name_of};
 use crate::report::{self, PendingReport, ReportFile, github};
 use crate::{request, signal};
 use llmopt_pipeline::{
-    EVALUATION_NAME, Evaluation, Events, JobPlan, Made, RecordFile, plan_evaluation, plan_job,
+    EVALUATION_NAME, Error, Evaluation, Events, JobPlan, Made, RecordFile, plan_evaluation, plan_job,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -57,7 +57,12 @@ fn evaluated(
 ) -> Result<Option<Evaluation>, Failure> {
     let Some(request) = made.evaluation() else { return Ok(None) };
     let plan = plan_evaluation(request, requested.resources)?;
-    let mut evaluation = llmopt_pipeline::evaluate(&plan, events, &signal::CANCEL)?;
+    let mut evaluation =
+        llmopt_pipeline::evaluate(&plan, events, &signal::CANCEL).map_err(|error| match error {
+            // The stages are kept.
+            Error::Interrupted => Error::Paused,
+            error => error,
+        })?;
     evaluation.artifact.name = name_of(job.output());
     Ok(Some(evaluation))
 }
