@@ -92,7 +92,7 @@ pub fn rebuild(
         };
         let output = folder.join(&number.to_string()).join(name.unwrap_or_default());
         let made = Made { step, data: &data, model: &model, output: &output };
-        outputs = made.outputs(resources, (events, cancel))?;
+        outputs = made.outputs(resources, (events, cancel)).map_err(not_kept)?;
         model = output;
     }
     let rebuilt = Source::open(&model)?;
@@ -100,6 +100,14 @@ pub fn rebuild(
     let commands = record.steps.iter().map(|step| step.recipe.command()).collect();
     let compare::Compared { files, not_rebuilt } = compared;
     Ok(Rebuilt { commands, files, not_rebuilt, notes })
+}
+
+/// What was done until then goes with the folder.
+fn not_kept(error: Error) -> Error {
+    match error {
+        Error::Paused => Error::Interrupted,
+        error => error,
+    }
 }
 
 /// A step that is carried out.

@@ -64,6 +64,8 @@ fn a_chain_is_made_once_more_to_the_byte() {
     assert_eq!(files.len(), dir.tree("out").len() - 1, "all but the report");
     assert!(files.iter().all(|file| file["same"] == json!(true)), "{rebuilt}");
     assert_eq!(dir.names(), names, "nothing is left beside it");
+    dir.interrupted("verify out --against tiny-llama --rebuild --quick --json", "prune");
+    assert_eq!(dir.names(), names, "an interrupted one leaves nothing, either");
 }
 
 #[test]
