@@ -273,7 +273,8 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: Option<PathBuf>,
 
-    /// Make the artifact once more from its record, beginning with the model of --against, and compare every byte
+    /// Make the artifact once more from its record, beginning with the model of --against, and compare every
+    /// byte
     #[arg(long, requires = "against", help_heading = REBUILT)]
     pub(crate) rebuild: bool,
     /// Data that the model was observed on, where they do not lie under their recorded names in the current folder or
@@ -293,7 +294,7 @@ pub(crate) struct Verify {
     pub(crate) console: ConsoleFlags,
 }
 
-/// Hold two artifacts, or an artifact and its source, against each other: every tensor, config and quality
+/// Hold two models against each other: every tensor, the config, and quality
 #[derive(Debug, Args)]
 #[command(after_help = examples::DIFF)]
 pub(crate) struct Diff {

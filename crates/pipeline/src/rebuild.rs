@@ -14,7 +14,7 @@ pub(crate) use steps::parsed;
 
 use crate::output_target::Target;
 use crate::pruning::{PruneRequest, plan_prune, prune};
-use crate::rebuild::steps::{Recipe, Step};
+use crate::rebuild::steps::{Recipe, Record, Step};
 use crate::run::{plan, quantize};
 use llmopt_checkpoint::{Source, TemporaryFolder};
 use llmopt_rewrite::FileFacts;
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 pub struct RebuildRequest {
     /// The artifact, with its record.
     pub artifact: PathBuf,
-    /// The first model that it was made from.
+    /// A model that it was made from: the first of its record, or what came of it on the way.
     pub model: PathBuf,
     /// Files of data, where they do not lie under their recorded names in the current folder or beside the model.
     pub data: Vec<PathBuf>,
@@ -66,40 +66,58 @@ pub fn rebuild(
     cancel: &Cancel,
 ) -> Result<Rebuilt, Error> {
     let artifact = Source::open(&request.artifact)?;
-    let record = steps::recorded(&artifact)?;
-    let mut notes = Vec::new();
-    for step in &record.steps {
-        if step.version != env!("CARGO_PKG_VERSION") {
-            let note = format!(
-                "`{}` was done by llmopt {}, and this is {}: another version may write other bytes",
-                step.recipe.command(),
-                step.version,
-                env!("CARGO_PKG_VERSION")
-            );
-            events.note(&note);
-            notes.push(note);
-        }
-    }
-    steps::check_model(&record.steps[0], &request.model, resources.threads, (events, cancel))?;
+    let mut record = steps::recorded(&artifact)?;
+    let shown = (events, cancel);
+    let begin = steps::begin(&record.steps, &request.model, resources.threads, shown)?;
+    record.steps.drain(..begin);
+    let notes = of_other_versions(&record);
+    notes.iter().for_each(|note| events.note(note));
     let found = data::found(&record.steps, request)?;
     let folder = TemporaryFolder::beside(&request.artifact, "rebuild")?;
     let mut model = request.model.clone();
     let mut outputs = BTreeMap::new();
-    for (number, (step, data)) in record.steps.iter().zip(found).enumerate() {
-        let name = match record.steps.get(number + 1) {
-            Some(next) => next.file_of_source(),
-            None => (!artifact.is_folder()).then(|| artifact.shards()[0].name.clone()),
-        };
-        let output = folder.join(&number.to_string()).join(name.unwrap_or_default());
-        let made = Made { step, data: &data, model: &model, output: &output };
-        outputs = made.outputs(resources, (events, cancel))?;
+    for (number, (step, data)) in record.steps.iter().zip(&found).enumerate() {
+        let file = file_of(&record, number, &artifact);
+        let output = folder.join(&number.to_string()).join(file.unwrap_or_default());
+        let made = Made { step, data, model: &model, output: &output };
+        outputs = made.outputs(resources, shown).map_err(not_kept)?;
         model = output;
     }
     let rebuilt = Source::open(&model)?;
-    let compared = compare::compare(&record, (&artifact, &rebuilt), &outputs, (events, cancel))?;
+    let compare::Compared { files, not_rebuilt } =
+        compare::compare(&record, (&artifact, &rebuilt), &outputs, shown)?;
     let commands = record.steps.iter().map(|step| step.recipe.command()).collect();
-    let compare::Compared { files, not_rebuilt } = compared;
     Ok(Rebuilt { commands, files, not_rebuilt, notes })
+}
+
+/// What commands of another version than this one may have done otherwise.
+fn of_other_versions(record: &Record) -> Vec<String> {
+    let ours = env!("CARGO_PKG_VERSION");
+    let others = record.steps.iter().filter(|step| step.version != ours);
+    let note = |step: &Step| {
+        format!(
+            "`{}` was done by llmopt {}, and this is {ours}: another version may write other bytes",
+            step.recipe.command(),
+            step.version
+        )
+    };
+    others.map(note).collect()
+}
+
+/// The name of the file that a step writes, if it writes one alone.
+fn file_of(record: &Record, step: usize, artifact: &Source) -> Option<String> {
+    match record.steps.get(step + 1) {
+        Some(next) => next.file_of_source(),
+        None => (!artifact.is_folder()).then(|| artifact.shards()[0].name.clone()),
+    }
+}
+
+/// What was done until then goes with the folder.
+fn not_kept(error: Error) -> Error {
+    match error {
+        Error::Paused => Error::Interrupted,
+        error => error,
+    }
 }
 
 /// A step that is carried out.

@@ -104,7 +104,6 @@ fn made_again(rebuilt: &Rebuilt) -> String {
         let names = rebuilt.not_rebuilt.join(", ");
         facts.push(("not rebuilt", format!("{names}: no command of the record makes it")));
     }
-    facts.extend(rebuilt.notes.iter().map(|note| ("note", note.clone())));
     print::facts(&facts)
 }
 

@@ -57,6 +57,8 @@ fn a_chain_is_made_once_more_to_the_byte() {
     let names = dir.names();
     let ran = dir.done("verify out --against tiny-llama --rebuild -q");
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+    let ran = dir.done("verify out --against pruned --rebuild --quick");
+    assert!(ran.stdout.contains("rebuilt  quantize\n"), "{ran:?}");
     let told = json_of(&dir.done("verify out --against tiny-llama --rebuild --json"));
     let rebuilt = &told["rebuilt"];
     assert_eq!(rebuilt["commands"], json!(["prune", "quantize"]));
@@ -64,6 +66,8 @@ fn a_chain_is_made_once_more_to_the_byte() {
     assert_eq!(files.len(), dir.tree("out").len() - 1, "all but the report");
     assert!(files.iter().all(|file| file["same"] == json!(true)), "{rebuilt}");
     assert_eq!(dir.names(), names, "nothing is left beside it");
+    dir.interrupted("verify out --against tiny-llama --rebuild --quick --json", "prune");
+    assert_eq!(dir.names(), names, "an interrupted one leaves nothing, either");
 }
 
 #[test]
@@ -133,15 +137,42 @@ fn data_are_found_by_name_or_given_and_must_be_the_same() {
 #[test]
 fn another_model_and_no_record_are_refused_by_name() {
     let dir = chained();
-    let ran = dir.run("verify out --against pruned --rebuild --quick -q");
+    let mut config = dir.json("tiny-llama/config.json");
+    config["use_cache"] = json!("changed");
+    dir.write("tiny-llama/config.json", config.to_string().as_bytes());
+    let ran = dir.run("verify out --against tiny-llama --rebuild --quick -q");
     assert_eq!(ran.code, Some(3), "{ran:?}");
-    let begin = "error: `pruned` is not the model that the artifact was made from: ";
+    let begin =
+        "error: `tiny-llama` is not the model that the artifact was made from: `config.json` has ";
     assert!(ran.stderr.starts_with(begin), "{}", ran.stderr);
     dir.remove("out/llmopt.json");
     let ran = dir.run("verify out --against tiny-llama --rebuild --quick -q");
     assert!(ran.stderr.contains("there is no `llmopt.json` beside `out`"), "{ran:?}");
     let ran = dir.run("verify out --rebuild");
     assert!(ran.stderr.contains("--against <MODEL>"), "{ran:?}");
+}
+
+#[test]
+fn another_version_and_a_kernel_that_is_not_there_are_said() {
+    let dir = chained();
+    let mut report = dir.json("out/llmopt.json");
+    report["version"] = json!("0.0.1");
+    dir.write("out/llmopt.json", report.to_string().as_bytes());
+    let ran = dir.done("verify out --against pruned --rebuild --quick");
+    let note = "`quantize` was done by llmopt 0.0.1, and this is ";
+    assert!(ran.stderr.contains(note), "{}", ran.stderr);
+    // It computes in another precision, on every machine.
+    report["recipe"]["calibrate"]["precision"] = json!("f32");
+    report["calibration"]["kernel"] = json!("f32 amx");
+    dir.write("out/llmopt.json", report.to_string().as_bytes());
+    let ran = dir.run("verify out --against pruned --rebuild --quick -q");
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("kernel `amx` does not compute in f32 here"), "{ran:?}");
+    report["recipe"]["rotate"] = json!(true);
+    dir.write("out/llmopt.json", report.to_string().as_bytes());
+    let ran = dir.run("verify out --against pruned --rebuild --quick -q");
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.stderr.contains("unknown field `rotate`"), "{ran:?}");
 }
 
 #[test]

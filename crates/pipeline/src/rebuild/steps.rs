@@ -153,6 +153,18 @@ impl Step {
         }
     }
 
+    /// Why it did not read a model of these files, if it did not.
+    fn reads_another(&self, found: &BTreeMap<String, (u64, String)>) -> Option<String> {
+        found.iter().find_map(|(name, (bytes, sha256))| match self.inputs.get(name) {
+            None => Some(format!("the record does not list `{name}`")),
+            Some(told) if (told.bytes, &told.sha256) != (*bytes, sha256) => Some(format!(
+                "`{name}` has {bytes} bytes and SHA-256 {sha256}, but the record says {} and {}",
+                told.bytes, told.sha256
+            )),
+            Some(_) => None,
+        })
+    }
+
     /// Refuses other data than it was carried out on. What is drawn from the model is drawn again.
     pub(super) fn check_data(&self, found: Option<&CalibrationFacts>) -> Result<(), Error> {
         let (Some(recorded), Some(found)) = (&self.calibration, found) else { return Ok(()) };
@@ -177,14 +189,38 @@ impl Step {
     }
 }
 
-/// Refuses another model than the one that the first command read.
-pub(super) fn check_model(
-    first: &Step,
+/// Which command read the model: the first one, or if what came of that is given, one behind it.
+///
+/// # Errors
+/// If none did, with what the first one read instead.
+pub(super) fn begin(
+    steps: &[Step],
     model: &Path,
     threads: usize,
+    shown: (&dyn Events, &Cancel),
+) -> Result<usize, Error> {
+    let found = hashes(&Source::open(model)?, threads, shown)?;
+    let reasons: Vec<Option<String>> =
+        steps.iter().map(|step| step.reads_another(&found)).collect();
+    if let Some(number) = reasons.iter().position(Option::is_none) {
+        return Ok(number);
+    }
+    let why = reasons.into_iter().flatten().next().unwrap_or_default();
+    Err(Error::Input {
+        what: format!(
+            "`{}` is not the model that the artifact was made from: {why}",
+            model.display()
+        ),
+        hint: Some("`--against MODEL` names the first model that the record tells of".to_owned()),
+    })
+}
+
+/// Sizes and hashes of the files that decide what is made of a model.
+fn hashes(
+    source: &Source,
+    threads: usize,
     (events, cancel): (&dyn Events, &Cancel),
-) -> Result<(), Error> {
-    let source = Source::open(model)?;
+) -> Result<BTreeMap<String, (u64, String)>, Error> {
     events.stage_started("hash", source.shards().iter().map(|shard| shard.bytes).sum());
     let hashes: Mutex<BTreeMap<String, (u64, String)>> = Mutex::default();
     pool::for_each(threads, source.shards().iter(), cancel, |shard, _| {
@@ -198,24 +234,5 @@ pub(super) fn check_model(
     if let Some(config) = source.config_bytes() {
         found.insert("config.json".to_owned(), (config.len() as u64, sha256(config)));
     }
-    let other = |why: String| Error::Input {
-        what: format!(
-            "`{}` is not the model that the artifact was made from: {why}",
-            model.display()
-        ),
-        hint: Some("`--against MODEL` names the first model that the record tells of".to_owned()),
-    };
-    for (name, (bytes, sha256)) in found {
-        match first.inputs.get(&name) {
-            None => return Err(other(format!("the record does not list `{name}`"))),
-            Some(told) if (told.bytes, told.sha256.as_str()) != (bytes, sha256.as_str()) => {
-                return Err(other(format!(
-                    "`{name}` has {bytes} bytes and SHA-256 {sha256}, but the record says {} and {}",
-                    told.bytes, told.sha256
-                )));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
+    Ok(found)
 }
