@@ -135,8 +135,8 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
 ];
 
-const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `calibrate`, `eval`, `generate`, `verify`, `card` \
-     and `completions`";
+const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `calibrate`, `ladder`, `eval`, `generate`, `verify`, \
+     `card` and `completions`";
 const CHOOSE: &str = "`llmopt inspect MODEL` says what each scheme would weigh";
 
 #[cfg(test)]

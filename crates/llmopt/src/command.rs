@@ -6,9 +6,12 @@ mod completions;
 mod eval;
 mod generate;
 mod inspect;
+mod ladder;
 mod prune;
 mod quantize;
 mod verify;
+
+pub(crate) use ladder::judged_on;
 
 use crate::failure::Failure;
 use crate::flags::Command;
@@ -20,6 +23,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Quantize(flags) => quantize::run(&flags),
         Command::Prune(flags) => prune::run(&flags),
         Command::Calibrate(flags) => calibrate::run(&flags),
+        Command::Ladder(flags) => ladder::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
         Command::Verify(flags) => verify::run(&flags),

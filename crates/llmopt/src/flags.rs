@@ -5,11 +5,13 @@
 mod calibrate;
 mod card;
 pub(crate) mod examples;
+mod ladder;
 mod prune;
 
 use calibrate::DATA;
 pub(crate) use calibrate::{Calibrate, DataFlags};
 pub(crate) use card::Card;
+pub(crate) use ladder::Ladder;
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
 
 use crate::exit;
@@ -37,6 +39,7 @@ pub(crate) enum Command {
     Quantize(Box<Quantize>),
     Prune(Box<Prune>),
     Calibrate(Box<Calibrate>),
+    Ladder(Box<Ladder>),
     Eval(Box<Eval>),
     Generate(Generate),
     Verify(Verify),
@@ -403,6 +406,7 @@ impl Command {
             Self::Quantize(flags) => flags.console.console(flags.quiet.quiet),
             Self::Prune(flags) => flags.console.console(flags.quiet.quiet),
             Self::Calibrate(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Ladder(flags) => flags.console.console(flags.quiet.quiet),
             Self::Eval(flags) => flags.console.console(flags.quiet.quiet),
             Self::Generate(flags) => flags.console.console(flags.quiet.quiet),
             Self::Verify(flags) => flags.console.console(flags.quiet.quiet),

@@ -6,6 +6,7 @@ mod figures;
 mod gates;
 mod html;
 mod kinds;
+mod ladder;
 mod markdown;
 mod numbers;
 #[cfg(test)]
@@ -13,11 +14,12 @@ mod sample;
 mod table;
 
 pub(crate) use gates::missed;
+pub(crate) use ladder::{group_size, ladder};
 pub(crate) use table::table;
 
 use crate::failure::{Failure, Refusal};
 use crate::print;
-use llmopt_pipeline::{Evaluation, PendingFile};
+use llmopt_pipeline::{Evaluation, LadderReport, PendingFile};
 use std::path::{Path, PathBuf};
 
 /// A file that a report goes to.
@@ -66,6 +68,16 @@ pub(crate) struct PendingReport {
 }
 
 impl PendingReport {
+    /// Writes what a ladder found.
+    pub(crate) fn publish_ladder(self, found: &LadderReport) -> Result<(), Failure> {
+        let text = match self.form {
+            Form::Json => print::document(found)?,
+            Form::Markdown => ladder::markdown(found),
+            Form::Html => html::ladder(found),
+        };
+        publish(self.file, &text)
+    }
+
     /// Writes it.
     pub(crate) fn publish(self, evaluation: &Evaluation) -> Result<(), Failure> {
         let text = match self.form {

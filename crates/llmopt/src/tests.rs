@@ -47,7 +47,7 @@ fn unparsed(args: &str, message: &str) {
 
 #[test]
 fn what_is_not_in_this_version_is_refused_by_name() {
-    let commands = "there are `inspect`, `quantize`, `prune`, `calibrate`, `eval`, `generate`, `verify`, `card` and `completions`";
+    let commands = "there are `inspect`, `quantize`, `prune`, `calibrate`, `ladder`, `eval`, `generate`, `verify`, `card` and `completions`";
     refused("run model --anything", "`run` is not in this version", commands);
     let weights = "`llmopt inspect MODEL` says what each scheme would weigh";
     for option in ["--target-size", "--target-bpw", "--max-kld"] {

@@ -2,7 +2,7 @@
 //! nobody believes that they did.
 
 use crate::failure::Refusal;
-use crate::flags::{DataFlags, Eval, Generate, Prune, Quantize};
+use crate::flags::{DataFlags, Eval, Generate, Ladder, Prune, Quantize};
 use llmopt_pipeline::{
     CalibrationSource, Format, PruneMethod, PruneRecipe, Recipe, may_hold_messages,
 };
@@ -127,6 +127,15 @@ pub(crate) fn of_eval(flags: &Eval) -> Result<(), Refusal> {
     )?;
     let renders = flags.text.as_deref().is_none_or(may_hold_messages);
     refused(&[("--date", flags.date.is_some(), renders)], NOTHING_RENDERED, RENDERED)
+}
+
+/// Options of a ladder from `sources`: `--samples` and `--window` are for the text that judges, too.
+pub(crate) fn of_ladder(flags: &Ladder, sources: &[CalibrationSource]) -> Result<(), Refusal> {
+    let data = DataFlags { samples: None, window: None, bos: None, seed: flags.seed, date: None };
+    match sources {
+        [] => Ok(()),
+        sources => of_data(data, sources),
+    }
 }
 
 /// Options of generation.

@@ -16,6 +16,7 @@ mod default_output;
 mod estimate;
 mod expected;
 mod inspect;
+mod ladder;
 mod method;
 mod output_loss;
 mod output_target;
@@ -47,6 +48,10 @@ pub use decision::{Candidate, Decision, PlannedDecision};
 pub use default_output::cached_repository;
 pub use inspect::{
     Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
+};
+pub use ladder::{
+    JudgedText, LadderPlan, LadderReport, LadderRequest, LadderSummary, PlannedRung, Rung, ladder,
+    plan_ladder,
 };
 pub use llmopt_arch::axes::Axis;
 pub use llmopt_checkpoint::{PendingFile, Source, read_text, write_file};

@@ -23,6 +23,7 @@ mod folders;
 mod fp8_source;
 mod generate;
 mod inspect;
+mod ladder;
 mod memory;
 mod nonfinite;
 mod notes;
