@@ -8,7 +8,7 @@ use crate::units;
 use clap::{ArgGroup, Args};
 use std::path::PathBuf;
 
-/// Make several sizes of a model from one set of statistics, and hold them against each other
+/// Hold several sizes of a model against each other, from one set of statistics
 #[derive(Debug, Args)]
 #[command(after_help = examples::LADDER)]
 #[command(group(ArgGroup::new("observed").args(["seed", "dtype"]).multiple(true).requires("calibrate")))]

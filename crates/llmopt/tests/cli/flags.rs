@@ -60,9 +60,11 @@ fn help_shows_what_works() {
             "quantize",
             "prune",
             "calibrate",
+            "ladder",
             "eval",
             "generate",
             "verify",
+            "card",
             "completions",
             "help"
         ]

@@ -14,7 +14,7 @@ use llmopt_forward::Engine;
 use llmopt_linalg::{Gemm, KernelChoice, Precision};
 use llmopt_measure::Divergences;
 use llmopt_model::Variant;
-use llmopt_run::{Disk, Error, Resources};
+use llmopt_run::{Disk, Error, Resources, known_bytes};
 use llmopt_scheme::{Granularity, Scheme};
 use llmopt_sweep::{ReadingMemory, judging, planned};
 use serde::Serialize;
@@ -143,8 +143,9 @@ impl LadderPlan {
         let work = named("-ladder")?;
         let folder = work.parent().map(Path::to_owned).unwrap_or_default();
         let scratch = request.scratch.clone().unwrap_or_else(|| nearest_folder(&work));
-        let mut rungs = Vec::new();
-        let mut observed = None;
+        let (mut rungs, mut observed) = (Vec::new(), None);
+        // Plans and reports of all rungs are there while they are judged.
+        let mut known = 0;
         for &bits in &request.bits {
             let recipe = request.recipe(bits, request.calibrate.clone().filter(|_| saved))?;
             let named = named(&format!("-{}", recipe.scheme.name()))?;
@@ -153,6 +154,8 @@ impl LadderPlan {
             let plan = plan(&request.model, &target, &recipe, resources)?;
             observed =
                 plan.calibration.as_ref().map(|calibration| calibration.facts()).or(observed);
+            let (tensors, names) = plan.names();
+            known += 2 * known_bytes(tensors, names);
             let stays = request.keep.contains(&bits);
             if stays {
                 Staged::check(&named, request.options(variant.source().path()))?;
@@ -173,7 +176,8 @@ impl LadderPlan {
         };
         let batches = judging(&judges.windows);
         let tokens: usize = judges.windows.iter().map(Vec::len).sum();
-        let held = Divergences::bytes(&batches, rungs.len()) + (tokens * size_of::<u32>()) as u64;
+        let held =
+            Divergences::bytes(&batches, rungs.len()) + (tokens * size_of::<u32>()) as u64 + known;
         let read = vec![&variant; 1 + rungs.len()];
         let memory = planned(&read, &batches, &engine, held, resources)?;
         let plan = Self {
