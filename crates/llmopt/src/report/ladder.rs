@@ -91,7 +91,10 @@ pub(super) fn cells(report: &LadderReport, rung: &Rung) -> Vec<String> {
         nats(rung.kld.value),
         interval(&rung.kld, nats),
         share(rung.top1.value),
-        rung.method.clone(),
+        match rung.fallbacks {
+            0 => rung.method.clone(),
+            fallbacks => format!("{}, {}", rung.method, units::counted(fallbacks, "fallback")),
+        },
     ]
 }
 

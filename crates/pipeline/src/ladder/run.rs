@@ -38,8 +38,10 @@ pub fn ladder(
     let source = plan.variant.source().path();
     let work = Staged::begin(&plan.work, OutputOptions { force: true, file: false, source })?;
     let climbed = climbed(plan, work.partial_path(), (events, cancel));
-    work.discard()?;
-    climbed
+    let removed = work.discard();
+    let report = climbed?;
+    removed?;
+    Ok(report)
 }
 
 fn climbed(
