@@ -14,6 +14,7 @@ mod fuzz;
 mod generate;
 mod interop;
 mod options;
+mod page;
 mod random;
 mod repository;
 mod slowest;
@@ -30,6 +31,7 @@ cargo xtask WORD [options]
   tidy [--cycles]           crate edges and sizes, cycles of files, module docs, paths and links in
                             the docs, habits; or all cycles, and what would break them
   slowest                   the output of `cargo test`, passed through a pipe, and the ten slowest tests
+  page FILE..               the shell blocks of a page, run as one script
   gen [--check]             what is generated from the code: docs, tables, testdata/families
   fuzz --seconds N          mutated headers, indexes, configs against their parsers
        [--seed N] [--target NAME]
@@ -61,6 +63,7 @@ fn run() -> Result<()> {
         "fuzz" => fuzz::run(options),
         "bench" => bench::run(options),
         "interop" => interop::run(options),
+        "page" => page::run(options),
         "slowest" => slowest::run(options),
         "" | "help" | "-h" | "--help" => {
             print!("{HELP}");

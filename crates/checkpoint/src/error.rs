@@ -184,11 +184,13 @@ impl Error {
         }
     }
 
-    pub(crate) fn read(path: &Path, error: io::Error) -> Self {
+    /// The failure to read `path`.
+    pub fn read(path: &Path, error: io::Error) -> Self {
         Self::Read { path: path.to_owned(), error }
     }
 
-    pub(crate) fn write(path: &Path, error: io::Error) -> Self {
+    /// The failure to write `path`.
+    pub fn write(path: &Path, error: io::Error) -> Self {
         Self::Write { path: path.to_owned(), error }
     }
 }

@@ -1,8 +1,8 @@
 //! Single files: opened only when they are regular, read within a limit, written whole or not at all.
 
 use crate::{Error, ModelError, PendingFile};
-use std::fs::{self, File, FileType};
-use std::io::{ErrorKind, Read};
+use std::fs::{self, File, FileType, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -35,6 +35,12 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
 /// Writes a file beside its place, syncs it, and moves it there, over what may be there.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     PendingFile::create(path)?.publish(bytes)
+}
+
+/// Adds to the end of a file, which is made if there is none.
+pub fn append_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).map_err(|error| Error::write(path, error))
 }
 
 /// Opens a regular file, or a link to one, and says how long it is. Opening a pipe would wait for its
@@ -95,6 +101,16 @@ mod tests {
         write_file(&path, b"1\xff").unwrap();
         check(5, Err("is not UTF-8 from its byte 1 on"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_added_comes_after_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary");
+        append_file(&path, b"a\n").unwrap();
+        append_file(&path, b"b\n").unwrap();
+        assert_eq!(read_text(&path, 9).unwrap(), "a\nb\n");
+        assert!(append_file(&path.join("x"), b"").is_err());
     }
 
     #[test]

@@ -149,6 +149,19 @@ impl Output {
         }
     }
 
+    /// Gives the file `from`, which will not be written to any more, another name here: a link where the file
+    /// system has such, otherwise a copy.
+    pub fn link(&self, from: &Path, name: &str) -> Result<(), Error> {
+        let path = self.path_for(name)?;
+        if fs::symlink_metadata(&path).is_ok() {
+            fs::remove_file(&path).map_err(|error| Error::write(&path, error))?;
+        }
+        match fs::hard_link(from, &path) {
+            Ok(()) => Ok(()),
+            Err(_) => self.copy(from, name).map(drop),
+        }
+    }
+
     /// Gives the output its name, with the files in `keep` and nothing else, all of them on the disk.
     pub fn publish(self, keep: &[String]) -> Result<(), Error> {
         let paths = keep.iter().map(|name| self.path_for(name)).collect::<Result<Vec<_>, _>>()?;

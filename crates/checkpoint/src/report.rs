@@ -3,6 +3,9 @@
 /// In a folder.
 pub const REPORT_NAME: &str = "llmopt.json";
 
+/// What was measured of an artifact, beside it in its folder.
+pub const EVALUATION_NAME: &str = "evaluation.json";
+
 /// Beside a single file of weights: `NAME.llmopt.json` for `NAME.safetensors`.
 pub fn report_name_beside(file: &str) -> String {
     let stem = file.strip_suffix(".safetensors").unwrap_or(file);

@@ -1,11 +1,11 @@
 //! Side files: what travels with a model byte for byte (tokenizer, chat template, licence, code).
 //!
 //! Weights in any format, their indexes, configs of adapters, quantization configs of other tools and
-//! reports of earlier runs stay behind; `config.json` is rewritten and not a side file.
+//! reports and evaluations of earlier runs stay behind; `config.json` is rewritten and not a side file.
 
 use crate::file::regular_bytes;
 use crate::folder::{MAX_FILES, visible_names};
-use crate::{Error, ModelError, REPORT_NAME};
+use crate::{EVALUATION_NAME, Error, ModelError, REPORT_NAME};
 use std::fs;
 use std::path::Path;
 
@@ -87,6 +87,7 @@ pub(crate) fn is_foreign_weights(name: &str) -> bool {
 const ROOT_ONLY: &[&str] = &[
     "adapter_config.json",
     "config.json",
+    EVALUATION_NAME,
     "hf_quant_config.json",
     "quant_config.json",
     "quantize_config.json",
@@ -146,6 +147,7 @@ mod tests {
             "quantize_config.json",
             "quant_config.json",
             "llmopt.json",
+            "evaluation.json",
             "model.safetensors",
             "model.safetensors.index.json",
             "pytorch_model.bin",

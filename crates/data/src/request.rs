@@ -3,10 +3,11 @@
 use crate::source::CalibrationSource;
 use llmopt_run::Error;
 use llmopt_text::Date;
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What to calibrate on.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationRequest {
     /// Where windows come from.
     pub sources: Vec<CalibrationSource>,
@@ -17,7 +18,7 @@ pub struct CalibrationRequest {
     /// Whether windows begin with the beginning-of-sequence (BOS) token.
     pub bos: bool,
     /// The day that a chat template may ask for.
-    #[serde(serialize_with = "date")]
+    #[serde(serialize_with = "date", deserialize_with = "day")]
     pub date: Option<Date>,
     /// What decides the tokens that are drawn.
     pub seed: u64,
@@ -58,4 +59,9 @@ fn date<S: Serializer>(date: &Option<Date>, serializer: S) -> Result<S::Ok, S::E
         Some(date) => serializer.collect_str(date),
         None => serializer.serialize_none(),
     }
+}
+
+fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
 }

@@ -4,7 +4,7 @@ use crate::builtin;
 use crate::texts::file_name;
 use llmopt_checkpoint::Source;
 use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -140,6 +140,25 @@ impl Serialize for CalibrationSource {
     }
 }
 
+/// As it is written. A file is one in the current folder.
+impl<'de> Deserialize<'de> for CalibrationSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Written {
+            name: String,
+            weight: f64,
+        }
+        let Written { name, weight } = Written::deserialize(deserializer)?;
+        let source = match name.as_str() {
+            BUILTIN => Self::Builtin { weight },
+            SELF => Self::SelfDrawn { weight },
+            file => Self::File { path: PathBuf::from(file), weight },
+        };
+        source.check().map_err(serde::de::Error::custom)?;
+        Ok(source)
+    }
+}
+
 /// Whether a file says of itself that it holds statistics. What is wrong with it is not looked at.
 pub fn is_statistics_file(path: &Path) -> bool {
     let ending = path.extension().is_some_and(|ending| ending == "safetensors");
@@ -210,5 +229,10 @@ mod tests {
         let source = file("/texts/someone/a.txt", 0.5);
         let json = serde_json::to_string(&source).expect("JSON");
         assert_eq!(json, r#"{"name":"a.txt","weight":0.5}"#);
+        let read: CalibrationSource = serde_json::from_str(&json).expect("a source");
+        assert_eq!(read, file("a.txt", 0.5));
+        assert!(
+            serde_json::from_str::<CalibrationSource>(r#"{"name":"self","weight":-1}"#).is_err()
+        );
     }
 }

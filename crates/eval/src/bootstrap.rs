@@ -21,6 +21,11 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// A number that no window was drawn for: it has no interval.
+    pub fn without_interval(value: f64) -> Self {
+        Self { value, low: f64::NAN, high: f64::NAN }
+    }
+
     /// The interval's ends, where there is one.
     pub fn interval(&self) -> Option<(f64, f64)> {
         (self.low.is_finite() && self.high.is_finite()).then_some((self.low, self.high))
@@ -43,7 +48,7 @@ impl Bootstrap {
         let mut times = vec![1; self.windows];
         let value = statistic(&times);
         if self.windows < 2 {
-            return Estimate { value, low: f64::NAN, high: f64::NAN };
+            return Estimate::without_interval(value);
         }
         let mut random = Random::new(SEED);
         let mut resampled: Vec<f64> = (0..RESAMPLES)

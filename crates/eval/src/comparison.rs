@@ -41,7 +41,8 @@ pub struct Divergence {
 }
 
 /// Compares an artifact with its reference: NaN throughout where there are no tokens.
-pub fn compare(windows: &[Vec<PairLoss>]) -> Comparison {
+pub fn compare(windows: &[impl AsRef<[PairLoss]>]) -> Comparison {
+    let windows: Vec<&[PairLoss]> = windows.iter().map(AsRef::as_ref).collect();
     let bootstrap = Bootstrap::new(windows.len());
     let counts: Vec<f64> = windows.iter().map(|window| window.len() as f64).collect();
     let sums = |of: fn(&PairLoss) -> f64| -> Vec<f64> {
@@ -54,14 +55,14 @@ pub fn compare(windows: &[Vec<PairLoss>]) -> Comparison {
         perplexity: exponential(&sums(|loss| loss.nll)),
         reference_perplexity: exponential(&sums(|loss| loss.nll_reference)),
         perplexity_ratio: exponential(&sums(|loss| loss.nll - loss.nll_reference)),
-        kld: divergence(windows, bootstrap.mean(&sums(|loss| loss.kld), &counts)),
+        kld: divergence(&windows, bootstrap.mean(&sums(|loss| loss.kld), &counts)),
         top1: bootstrap.mean(&sums(|loss| f64::from(u8::from(loss.agrees))), &counts),
         rms_dp: bootstrap.estimate(|times| mean(times, &squares, &counts).sqrt()),
-        histogram: Histogram::new(windows.iter().flatten().map(|loss| loss.kld)),
+        histogram: Histogram::new(windows.iter().copied().flatten().map(|loss| loss.kld)),
     }
 }
 
-fn divergence(windows: &[Vec<PairLoss>], mean: Estimate) -> Divergence {
+fn divergence(windows: &[&[PairLoss]], mean: Estimate) -> Divergence {
     let klds: Vec<Vec<f64>> =
         windows.iter().map(|window| window.iter().map(|loss| loss.kld).collect()).collect();
     let sorted = Sorted::new(&klds);

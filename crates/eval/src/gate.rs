@@ -1,127 +1,34 @@
-//! Bounds that an artifact must keep: `kld <= 0.03`, `top1 >= 92%`, `size <= 5GB`.
+//! Bounds that an artifact must keep: `kld <= 0.03`, `chat.top1 >= 92%`, `size <= 5GB`, `kld <= 1.1 * baseline`.
+//!
+//! A metric that was measured on some windows of all such text has an interval, and the interval decides: a
+//! limit within it is neither kept nor missed.
 
-use serde::Serialize;
+mod error;
+mod limit;
+mod metric;
+mod outcome;
+mod relation;
+#[cfg(test)]
+mod simulation;
+
+pub use error::GateError;
+pub use metric::{Metric, Needs};
+pub use outcome::{OnUnsure, Outcome, UnknownOnUnsure, Verdict};
+
+use crate::bootstrap::Estimate;
+use limit::Limit;
+use relation::Relation;
 use std::fmt;
 use std::str::FromStr;
-use thiserror::Error;
 
 /// A bound on a metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gate {
     text: String,
+    part: Option<String>,
     metric: Metric,
     relation: Relation,
-    bound: f64,
-}
-
-/// What may be bounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Perplexity of the artifact.
-    Ppl,
-    /// Its perplexity over the reference's.
-    PplRatio,
-    /// Mean KL divergence from the reference, in nats.
-    Kld,
-    /// Its 99th percentile.
-    #[serde(rename = "kld_p99")]
-    KldP99,
-    /// Share of tokens with the reference's most probable token.
-    Top1,
-    /// Share of questions answered rightly by just one of artifact and reference.
-    Flips,
-    /// Share of questions that the artifact answers rightly.
-    Accuracy,
-    /// Bytes of the artifact's weights.
-    Size,
-    /// Bits per weight.
-    Bpw,
-}
-
-/// What must be at hand for a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// The artifact alone.
-    Artifact,
-    /// A text.
-    Text,
-    /// A text, and a reference.
-    TextAndReference,
-    /// Questions.
-    Tasks,
-    /// Questions, and a reference.
-    TasksAndReference,
-}
-
-/// What became of a gate.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Outcome {
-    /// The gate as it was written.
-    pub gate: String,
-    /// What it bounds.
-    pub metric: Metric,
-    /// What was found.
-    pub value: f64,
-    /// The bound.
-    pub bound: f64,
-    /// Whether the bound is kept.
-    pub passed: bool,
-    /// How far beyond the bound the value is: 0 where it is kept.
-    pub missed_by: f64,
-}
-
-/// A gate that cannot be understood.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum GateError {
-    /// Something else than a metric, a relation and a bound.
-    #[error("`{0}` is not a gate: expected a metric, one of <= < >= >, and a number")]
-    Form(String),
-    /// A metric that does not exist.
-    #[error("there is no metric `{metric}` in gate `{gate}`: expected one of {}", Metric::names().join(", "))]
-    Metric {
-        /// The gate.
-        gate: String,
-        /// What stands in the metric's place.
-        metric: String,
-    },
-    /// A bound on a share that no share can reach.
-    #[error(
-        "`{bound}` is no bound for `{metric}` in gate `{gate}`: a share is 0 to 1, or 0% to 100%{}",
-        meant(.bound)
-    )]
-    Share {
-        /// The gate.
-        gate: String,
-        /// What it bounds.
-        metric: Metric,
-        /// What stands in the bound's place.
-        bound: String,
-    },
-    /// A size that no model has: of a few bytes.
-    #[error("`{bound}` in gate `{gate}` is a number of bytes: `{bound}MB` was meant?")]
-    Bytes {
-        /// The gate.
-        gate: String,
-        /// What stands in the bound's place.
-        bound: String,
-    },
-    /// A bound that is no number, or has a unit that does not go with the metric.
-    #[error("`{bound}` is no bound for `{metric}` in gate `{gate}`: expected {}", metric.unit())]
-    Bound {
-        /// The gate.
-        gate: String,
-        /// What it bounds.
-        metric: Metric,
-        /// What stands in the bound's place.
-        bound: String,
-    },
-}
-
-/// A bound that is written as a percentage, but for the sign.
-fn meant(bound: &str) -> String {
-    let is_percentage = bound.parse().is_ok_and(|number: f64| number > 1.0 && number <= 100.0);
-    if is_percentage { format!("; `{bound}%` was meant?") } else { String::new() }
+    limit: Limit,
 }
 
 impl Gate {
@@ -130,22 +37,55 @@ impl Gate {
         self.metric
     }
 
-    /// Holds a value against the bound. The value alone decides, not its interval; one that is no
-    /// number misses every bound.
-    pub fn check(&self, value: f64) -> Outcome {
-        let passed = match self.relation {
-            Relation::AtMost => value <= self.bound,
-            Relation::Below => value < self.bound,
-            Relation::AtLeast => value >= self.bound,
-            Relation::Above => value > self.bound,
-        };
+    /// The name of the text or of the tasks that it is on; none, if it is on all together.
+    pub fn part(&self) -> Option<&str> {
+        self.part.as_deref()
+    }
+
+    /// Whether its limit follows from a baseline.
+    pub fn is_relative(&self) -> bool {
+        self.limit.is_relative()
+    }
+
+    /// Holds what was found against the limit, which follows from the `baseline`'s value where it is
+    /// relative. What is no number misses every limit.
+    pub fn check(&self, found: &Estimate, baseline: Option<f64>, unsure: OnUnsure) -> Outcome {
+        let baseline = baseline.filter(|_| self.is_relative());
+        let limit = self.limit.value(baseline);
+        let verdict = self.verdict(found, limit);
+        let kept = self.relation.holds(found.value, limit);
         Outcome {
             gate: self.text.clone(),
+            part: self.part.clone(),
             metric: self.metric,
-            value,
-            bound: self.bound,
-            passed,
-            missed_by: if passed { 0.0 } else { (value - self.bound).abs() },
+            value: found.value,
+            interval: found.interval(),
+            limit,
+            baseline,
+            verdict,
+            passed: match verdict {
+                Verdict::Pass => true,
+                Verdict::Fail => false,
+                Verdict::Unsure => unsure == OnUnsure::Pass,
+            },
+            missed_by: if kept { 0.0 } else { (found.value - limit).abs() },
+        }
+    }
+
+    fn verdict(&self, found: &Estimate, limit: f64) -> Verdict {
+        let holds = |value| self.relation.holds(value, limit);
+        let ends = match found.interval() {
+            _ if !self.metric.is_sampled() || !found.value.is_finite() => {
+                (found.value, found.value)
+            }
+            Some(ends) => ends,
+            None => return Verdict::Unsure,
+        };
+        // An interval of percentiles need not hold the value itself.
+        match [ends.0, found.value, ends.1].map(holds) {
+            [true, true, true] => Verdict::Pass,
+            [false, false, false] => Verdict::Fail,
+            _ => Verdict::Unsure,
         }
     }
 }
@@ -156,35 +96,30 @@ impl FromStr for Gate {
     fn from_str(text: &str) -> Result<Self, GateError> {
         let form = || GateError::Form(text.to_owned());
         let (metric, rest) = text.split_at(text.find(['<', '>']).ok_or_else(form)?);
-        let (relation, bound) = Relation::starting(rest).ok_or_else(form)?;
-        let (name, written) = (metric.trim(), bound.trim());
+        let (relation, written) = Relation::starting(rest).ok_or_else(form)?;
+        let (name, written) = (metric.trim(), written.trim());
         if name.is_empty() || written.is_empty() {
             return Err(form());
+        }
+        let (part, name) = match name.rsplit_once('.') {
+            Some((part, name)) => (Some(part.trim().to_owned()), name.trim()),
+            None => (None, name),
+        };
+        if let Some(part) = part.clone().filter(|part| !is_part_name(part)) {
+            return Err(GateError::Part { gate: text.to_owned(), part });
         }
         let metric = Metric::ALL.into_iter().find(|metric| metric.name() == name);
         let metric = metric
             .ok_or_else(|| GateError::Metric { gate: text.to_owned(), metric: name.to_owned() })?;
-        let bound = metric.bound(written).ok_or_else(|| GateError::Bound {
-            gate: text.to_owned(),
-            metric,
-            bound: written.to_owned(),
-        })?;
-        if metric.is_share() && !(0.0..=1.0).contains(&bound) {
-            let bound = written.to_owned();
-            return Err(GateError::Share { gate: text.to_owned(), metric, bound });
+        if let Some(part) = part.clone().filter(|_| !metric.is_sampled()) {
+            return Err(GateError::WholePart { gate: text.to_owned(), metric, part });
         }
-        let is_plain = written.ends_with(|last: char| last.is_ascii_digit());
-        if metric == Metric::Size && is_plain && bound < FEW_BYTES {
-            let bound = written.to_owned();
-            return Err(GateError::Bytes { gate: text.to_owned(), bound });
-        }
-        let text = format!("{metric} {} {written}", relation.sign());
-        Ok(Self { text, metric, relation, bound })
+        let (limit, written) = Limit::read(text, metric, written)?;
+        let of = part.as_ref().map(|part| format!("{part}.")).unwrap_or_default();
+        let text = format!("{of}{metric} {} {written}", relation.sign());
+        Ok(Self { text, part, metric, relation, limit })
     }
 }
-
-/// Below it a size without a unit was meant in another one.
-const FEW_BYTES: f64 = 1000.0;
 
 impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,126 +127,10 @@ impl fmt::Display for Gate {
     }
 }
 
-impl Metric {
-    /// All there are.
-    pub const ALL: [Self; 9] = [
-        Self::Ppl,
-        Self::PplRatio,
-        Self::Kld,
-        Self::KldP99,
-        Self::Top1,
-        Self::Flips,
-        Self::Accuracy,
-        Self::Size,
-        Self::Bpw,
-    ];
-
-    /// Its name in a gate.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ppl => "ppl",
-            Self::PplRatio => "ppl_ratio",
-            Self::Kld => "kld",
-            Self::KldP99 => "kld_p99",
-            Self::Top1 => "top1",
-            Self::Flips => "flips",
-            Self::Accuracy => "accuracy",
-            Self::Size => "size",
-            Self::Bpw => "bpw",
-        }
-    }
-
-    /// The names of all.
-    pub fn names() -> Vec<&'static str> {
-        Self::ALL.map(Self::name).into()
-    }
-
-    /// What must be at hand for it.
-    pub fn needs(self) -> Needs {
-        match self {
-            Self::Ppl => Needs::Text,
-            Self::PplRatio | Self::Kld | Self::KldP99 | Self::Top1 => Needs::TextAndReference,
-            Self::Accuracy => Needs::Tasks,
-            Self::Flips => Needs::TasksAndReference,
-            Self::Size | Self::Bpw => Needs::Artifact,
-        }
-    }
-
-    fn is_share(self) -> bool {
-        matches!(self, Self::Top1 | Self::Flips | Self::Accuracy)
-    }
-
-    fn unit(self) -> &'static str {
-        match self {
-            Self::Size => "a number of bytes, or one with kB, MB, GB, TB, KiB, MiB, GiB or TiB",
-            _ if self.is_share() => "a share such as 0.92 or 92%",
-            _ => "a number",
-        }
-    }
-
-    fn bound(self, written: &str) -> Option<f64> {
-        let (number, unit) = written.split_at(
-            written
-                .find(|c: char| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E') || c == '%')
-                .unwrap_or(written.len()),
-        );
-        let number: f64 = number.trim_end().parse().ok()?;
-        let factor = match (self, unit) {
-            (_, "") => 1.0,
-            (_, "%") if self.is_share() => return Some(number / 100.0),
-            (Self::Size, unit) => {
-                let unit = unit.to_ascii_lowercase();
-                SIZES.into_iter().find(|(name, _)| *name == unit)?.1
-            }
-            _ => return None,
-        };
-        Some(number * factor).filter(|bound| bound.is_finite())
-    }
+/// Whether a text or tasks may have this name: letters, digits, `-` and `_`.
+pub fn is_part_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
 }
-
-impl fmt::Display for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Relation {
-    AtMost,
-    Below,
-    AtLeast,
-    Above,
-}
-
-impl Relation {
-    /// The relation with which `text` begins, and what comes after it.
-    fn starting(text: &str) -> Option<(Self, &str)> {
-        // The longer signs first: `<=` begins with `<`.
-        let all = [Self::AtMost, Self::AtLeast, Self::Below, Self::Above];
-        all.into_iter().find_map(|relation| Some((relation, text.strip_prefix(relation.sign())?)))
-    }
-
-    fn sign(self) -> &'static str {
-        match self {
-            Self::AtMost => "<=",
-            Self::Below => "<",
-            Self::AtLeast => ">=",
-            Self::Above => ">",
-        }
-    }
-}
-
-const SIZES: [(&str, f64); 9] = [
-    ("b", 1.0),
-    ("kb", 1e3),
-    ("mb", 1e6),
-    ("gb", 1e9),
-    ("tb", 1e12),
-    ("kib", 1024.0),
-    ("mib", 1_048_576.0),
-    ("gib", 1_073_741_824.0),
-    ("tib", 1_099_511_627_776.0),
-];
 
 #[cfg(test)]
 mod tests {
@@ -325,7 +144,7 @@ mod tests {
     fn gates_are_read_with_their_units() {
         let check = |text: &str, metric, bound| {
             let gate = gate(text);
-            assert_eq!((gate.metric(), gate.bound), (metric, bound), "{text}");
+            assert_eq!((gate.metric(), gate.limit), (metric, Limit::Absolute(bound)), "{text}");
         };
         check("kld <= 0.03", Metric::Kld, 0.03);
         check("kld_p99<1e-3", Metric::KldP99, 0.001);
@@ -341,27 +160,93 @@ mod tests {
         check("accuracy > .5", Metric::Accuracy, 0.5);
     }
 
+    fn exactly(value: f64) -> Estimate {
+        Estimate { value, low: value, high: value }
+    }
+
+    fn check(text: &str, found: Estimate) -> Outcome {
+        gate(text).check(&found, None, OnUnsure::Fail)
+    }
+
     #[test]
-    fn each_relation_decides_at_its_bound() {
+    fn each_relation_decides_at_its_limit() {
         let check = |text: &str, below, at, above| {
-            let passed = [0.9, 1.0, 1.1].map(|value| gate(text).check(value).passed);
+            let passed = [0.9, 1.0, 1.1].map(|value| check(text, exactly(value)).passed);
             assert_eq!(passed, [below, at, above], "{text}");
         };
         check("ppl <= 1", true, true, false);
         check("ppl < 1", true, false, false);
         check("ppl >= 1", false, true, true);
         check("ppl > 1", false, false, true);
-        assert!(!gate("ppl <= 1").check(f64::NAN).passed);
-        assert!(!gate("ppl >= 1").check(f64::NAN).passed);
+        for text in ["ppl <= 1", "ppl >= 1"] {
+            let found = super::tests::check(text, exactly(f64::NAN));
+            assert_eq!((found.passed, found.verdict), (false, Verdict::Fail));
+        }
+    }
+
+    #[test]
+    fn a_limit_within_the_interval_is_unsure_and_counts_as_was_asked() {
+        let verdict =
+            |text: &str, value, low, high| check(text, Estimate { value, low, high }).verdict;
+        assert_eq!(verdict("kld <= 0.03", 0.02, 0.01, 0.03), Verdict::Pass);
+        assert_eq!(verdict("kld < 0.03", 0.02, 0.01, 0.03), Verdict::Unsure);
+        assert_eq!(verdict("kld <= 0.03", 0.02, 0.01, 0.031), Verdict::Unsure);
+        assert_eq!(verdict("kld <= 0.03", 0.04, 0.03, 0.05), Verdict::Unsure);
+        assert_eq!(verdict("kld <= 0.03", 0.04, 0.031, 0.05), Verdict::Fail);
+        assert_eq!(verdict("top1 >= 90%", 0.95, 0.9, 0.97), Verdict::Pass);
+        assert_eq!(verdict("top1 >= 90%", 0.85, 0.8, 0.89), Verdict::Fail);
+        // The value is beyond the percentiles.
+        assert_eq!(verdict("kld_p99 <= 0.03", 0.029, 0.031, 0.05), Verdict::Unsure);
+        // One window, and what no window was drawn for.
+        assert_eq!(verdict("kld <= 0.03", 0.02, f64::NAN, f64::NAN), Verdict::Unsure);
+        assert_eq!(verdict("size <= 1GB", 1e9, f64::NAN, f64::NAN), Verdict::Pass);
+        assert_eq!(verdict("kld <= 9", f64::INFINITY, f64::NAN, f64::NAN), Verdict::Fail);
+        let unsure = Estimate { value: 0.02, low: 0.01, high: 0.04 };
+        let counts = |on_unsure| gate("kld <= 0.03").check(&unsure, None, on_unsure);
+        let (failed, passed) = (counts(OnUnsure::Fail), counts(OnUnsure::Pass));
+        assert_eq!((failed.passed, failed.missed_by), (false, 0.0));
+        assert_eq!((passed.passed, passed.verdict), (true, Verdict::Unsure));
+    }
+
+    #[test]
+    fn limits_follow_from_the_baseline() {
+        let check = |text: &str, spelled: &str, baseline: f64, expected: f64| {
+            let gate = gate(text);
+            assert!(gate.is_relative() && gate.to_string() == spelled, "{gate}");
+            let found = gate.check(&exactly(0.5), Some(baseline), OnUnsure::Fail);
+            assert!((found.limit - expected).abs() < 1e-12 * expected, "{text}: {}", found.limit);
+            assert_eq!(found.baseline, Some(baseline));
+        };
+        check("kld<=1.1*baseline", "kld <= 1.1 * baseline", 0.02, 0.022);
+        check("kld <= baseline * 1.1", "kld <= 1.1 * baseline", 0.02, 0.022);
+        check("kld < baseline", "kld < baseline", 0.02, 0.02);
+        check("top1 >= baseline-0.5%", "top1 >= baseline - 0.5%", 0.92, 0.915);
+        check("kld <= 1.5 * baseline + 1e-3", "kld <= 1.5 * baseline + 1e-3", 0.02, 0.031);
+        check("kld <= baseline * 2e-1 - 1e-3", "kld <= 2e-1 * baseline - 1e-3", 0.02, 0.003);
+        check("size <= baseline + 10MB", "size <= baseline + 10MB", 1e9, 1.01e9);
+        // Without a value there is no limit, and nothing passes.
+        assert_eq!(
+            gate("kld <= baseline").check(&exactly(0.0), None, OnUnsure::Pass).verdict,
+            Verdict::Fail
+        );
+    }
+
+    #[test]
+    fn a_name_before_the_metric_is_that_of_a_text() {
+        let found = gate("chat-2_x.kld <= 0.03");
+        assert_eq!((found.part(), found.metric()), (Some("chat-2_x"), Metric::Kld));
+        assert_eq!(found.to_string(), "chat-2_x.kld <= 0.03");
+        let json = serde_json::to_value(found.check(&exactly(0.01), None, OnUnsure::Fail)).unwrap();
+        assert_eq!((&json["part"], &json["verdict"]), (&"chat-2_x".into(), &"pass".into()));
     }
 
     #[test]
     fn an_outcome_says_by_how_much_a_gate_was_missed() {
-        let outcome = gate("top1>=  92%").check(0.9);
+        let outcome = check("top1>=  92%", exactly(0.9));
         assert_eq!((outcome.gate.as_str(), outcome.passed), ("top1 >= 92%", false));
         assert!((outcome.missed_by - 0.02).abs() < 1e-12);
-        assert_eq!(gate("kld <= 0.03").check(0.02).missed_by, 0.0);
-        let json = serde_json::to_value(gate("kld_p99 < 1").check(0.5)).unwrap();
+        assert_eq!(check("kld <= 0.03", exactly(0.02)).missed_by, 0.0);
+        let json = serde_json::to_value(check("kld_p99 < 1", exactly(0.5))).unwrap();
         assert_eq!(json["metric"], "kld_p99");
     }
 
@@ -406,6 +291,34 @@ mod tests {
         check(
             "size <= 120",
             "`120` in gate `size <= 120` is a number of bytes: `120MB` was meant?",
+        );
+        check(
+            ".kld <= 3",
+            "`` in gate `.kld <= 3` names no text: names are letters, digits, `-` and `_`",
+        );
+        check("a.size <= 3GB", "`size` in gate `a.size <= 3GB` is of the artifact, not of `a`");
+        let relative = "expected `baseline`, with a factor and a distance where wanted, such as `1.1 * baseline` or `baseline - 0.01`";
+        for limit in [
+            "2 baseline",
+            "2 * baseline * 2",
+            "baseline 2",
+            "baseline / 2",
+            "-1 * baseline",
+            "baseline + x",
+            "baseline - -1",
+            "baseline + 1%",
+            "nan * baseline",
+            "* baseline",
+        ] {
+            let text = format!("kld <= {limit}");
+            check(
+                &text,
+                &format!("`{limit}` is no limit by a baseline in gate `{text}`: {relative}"),
+            );
+        }
+        check(
+            "size <= baseline + 10",
+            "`10` in gate `size <= baseline + 10` is a number of bytes: `10MB` was meant?",
         );
         for text in ["kld <= nan", "kld <= inf", "kld <= 1e999", "kld <== 3", "size <= %"] {
             assert!(matches!(text.parse::<Gate>(), Err(GateError::Bound { .. })), "{text}");

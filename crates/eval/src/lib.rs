@@ -22,7 +22,9 @@ pub use block_error::BlockError;
 pub use bootstrap::Estimate;
 pub use choices::{Accuracy, Choice, ChoiceComparison, Question, accuracy, compare_choices};
 pub use comparison::{Comparison, Divergence, compare};
-pub use gate::{Gate, GateError, Metric, Needs, Outcome};
+pub use gate::{
+    Gate, GateError, Metric, Needs, OnUnsure, Outcome, UnknownOnUnsure, Verdict, is_part_name,
+};
 pub use histogram::Histogram;
 pub use pair::{Pair, PairLoss};
 pub use perplexity::perplexity;

@@ -4,9 +4,10 @@ use crate::bootstrap::{Bootstrap, Estimate, mean};
 use crate::single::TokenLoss;
 
 /// The perplexity over windows of tokens: NaN where there are none.
-pub fn perplexity(windows: &[Vec<TokenLoss>]) -> Estimate {
-    let sums: Vec<f64> = windows.iter().map(|w| w.iter().map(|loss| loss.nll).sum()).collect();
-    let counts: Vec<f64> = windows.iter().map(|window| window.len() as f64).collect();
+pub fn perplexity(windows: &[impl AsRef<[TokenLoss]>]) -> Estimate {
+    let tokens = || windows.iter().map(AsRef::as_ref);
+    let sums: Vec<f64> = tokens().map(|of| of.iter().map(|loss| loss.nll).sum()).collect();
+    let counts: Vec<f64> = tokens().map(|of| of.len() as f64).collect();
     Bootstrap::new(windows.len()).estimate(|times| libm::exp(mean(times, &sums, &counts)))
 }
 
@@ -36,6 +37,6 @@ mod tests {
 
     #[test]
     fn no_tokens_have_no_perplexity() {
-        assert!(perplexity(&[]).value.is_nan());
+        assert!(perplexity(&[] as &[Vec<TokenLoss>]).value.is_nan());
     }
 }

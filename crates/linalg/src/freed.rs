@@ -20,3 +20,20 @@ pub fn give_back_freed() {
         unsafe { malloc_trim(0) };
     }
 }
+
+/// From now on gives large blocks back to the system as soon as they are freed, where the allocator is one that
+/// would come to keep them: glibc raises the size from which on it does not, with every such block that is
+/// freed. Allocating is slower for it: for runs whose bound leaves no room for what nobody uses. It is a setting
+/// of the whole process, and the program's to make.
+pub fn keep_nothing_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn mallopt(parameter: i32, value: i32) -> i32;
+        }
+        /// `M_MMAP_THRESHOLD` of `malloc.h`.
+        const MMAP_THRESHOLD: i32 = -3;
+        // SAFETY: it takes two numbers, and touches nothing that is allocated.
+        unsafe { mallopt(MMAP_THRESHOLD, 128 << 10) };
+    }
+}

@@ -55,6 +55,11 @@ impl Gemm {
         self.entry.choice == KernelChoice::Portable
     }
 
+    /// Whether the number of rows of inputs may change bits of a product.
+    pub fn looks_at_sizes(&self) -> bool {
+        self.entry.choice == KernelChoice::Faer
+    }
+
     /// Precision and kernel, as reports name them: "f32 faer".
     pub fn name(&self) -> &'static str {
         self.entry.name

@@ -33,7 +33,7 @@ pub use choice::{KernelChoice, Precision, Unavailable, Unknown};
 pub use cross::Cross;
 pub use dense::kept_bytes;
 pub use factor::{Factor, Lower};
-pub use freed::give_back_freed;
+pub use freed::{give_back_freed, keep_nothing_freed};
 pub use gemm::Gemm;
 pub use packed::{Band, Packed};
 pub use real::Real;

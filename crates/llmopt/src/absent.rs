@@ -72,7 +72,7 @@ pub(crate) const FORMATS: &[Planned] =
 pub(crate) const AXES: &[Planned] =
     &[Planned { names: &["experts", "vocab"], why: "it is not implemented" }];
 
-const COMMANDS: &[(&str, &str)] = &[("run", THERE_ARE)];
+const COMMANDS: &[(&str, &str)] = &[("bench", THERE_ARE)];
 
 const OPTIONS: &[(&str, &str)] =
     &[("--target-size", CHOOSE), ("--target-bpw", CHOOSE), ("--max-kld", CHOOSE)];
@@ -95,13 +95,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "`--window N` is the number of tokens of a window",
     ),
     (
-        &[
-            "--num-samples",
-            "--nsamples",
-            "--n-samples",
-            "--num-calibration-samples",
-            "--max-samples",
-        ],
+        &["--num-samples", "--nsamples", "--n-samples", "--num-calibration-samples"],
         "`--samples N` is the number of windows",
     ),
     (&["--wbits", "--w-bit", "--w-bits", "--num-bits"], "`--bits N` is the width of a weight"),
@@ -125,7 +119,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (&["--modules-to-not-convert"], "`--exclude PATTERN` keeps what matches as it is"),
     (&["--targets"], "`--include PATTERN` quantizes only what matches"),
-    (&["--baseline", "--reference"], "`--against MODEL` names the original"),
+    (&["--reference"], "`--against MODEL` names the original"),
     (&["--max-new-tokens", "--n-predict"], "`--tokens N` is the number of tokens at most"),
     (&["--overwrite"], "`--force` replaces an existing output"),
     (&["--device", "--gpu"], "llmopt runs on the processor; `--threads N` says how much of it"),
@@ -135,8 +129,8 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
 ];
 
-const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `calibrate`, `ladder`, `eval`, `generate`, `verify`, \
-     `card` and `completions`";
+const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `run`, `recipe`, `calibrate`, `ladder`, `eval`, `diff`, \
+     `generate`, `verify`, `card` and `completions`";
 const CHOOSE: &str = "`llmopt inspect MODEL` says what each scheme would weigh";
 
 #[cfg(test)]

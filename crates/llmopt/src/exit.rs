@@ -12,7 +12,7 @@ pub(crate) fn code(result: &Result<(), Failure>) -> ExitCode {
         Err(Failure::Flags(error)) if error.use_stderr() => REQUEST,
         Err(Failure::Flags(_)) => DONE,
         Err(Failure::Gates(_)) => GATE,
-        Err(Failure::Faults { .. }) => INPUT,
+        Err(Failure::Faults { .. } | Failure::Differs { .. }) => INPUT,
         Err(Failure::Standard(_)) => SYSTEM,
         Err(Failure::Run(error)) => of_run(error),
     })

@@ -21,6 +21,13 @@ pub(crate) enum Failure {
         /// How many.
         faults: usize,
     },
+    /// An artifact is not what its record makes.
+    Differs {
+        /// Which.
+        artifact: String,
+        /// How many of its files differ.
+        files: usize,
+    },
     /// All was done, and these gates were missed: a line for each.
     Gates(Vec<String>),
     /// Standard output could not be written.
@@ -76,6 +83,11 @@ impl Failure {
             Self::Faults { artifact, faults } => {
                 format!("`{artifact}` has {}", crate::units::counted(*faults, "fault"))
             }
+            Self::Differs { artifact, files } => format!(
+                "`{artifact}` is not what its record makes: {} differ{}",
+                crate::units::counted(*files, "file"),
+                if *files == 1 { "s" } else { "" }
+            ),
             Self::Standard(error) => format!("cannot write to standard output: {error}"),
         }
     }

@@ -7,12 +7,14 @@ mod card;
 pub(crate) mod examples;
 mod ladder;
 mod prune;
+mod run;
 
 use calibrate::DATA;
 pub(crate) use calibrate::{Calibrate, DataFlags};
 pub(crate) use card::Card;
 pub(crate) use ladder::Ladder;
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
+pub(crate) use run::{Init, Recipe, RecipeCommand, Run};
 
 use crate::exit;
 use crate::print::Console;
@@ -20,7 +22,9 @@ use crate::units;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use llmopt_pipeline::{Date, Gate, GateError, KernelChoice, Precision, Smooth};
+use llmopt_pipeline::{
+    Date, Gate, GateError, KernelChoice, NamedFile, NamedFileError, OnUnsure, Precision, Smooth,
+};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -38,12 +42,15 @@ pub(crate) enum Command {
     Inspect(Inspect),
     Quantize(Box<Quantize>),
     Prune(Box<Prune>),
+    Run(Box<Run>),
+    Recipe(Recipe),
     Calibrate(Box<Calibrate>),
     Ladder(Box<Ladder>),
     Eval(Box<Eval>),
     Generate(Generate),
     Verify(Verify),
     Card(Card),
+    Diff(Diff),
     Completions(Completions),
 }
 
@@ -184,16 +191,18 @@ pub(crate) struct Eval {
     /// The model that the artifact was made from
     #[arg(long, value_name = "MODEL", help_heading = MEASURED)]
     pub(crate) against: Option<PathBuf>,
-    /// Text to predict: `.txt`, `.jsonl` with `text` or `messages`, or `.safetensors` of token ids
-    #[arg(long, value_name = "FILE", help_heading = MEASURED)]
-    pub(crate) text: Option<PathBuf>,
-    /// Multiple-choice questions: `.jsonl` with `question` or `context`, `choices` and `answer`
-    #[arg(long, value_name = "FILE", help_heading = MEASURED)]
-    pub(crate) tasks: Option<PathBuf>,
+    /// Text to predict: `.txt`, `.jsonl` with `text` or `messages`, or `.safetensors` of token ids;
+    /// repeatable, each with a name: `--text chat=chat.jsonl`
+    #[arg(long, value_name = "[NAME=]FILE", value_parser = named, help_heading = MEASURED)]
+    pub(crate) text: Vec<NamedFile>,
+    /// Multiple-choice questions: `.jsonl` with `question` or `context`, `choices` and `answer`;
+    /// repeatable, each with a name
+    #[arg(long, value_name = "[NAME=]FILE", value_parser = named, help_heading = MEASURED)]
+    pub(crate) tasks: Vec<NamedFile>,
     /// Tokens of a window [default: 2048, or the model's context where that is shorter]
     #[arg(long, value_name = "N", value_parser = tokens, help_heading = MEASURED)]
     pub(crate) window: Option<usize>,
-    /// Windows of the text, from its beginning [default: all]
+    /// Windows of each text, from its beginning [default: all]
     #[arg(long, value_name = "N", value_parser = tokens, help_heading = MEASURED)]
     pub(crate) samples: Option<usize>,
     /// Whether each window begins with the beginning-of-sequence (BOS) token [default: none]
@@ -202,9 +211,23 @@ pub(crate) struct Eval {
     /// The day that a chat template may ask for, such as 2026-01-31
     #[arg(long, value_name = "DAY", help_heading = MEASURED)]
     pub(crate) date: Option<Date>,
-    /// A bound that must hold, such as 'kld <= 0.03', 'top1 >= 92%' or 'size <= 5GB'; repeatable
-    #[arg(long, value_name = "GATE", value_parser = gate, help_heading = MEASURED)]
+
+    /// A bound that must hold, such as 'kld <= 0.03', 'top1 >= 92%' or 'size <= 5GB'; on one text or one
+    /// file of questions with its name, 'chat.kld <= 0.03'; by a baseline 'kld <= 1.1 * baseline' or
+    /// 'top1 >= baseline - 0.5%'; repeatable. It is unsure where its limit is in the metric's 95 % interval
+    #[arg(long, value_name = "GATE", value_parser = gate, help_heading = GATES)]
     pub(crate) gate: Vec<Gate>,
+    /// Evaluation that `baseline` in a gate stands for, measured on the same: a report that ends in `.json`, or
+    /// a folder that holds `evaluation.json`
+    #[arg(long, value_name = "FILE", help_heading = GATES)]
+    pub(crate) baseline: Option<PathBuf>,
+    /// While a gate is unsure, take more windows of each text, twice as many each time, up to so many [default:
+    /// no more than --samples]
+    #[arg(long, value_name = "N", value_parser = tokens, requires = "samples", help_heading = GATES)]
+    pub(crate) max_samples: Option<usize>,
+    /// What a gate counts as that is unsure in the end [default: fail]
+    #[arg(long, value_name = "WHAT", help_heading = GATES)]
+    pub(crate) on_unsure: Option<Unsure>,
 
     /// Print the plan and stop
     #[arg(long, help_heading = RUN)]
@@ -216,7 +239,7 @@ pub(crate) struct Eval {
     /// Folder for hidden states that do not fit in memory [default: the current one]
     #[arg(long, value_name = "DIR", help_heading = RUN)]
     pub(crate) scratch: Option<PathBuf>,
-    /// Write a report: `.json`, `.md` or `.html`; repeatable
+    /// Write a report: `.json`, `.md`, `.html` or `.xml` (JUnit); repeatable
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run", help_heading = RUN)]
     pub(crate) report: Vec<PathBuf>,
     /// Write the artifact's logits of every token to this `.safetensors` file
@@ -283,8 +306,52 @@ pub(crate) struct Verify {
     /// Read headers only: no hashes, no decoding
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Write a manifest of the folder to this file, if it is sound: the statement with the hashes of all files that OpenSSF
+    /// model signing signs. It is not signed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+
+    /// Make the artifact once more from its record, beginning with the model of --against, and compare every byte
+    #[arg(long, requires = "against", help_heading = REBUILT)]
+    pub(crate) rebuild: bool,
+    /// Data that the model was observed on, where they do not lie under their recorded names in the current folder or
+    /// beside the model; repeatable
+    #[arg(long, value_name = "FILE", requires = "rebuild", help_heading = REBUILT)]
+    pub(crate) data: Vec<PathBuf>,
+    /// Hard bound on resident memory, such as 8GiB or 500MB [default: 80 % of what is available, or
+    /// 2GiB where that is unknown]
+    #[arg(long, value_name = "SIZE", value_parser = units::size, requires = "rebuild", help_heading = REBUILT)]
+    pub(crate) memory: Option<u64>,
+    /// Worker threads; no byte depends on them [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = positive, requires = "rebuild", help_heading = REBUILT)]
+    pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) quiet: Quiet,
+    #[command(flatten)]
+    pub(crate) console: ConsoleFlags,
+}
+
+/// Hold two artifacts, or an artifact and its source, against each other: every tensor, config and quality
+#[derive(Debug, Args)]
+#[command(after_help = examples::DIFF)]
+pub(crate) struct Diff {
+    /// Folder or file: an artifact, or any dense model
+    pub(crate) a: PathBuf,
+    /// Another, which errors are relative to
+    pub(crate) b: PathBuf,
+    /// Read headers only: no weight is decoded, and no error told
+    #[arg(long, help_heading = RUN)]
+    pub(crate) quick: bool,
+    /// List every tensor, not only those with the greatest errors
+    #[arg(long, conflicts_with = "json", help_heading = RUN)]
+    pub(crate) all: bool,
+    /// Hard bound on resident memory, such as 8GiB or 500MB [default: 80 % of what is available, or
+    /// 2GiB where that is unknown]
+    #[arg(long, value_name = "SIZE", value_parser = units::size, help_heading = RUN)]
+    pub(crate) memory: Option<u64>,
+    /// Worker threads; no result depends on them [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = RUN)]
+    pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) console: ConsoleFlags,
 }
@@ -353,6 +420,23 @@ pub(crate) enum Bos {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Unsure {
+    /// As missed: only what is shown to hold passes
+    Fail,
+    /// As passed: only what is shown not to hold is missed
+    Pass,
+}
+
+impl From<Unsure> for OnUnsure {
+    fn from(unsure: Unsure) -> Self {
+        match unsure {
+            Unsure::Fail => Self::Fail,
+            Unsure::Pass => Self::Pass,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EvalDtype {
     /// Not rounded
     F32,
@@ -407,10 +491,16 @@ impl Command {
             Self::Prune(flags) => flags.console.console(flags.quiet.quiet),
             Self::Calibrate(flags) => flags.console.console(flags.quiet.quiet),
             Self::Ladder(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Run(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Recipe(Recipe { command: RecipeCommand::Init(flags) }) => {
+                flags.console.console(false)
+            }
+            Self::Recipe(_) => Console::default(),
             Self::Eval(flags) => flags.console.console(flags.quiet.quiet),
             Self::Generate(flags) => flags.console.console(flags.quiet.quiet),
             Self::Verify(flags) => flags.console.console(flags.quiet.quiet),
             Self::Card(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Diff(flags) => flags.console.console(false),
             Self::Completions(_) => Console::default(),
         }
     }
@@ -442,6 +532,10 @@ impl ValueParserFactory for Group {
 
 fn gate(text: &str) -> Result<Gate, String> {
     text.parse().map_err(|error: GateError| error.to_string())
+}
+
+fn named(text: &str) -> Result<NamedFile, String> {
+    text.parse().map_err(|error: NamedFileError| error.to_string())
 }
 
 fn tokens(text: &str) -> Result<usize, String> {
@@ -513,5 +607,7 @@ const SCHEME: &str = "What is quantized, and how";
 const CALIBRATION: &str = "What the model is observed on";
 const ARTIFACT: &str = "The artifact";
 const MEASURED: &str = "What is measured";
+const GATES: &str = "What must hold";
+const REBUILT: &str = "Made once more";
 const SPOKEN: &str = "What is generated";
 const RUN: &str = "The run";

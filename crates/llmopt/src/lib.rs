@@ -14,6 +14,7 @@ mod loading;
 mod passed;
 mod print;
 mod progress;
+mod recipe;
 mod reference;
 mod report;
 mod request;
@@ -37,6 +38,11 @@ use std::process::ExitCode;
 /// The command line's definition, from which help, completions and the reference are made.
 pub fn command() -> clap::Command {
     Flags::command()
+}
+
+/// The keys of recipes, from the options of the commands.
+pub fn recipe_catalog() -> llmopt_recipe::Section {
+    recipe::catalog()
 }
 
 /// Runs `llmopt` with `args`, the first of which is the program's name.

@@ -1,10 +1,13 @@
-//! Reports of an evaluation: JSON, Markdown, HTML and the terminal's table, all from the one
+//! Reports of an evaluation: JSON, Markdown, HTML, JUnit XML and the terminal's table, all from the one
 //! structure. They choose what to show; none computes a metric.
 
 pub(crate) mod card;
+mod escape;
 mod figures;
 mod gates;
+pub(crate) mod github;
 mod html;
+mod junit;
 mod kinds;
 mod ladder;
 mod markdown;
@@ -14,12 +17,12 @@ mod sample;
 mod table;
 
 pub(crate) use gates::missed;
-pub(crate) use ladder::{group_size, ladder};
+pub(crate) use ladder::{LadderFile, group_size, ladder};
 pub(crate) use table::table;
 
 use crate::failure::{Failure, Refusal};
 use crate::print;
-use llmopt_pipeline::{Evaluation, LadderReport, PendingFile};
+use llmopt_pipeline::{Evaluation, PendingFile};
 use std::path::{Path, PathBuf};
 
 /// A file that a report goes to.
@@ -34,6 +37,7 @@ enum Form {
     Json,
     Markdown,
     Html,
+    Junit,
 }
 
 impl ReportFile {
@@ -44,10 +48,11 @@ impl ReportFile {
             Some("json") => Form::Json,
             Some("md") => Form::Markdown,
             Some("html") => Form::Html,
+            Some("xml") => Form::Junit,
             _ => {
                 return Err(Refusal::new(
                     format!("`--report {}` ends in no kind of report", path.display()),
-                    "reports end in `.json`, `.md` or `.html`",
+                    "reports end in `.json`, `.md`, `.html` or `.xml` (JUnit)",
                 ));
             }
         };
@@ -68,24 +73,24 @@ pub(crate) struct PendingReport {
 }
 
 impl PendingReport {
-    /// Writes what a ladder found.
-    pub(crate) fn publish_ladder(self, found: &LadderReport) -> Result<(), Failure> {
-        let text = match self.form {
-            Form::Json => print::document(found)?,
-            Form::Markdown => ladder::markdown(found),
-            Form::Html => html::ladder(found),
-        };
-        publish(self.file, &text)
-    }
-
     /// Writes it.
     pub(crate) fn publish(self, evaluation: &Evaluation) -> Result<(), Failure> {
         let text = match self.form {
             Form::Json => print::document(evaluation)?,
             Form::Markdown => markdown::markdown(evaluation),
             Form::Html => html::page(evaluation),
+            Form::Junit => junit::junit(evaluation),
         };
         publish(self.file, &text)
+    }
+}
+
+/// `artifact against reference`, or the name alone.
+fn title(evaluation: &Evaluation) -> String {
+    let artifact = &evaluation.artifact.name;
+    match &evaluation.reference {
+        Some(reference) => format!("{artifact} against {}", reference.name),
+        None => artifact.clone(),
     }
 }
 
@@ -109,6 +114,7 @@ mod tests {
         assert_eq!(form("a.json"), Some(Form::Json));
         assert_eq!(form("b.md"), Some(Form::Markdown));
         assert_eq!(form("c.html"), Some(Form::Html));
+        assert_eq!(form("d.xml"), Some(Form::Junit));
         assert_eq!(form("d.pdf"), None);
         assert_eq!(form("html"), None);
         assert_eq!(form("no such folder/e.md"), None);

@@ -119,6 +119,13 @@ pub(crate) fn resources(memory: Option<u64>, threads: Option<usize>) -> Resource
     Resources { memory: memory.unwrap_or(usual.memory), threads: threads.unwrap_or(usual.threads) }
 }
 
+/// Has the allocator keep nothing where a run that takes `peak` bytes has a bound that is near.
+pub(crate) fn near_bound(peak: u64, resources: Resources) {
+    if peak > resources.memory / 2 {
+        llmopt_pipeline::keep_nothing_freed();
+    }
+}
+
 /// The runtimes of `--runtime`, each once.
 pub(crate) fn runtimes(names: &[String]) -> Result<Vec<Runtime>, Refusal> {
     let mut runtimes = Vec::new();

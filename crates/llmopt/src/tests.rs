@@ -47,8 +47,9 @@ fn unparsed(args: &str, message: &str) {
 
 #[test]
 fn what_is_not_in_this_version_is_refused_by_name() {
-    let commands = "there are `inspect`, `quantize`, `prune`, `calibrate`, `ladder`, `eval`, `generate`, `verify`, `card` and `completions`";
-    refused("run model --anything", "`run` is not in this version", commands);
+    let commands = "there are `inspect`, `quantize`, `prune`, `run`, `recipe`, `calibrate`, `ladder`, `eval`, `diff`, \
+                    `generate`, `verify`, `card` and `completions`";
+    refused("bench model --anything", "`bench` is not in this version", commands);
     let weights = "`llmopt inspect MODEL` says what each scheme would weigh";
     for option in ["--target-size", "--target-bpw", "--max-kld"] {
         let message = format!("`{option}` is not in this version");

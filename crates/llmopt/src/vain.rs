@@ -4,7 +4,7 @@
 use crate::failure::Refusal;
 use crate::flags::{DataFlags, Eval, Generate, Ladder, Prune, Quantize};
 use llmopt_pipeline::{
-    CalibrationSource, Format, PruneMethod, PruneRecipe, Recipe, may_hold_messages,
+    CalibrationSource, Format, Gate, PruneMethod, PruneRecipe, Recipe, may_hold_messages,
 };
 
 /// An option, whether it was given, and whether it does anything.
@@ -114,19 +114,40 @@ pub(crate) fn of_prune(flags: &Prune, recipe: &PruneRecipe) -> Result<(), Refusa
 
 /// Options of an evaluation.
 pub(crate) fn of_eval(flags: &Eval) -> Result<(), Refusal> {
-    let has_text = flags.text.is_some() || flags.tasks.is_none();
+    let has_text = !flags.text.is_empty() || flags.tasks.is_empty();
     refused(
         &[
             ("--window", flags.window.is_some(), has_text),
             ("--samples", flags.samples.is_some(), has_text),
+            ("--max-samples", flags.max_samples.is_some(), has_text),
             ("--bos", flags.bos.is_some(), has_text),
             ("--date", flags.date.is_some(), has_text),
         ],
         "it says how a text becomes windows, and there is no `--text`",
         "leave it out, or give a `--text`: questions go through the model whole, one by one",
     )?;
-    let renders = flags.text.as_deref().is_none_or(may_hold_messages);
-    refused(&[("--date", flags.date.is_some(), renders)], NOTHING_RENDERED, RENDERED)
+    let renders =
+        flags.text.is_empty() || flags.text.iter().any(|text| may_hold_messages(&text.path));
+    refused(&[("--date", flags.date.is_some(), renders)], NOTHING_RENDERED, RENDERED)?;
+    of_gates(flags)
+}
+
+/// Options of gates.
+fn of_gates(flags: &Eval) -> Result<(), Refusal> {
+    let has = |is: fn(&Gate) -> bool| flags.gate.iter().any(is);
+    refused(
+        &[("--baseline", flags.baseline.is_some(), has(Gate::is_relative))],
+        "no gate is relative to it",
+        "leave it out, or give a gate such as `--gate 'kld <= 1.1 * baseline'`",
+    )?;
+    refused(
+        &[
+            ("--max-samples", flags.max_samples.is_some(), has(|gate| gate.metric().is_of_text())),
+            ("--on-unsure", flags.on_unsure.is_some(), has(|gate| gate.metric().is_sampled())),
+        ],
+        "it is for gates that windows may leave unsure, and there is none",
+        "leave it out, or give a gate such as `--gate 'kld <= 0.03'`",
+    )
 }
 
 /// Options of a ladder from `sources`: `--samples` and `--window` are for the text that judges, too.

@@ -4,17 +4,23 @@
 
 #![forbid(unsafe_code)]
 
+mod difference;
 mod divergences;
 mod evaluation;
 mod generation;
 mod judged;
 mod outputs;
 
+pub use difference::{
+    ConfigDifference, Difference, GateDifference, MetricDifference, ModelSide, QualityDifference,
+    StoredTensor, TensorDifference, differ,
+};
 pub use divergences::Divergences;
 pub use evaluation::{
     BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
-    ModelFacts, Protocol, Provenance, ProvenanceData, ProvenanceSource, TaskProtocol, TensorFacts,
-    TextProtocol, evaluate, plan_evaluation,
+    ModelFacts, NamedFile, NamedFileError, NamedProtocol, Protocol, Provenance, ProvenanceData,
+    ProvenanceSource, TaskProtocol, TaskResult, TensorFacts, TextProtocol, TextResult, evaluate,
+    plan_evaluation,
 };
 pub use generation::{Generated, GenerationRequest, generate};
 pub use judged::{compared, judged, least};

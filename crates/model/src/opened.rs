@@ -65,3 +65,27 @@ pub fn opened(source: Arc<Source>) -> Result<Result<Opened, Vec<Fault>>, Error> 
         _ => Err(faults),
     })
 }
+
+/// Opens an artifact as a loader does, and refuses one that it would not take.
+///
+/// # Errors
+/// If it cannot be read, or the first things that are wrong with it.
+pub fn opened_soundly(source: Arc<Source>) -> Result<Opened, Error> {
+    opened(source)?.map_err(unsound)
+}
+
+/// The first faults of an artifact, as one error.
+fn unsound(faults: Vec<Fault>) -> Error {
+    let line = |fault: &Fault| format!("  {}: {}", fault.subject, fault.message);
+    let shown: Vec<String> = faults.iter().take(SHOWN_FAULTS).map(line).collect();
+    let more = match faults.len().saturating_sub(SHOWN_FAULTS) {
+        0 => String::new(),
+        more => format!("\n  and {more} more"),
+    };
+    Error::Input {
+        what: format!("the artifact is not what a loader expects:\n{}{more}", shown.join("\n")),
+        hint: Some("`llmopt verify` lists everything".to_owned()),
+    }
+}
+
+const SHOWN_FAULTS: usize = 3;

@@ -78,11 +78,7 @@ impl Variant {
 
     /// The name of its folder or file.
     pub fn name(&self) -> String {
-        let path = self.source.path();
-        // `.` has no name of its own.
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let name = path.file_name().or(absolute.file_name()).unwrap_or(path.as_os_str());
-        name.to_string_lossy().into_owned()
+        source_name(&self.source)
     }
 
     /// Where the report of the run that wrote this artifact lies, if it does.
@@ -147,4 +143,13 @@ impl Variant {
         let what = format!("tensor `{tensor}`: {what}{}", file.unwrap_or_default());
         Error::Input { what, hint: None }
     }
+}
+
+/// The name of a model's folder or file.
+pub fn source_name(source: &Source) -> String {
+    let path = source.path();
+    // `.` has no name of its own.
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let name = path.file_name().or(absolute.file_name()).unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
 }

@@ -97,7 +97,8 @@ impl Chain<'_> {
         let context = begun.stage.context();
         // A stream that spills has no room for what another stage has it carry.
         let shares = context.spill.is_none() && plan.observes(context, shown)?;
-        let ahead = Ahead { stage: begun.stage, shares, finish: begun.finish };
+        let Begun { stage, finish, how_made, .. } = *begun;
+        let ahead = Ahead { stage, shares, finish, how_made };
         attempted(&plan, Some(&ahead), shown)
     }
 

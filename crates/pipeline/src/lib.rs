@@ -16,6 +16,7 @@ mod default_output;
 mod estimate;
 mod expected;
 mod inspect;
+mod job;
 mod ladder;
 mod method;
 mod output_loss;
@@ -25,7 +26,9 @@ mod plan;
 mod plan_notes;
 mod pruning;
 mod quantize_band;
+mod rebuild;
 mod recipe;
+mod recipe_read;
 mod record;
 mod report;
 mod run;
@@ -49,12 +52,15 @@ pub use default_output::cached_repository;
 pub use inspect::{
     Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
 };
+pub use job::{JobPlan, JobRequest, JobStage, Made, PlannedStage, plan_job};
 pub use ladder::{
     JudgedText, LadderPlan, LadderReport, LadderRequest, LadderSummary, PlannedRung, Rung, ladder,
     plan_ladder,
 };
 pub use llmopt_arch::axes::Axis;
-pub use llmopt_checkpoint::{PendingFile, Source, read_text, write_file};
+pub use llmopt_checkpoint::{
+    EVALUATION_NAME, Error as FileError, PendingFile, Source, append_file, read_text, write_file,
+};
 pub use llmopt_codec::{FormatRow, Runtime, formats};
 pub use llmopt_data::{
     CalibrationFacts, CalibrationRequest, CalibrationSource, SourceError, SourceFacts,
@@ -63,13 +69,16 @@ pub use llmopt_data::{
 pub use llmopt_estimate::{Speed, StageEstimate, TimeEstimate, Windows};
 pub use llmopt_eval::{
     Accuracy, ChoiceComparison, Comparison, Divergence, Estimate, Gate, GateError, Histogram,
-    Metric, Outcome,
+    Metric, OnUnsure, Outcome, UnknownOnUnsure, Verdict,
 };
-pub use llmopt_linalg::{KernelChoice, Precision};
+pub use llmopt_linalg::{KernelChoice, Precision, keep_nothing_freed};
 pub use llmopt_measure::{
-    BlockLoss, ClassSize, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
-    Generated, GenerationRequest, JudgedOn, ModelFacts, Protocol, Provenance, ProvenanceData,
-    ProvenanceSource, TaskProtocol, TensorFacts, TextProtocol, evaluate, generate, plan_evaluation,
+    BlockLoss, ClassSize, ConfigDifference, Difference, Evaluation, EvaluationPlan,
+    EvaluationRequest, EvaluationSummary, GateDifference, Generated, GenerationRequest, JudgedOn,
+    MetricDifference, ModelFacts, ModelSide, NamedFile, NamedFileError, NamedProtocol, Protocol,
+    Provenance, ProvenanceData, ProvenanceSource, QualityDifference, StoredTensor, TaskProtocol,
+    TaskResult, TensorDifference, TensorFacts, TextProtocol, TextResult, differ, evaluate,
+    generate, plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
 pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts, RecordFile};
@@ -81,7 +90,8 @@ pub use llmopt_scheme::{Granularity, Scheme};
 pub use llmopt_sweep::ReadingMemory;
 pub use llmopt_text::{Date, WindowFacts};
 pub use llmopt_verify::{
-    Checked, MovedFacts, PrunedUnits, StepFacts, Verification, VerifyOptions, verify,
+    Checked, Manifest, MovedFacts, PrunedUnits, StepFacts, Verification, VerifyOptions, manifest,
+    verify,
 };
 pub use method::{Method, UnknownMethod};
 pub use output_loss::OutputLoss;
@@ -92,6 +102,7 @@ pub use pruning::{
     PrunePlan, PruneRecipe, PruneReport, PruneRequest, PruneSummary, PrunedTensor, RemovedTensor,
     TriedLayers, UnknownPruneMethod, plan_prune, prune,
 };
+pub use rebuild::{RebuildRequest, Rebuilt, RebuiltFile, rebuild};
 pub use recipe::{Calibrate, DenseDtype, Format, GroupSize, Recipe};
 pub use record::{RecordFacts, RecordedCalibration, RecordedDecision, RecordedPruning};
 pub use report::{CalibrationReport, Loss, Report, TensorReport};

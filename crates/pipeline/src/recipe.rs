@@ -2,14 +2,16 @@
 
 use crate::calibration::Smooth;
 use crate::method::Method;
+use crate::recipe_read as read;
 use llmopt_codec::Runtime;
 use llmopt_data::{CalibrationRequest, CalibrationSource};
 use llmopt_linalg::{KernelChoice, Precision};
 use llmopt_scheme::{Granularity, Scheme};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Everything that decides the bytes of an artifact, apart from its input.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// The scheme of the linears. Its granularity gives way to `group_size`.
     pub scheme: Scheme,
@@ -27,7 +29,7 @@ pub struct Recipe {
     /// What is written.
     pub format: Format,
     /// Whose rules the artifact must follow.
-    #[serde(serialize_with = "names")]
+    #[serde(serialize_with = "names", deserialize_with = "read::runtimes")]
     pub runtimes: Vec<Runtime>,
     /// Tensor-parallel degree whose divisibility must hold.
     pub tensor_parallel: usize,
@@ -46,7 +48,7 @@ pub struct Recipe {
 }
 
 /// Group size of integer weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GroupSize {
     /// Per channel at 8 bits; below, the largest of 128, 64 and 32 that divides every row of a fused
@@ -78,7 +80,7 @@ pub struct Calibrate {
 }
 
 /// What is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Codes and scales as compressed-tensors lays them out.
@@ -88,7 +90,7 @@ pub enum Format {
 }
 
 /// Element type of a dense artifact's quantized weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DenseDtype {
     /// F32: exactly the values that the codes stand for.

@@ -18,6 +18,7 @@ use llmopt_rewrite::{BlockRuns, Envelope, OutputTensor, Records};
 use llmopt_run::NonFinite;
 use llmopt_scheme::SquaredError;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -114,8 +115,13 @@ pub struct CalibrationReport {
 }
 
 impl Report {
-    /// Puts together what the sweeps found, and what was observed.
-    pub(crate) fn new(plan: &Plan, swept: Swept, data: Option<CalibrationFacts>) -> Self {
+    /// Puts together what the sweeps found, what was observed, and how the source was made.
+    pub(crate) fn new(
+        plan: &Plan,
+        swept: Swept,
+        data: Option<CalibrationFacts>,
+        made_from: Option<Value>,
+    ) -> Self {
         let (artifact, finished) = (&plan.artifact, &swept.finished);
         let (errors, mut calibrated) =
             (finished.records.errors(artifact), calibrated(&finished.records));
@@ -141,13 +147,16 @@ impl Report {
             .filter(|tensor| tensor.loss.is_some())
             .max_by(|a, b| error_of(a).total_cmp(&error_of(b)));
         Self {
-            envelope: Envelope::new(
-                artifact,
-                plan.model.family().map(|family| family.name().to_owned()),
-                plan.side_files(),
-                plan.files(),
-                finished,
-            ),
+            envelope: Envelope {
+                made_from,
+                ..Envelope::new(
+                    artifact,
+                    plan.model.family().map(|family| family.name().to_owned()),
+                    plan.side_files(),
+                    plan.files(),
+                    &finished.hashes,
+                )
+            },
             recipe: plan.recipe.clone(),
             compressed_tensors: (!plan.recipe.format.is_dense())
                 .then(|| plan.quantization.version()),

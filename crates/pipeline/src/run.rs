@@ -16,11 +16,12 @@ use crate::{select, too_small};
 use llmopt_checkpoint::{Output as Staged, Source, sha256};
 use llmopt_model::{Checkpoint, Smoothing, nonfinite};
 use llmopt_rewrite::{
-    BEGUN_ANEW, BlockRuns, Boundary, Candidates, FilesBeside, Finished, Journal, Pass, Stage,
-    Sweep, Treatment, Written, beside_name,
+    BEGUN_ANEW, BlockRuns, Boundary, Candidates, FileHashes, FilesBeside, Finished, Journal, Pass,
+    Stage, Sweep, Treatment, Written, beside_name, made_from,
 };
 use llmopt_run::{Cancel, Error, Events, Resources, on_threads};
 use llmopt_tensor::Dtype;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::iter::once;
@@ -232,7 +233,11 @@ pub(crate) fn write_artifact(
     let swept = written.swap_remove(best);
     let block_runs = swept.block_runs;
     let facts = data.map(|data| data.facts).filter(|_| plans[best].calibration.is_some());
-    let report = Report { decision, ..Report::new(plans[best], swept, facts) };
+    let made_from = match ahead {
+        Some(ahead) => Some((ahead.how_made)()?),
+        None => made_from(&plan.source, &swept.finished.hashes.read, events)?,
+    };
+    let report = Report { decision, ..Report::new(plans[best], swept, facts, made_from) };
     staged[best].write_with(&plan.report_name(), |out| report.write(out))?;
     verify_written(plans[best], staged[best].partial_path(), cancel)?;
     Ok((best, Report { block_runs, ..report }))
@@ -278,6 +283,8 @@ pub(crate) struct Ahead<'a> {
     pub(crate) shares: bool,
     /// Ends its artifact, once nothing of it is left to be rewritten.
     pub(crate) finish: &'a dyn Fn() -> Result<(), Error>,
+    /// How its artifact was made, once it is ended.
+    pub(crate) how_made: &'a dyn Fn() -> Result<Value, Error>,
 }
 
 /// An artifact of which only the report is missing, and how often its blocks were run.
@@ -309,7 +316,8 @@ fn swept(
     too_small::refused(plan, &boundary.records)?;
     let written = boundary.read_back(plan.memory.workers, shown)?;
     let beside = beside(plan, staged)?;
-    let finished = Finished { records: boundary.records, read, written, beside };
+    let hashes = FileHashes { read, written, beside };
+    let finished = Finished { records: boundary.records, hashes };
     Ok(Swept { finished, block_runs })
 }
 

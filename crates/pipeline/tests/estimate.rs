@@ -120,7 +120,7 @@ fn quantizing_does_what_was_counted() {
 fn evaluating_does_what_was_counted() {
     let request = EvaluationRequest {
         against: Some(model()),
-        text: Some(model().join("evaluation.txt")),
+        texts: vec![model().join("evaluation.txt").into()],
         window: Some(48),
         samples: Some(90),
         scratch: std::env::temp_dir(),

@@ -19,7 +19,7 @@ fn tiny() -> PathBuf {
 fn request(artifact: &Path, against: Option<&Path>) -> EvaluationRequest {
     EvaluationRequest {
         against: against.map(Path::to_owned),
-        text: Some(testdata("tiny-llama/evaluation.txt")),
+        texts: vec![testdata("tiny-llama/evaluation.txt").into()],
         window: Some(48),
         samples: Some(90),
         scratch: std::env::temp_dir(),
@@ -152,7 +152,10 @@ fn what_cannot_be_measured_is_refused() {
         EvaluationRequest { gates: gate("kld <= 0.03"), ..plain.clone() },
         &["kld <= 0.03", "does not compute", "/ `--against` would"],
     );
-    check(EvaluationRequest { text: None, ..plain.clone() }, &["nothing to measure", "`--text`"]);
+    check(
+        EvaluationRequest { texts: Vec::new(), ..plain.clone() },
+        &["nothing to measure", "`--text`"],
+    );
     check(
         EvaluationRequest { window: Some(1 << 20), ..plain.clone() },
         &["and one window takes 1048576", "evaluation.txt"],

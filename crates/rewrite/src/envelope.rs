@@ -4,6 +4,7 @@ use crate::artifact::ArtifactPlan;
 use crate::records::Records;
 use llmopt_checkpoint::{SideFile, Source, sha256};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Size and hash of a file.
@@ -26,6 +27,10 @@ pub struct Envelope {
     pub family: Option<String>,
     /// Every file that was read, by name.
     pub inputs: BTreeMap<String, FileFacts>,
+    /// How the source was made, where the report beside it is that of these very files: that report without
+    /// its lists of tensors and files, and with what it was made from in turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<Value>,
     /// Every file that was written, except this one.
     pub outputs: BTreeMap<String, FileFacts>,
     /// The size of the source: bytes of its weight files.
@@ -38,6 +43,13 @@ pub struct Envelope {
 pub struct Finished {
     /// What is known of its bands and groups.
     pub records: Records,
+    /// The hashes of what was read and written.
+    pub hashes: FileHashes,
+}
+
+/// Hashes of files, in the order of the plan.
+#[derive(Clone, Debug)]
+pub struct FileHashes {
     /// The hash of each weight file that was read.
     pub read: Vec<String>,
     /// The hash of each weight file that was written.
@@ -48,20 +60,21 @@ pub struct Finished {
 
 impl Envelope {
     /// Of an artifact of a model of this `family`, beside which `side_files` are copied and whose files have
-    /// these `sizes`.
+    /// these `sizes`. Nothing is said of how the model was made.
     pub fn new(
         plan: &ArtifactPlan,
         family: Option<String>,
         side_files: &[SideFile],
         sizes: BTreeMap<impl AsRef<str>, u64>,
-        finished: &Finished,
+        hashes: &FileHashes,
     ) -> Self {
-        let Finished { read, written, beside, .. } = finished;
+        let FileHashes { read, written, beside } = hashes;
         Self {
             tool: "llmopt",
             version: env!("CARGO_PKG_VERSION"),
             family,
             inputs: inputs(&plan.source, side_files, read, beside),
+            made_from: None,
             outputs: outputs(plan.files(), sizes, written, beside.clone()),
             bytes_before: plan.source.shards().iter().map(|shard| shard.bytes).sum(),
             bytes_after: plan.bytes(),

@@ -80,6 +80,11 @@ impl Batches {
         self.sequences_of(batch).flat_map(|sequence| sequence.tokens.iter().copied())
     }
 
+    /// The numbers of the sequences of one batch.
+    pub fn members_of(&self, batch: usize) -> Range<usize> {
+        self.members[batch].clone()
+    }
+
     /// Rows of one batch.
     pub fn rows_of(&self, batch: usize) -> usize {
         self.sequences_of(batch).map(|sequence| sequence.tokens.len()).sum()

@@ -3,7 +3,7 @@
 use crate::expected::Expected;
 use crate::record::Record;
 use crate::rules::Rules;
-use crate::{against, data, files, ignored, rules, stacked, tied, unknown};
+use crate::{against, data, files, ignored, lineage, rules, stacked, tied, unknown};
 use llmopt_arch::Model;
 use llmopt_checkpoint::Source;
 use llmopt_codec::Runtime;
@@ -160,7 +160,13 @@ fn examine(
         )?;
     }
     if let Some(path) = request.against {
-        against::check(&artifact, &matrices, record.as_ref(), path, request, findings)?;
+        let is_behind = match &record {
+            Some(record) => lineage::is_behind_the_source(record, path, request, findings)?,
+            None => false,
+        };
+        if !is_behind {
+            against::check(&artifact, &matrices, record.as_ref(), path, request, findings)?;
+        }
     }
     Ok(())
 }

@@ -13,6 +13,8 @@ mod expected;
 mod files;
 mod groups;
 mod ignored;
+mod lineage;
+mod manifest;
 mod pruned;
 mod record;
 mod recorded_files;
@@ -27,4 +29,5 @@ pub use examine::{Verification, VerifyOptions, before_publishing, pruned, verify
 pub use expected::{Becomes, Expected, ExpectedTensor};
 pub use groups::Groups;
 pub use llmopt_model::Checked;
+pub use manifest::{Manifest, manifest};
 pub use pruned::{MovedFacts, PrunedUnits, StepFacts};

@@ -2,6 +2,7 @@
 //!
 //! It came with the artifact and is believed as little as anything else in it.
 
+use crate::lineage::MadeFrom;
 use crate::pruned::PrunedUnits;
 use llmopt_arch::axes::Axis;
 use llmopt_checkpoint::read_bytes;
@@ -14,6 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What matters here of a report.
 #[derive(Debug)]
 pub(crate) struct Record {
+    /// The files that it was made from.
+    pub(crate) inputs: BTreeMap<String, RecordedFile>,
+    /// How these were made, if that is known.
+    pub(crate) made_from: Option<MadeFrom>,
     pub(crate) outputs: BTreeMap<String, RecordedFile>,
     tensors: BTreeMap<String, RecordedTensor>,
     /// What tensors of the source are called now, where that is another name.
@@ -36,6 +41,9 @@ enum AllowedNonFinite {
 /// The part of a report that is read.
 #[derive(Debug, Deserialize)]
 struct RecordFile {
+    #[serde(default)]
+    inputs: BTreeMap<String, RecordedFile>,
+    made_from: Option<MadeFrom>,
     outputs: BTreeMap<String, RecordedFile>,
     tensors: Vec<RecordedTensor>,
     /// Tensors of the source of which nothing is left.
@@ -249,6 +257,8 @@ impl From<RecordFile> for Record {
             renamed,
             removed: file.removed.into_iter().map(|tensor| tensor.name).collect(),
             pruned: file.pruned,
+            inputs: file.inputs,
+            made_from: file.made_from,
             outputs: file.outputs,
             smoothing: file.smoothing,
             tensors: tensors.collect(),

@@ -2,11 +2,11 @@
 
 use crate::examine::Request;
 use crate::record::{MAX_REPORT_BYTES, Record};
-use llmopt_checkpoint::{read_bytes, sha256_file};
+use llmopt_checkpoint::{EVALUATION_NAME, read_bytes, sha256_file};
 use llmopt_model::{Artifact, Findings};
 use llmopt_run::{Error, pool};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 impl Record {
@@ -92,6 +92,11 @@ fn files(artifact: &Artifact) -> Result<BTreeMap<String, (PathBuf, u64)>, Error>
         for side in source.side_files() {
             files.insert(side.name.clone(), (source.path_of(&side.name), side.bytes));
         }
+        // It is no side file: it does not come along to what is made of the artifact.
+        let path = source.path_of(EVALUATION_NAME);
+        if let Some(bytes) = regular_bytes(&path) {
+            files.insert(EVALUATION_NAME.to_owned(), (path, bytes));
+        }
         if let Some(bytes) = source.config_bytes() {
             files.insert(CONFIG.to_owned(), (source.path_of(CONFIG), bytes.len() as u64));
         }
@@ -102,6 +107,11 @@ fn files(artifact: &Artifact) -> Result<BTreeMap<String, (PathBuf, u64)>, Error>
         }
     }
     Ok(files)
+}
+
+/// The size of a file, if there is one.
+fn regular_bytes(path: &Path) -> Option<u64> {
+    path.metadata().ok().filter(|facts| facts.is_file()).map(|facts| facts.len())
 }
 
 const CONFIG: &str = "config.json";

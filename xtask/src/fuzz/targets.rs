@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// A parser and inputs that it accepts. An input may have several parts.
 pub(super) struct Target {
@@ -31,6 +32,7 @@ pub(super) fn all() -> Result<Vec<Target>> {
         Target { name: "config", seeds: configs.collect(), run: config },
         Target { name: "bind", seeds: pairs.collect(), run: bind },
         Target { name: "quantization", seeds: quantizations()?, run: quantization },
+        Target { name: "recipe", seeds: recipes()?, run: recipe },
     ])
 }
 
@@ -62,6 +64,33 @@ fn model(folder: &Path) -> Result<Folder> {
     file.by_ref().take(length).read_to_end(&mut header)?;
     let data = file.metadata()?.len().checked_sub(8 + length).context("testdata is whole")?;
     Ok(Folder { config, header, data: data.to_string().into_bytes() })
+}
+
+/// The recipes of the pages, with an override each.
+fn recipes() -> Result<Vec<Vec<Vec<u8>>>> {
+    let page = fs::read_to_string(root().join("docs/ci.md"))?;
+    let recipes = page.split("<<'TOML'\n").skip(1).filter_map(|rest| rest.split("\nTOML\n").next());
+    let sets = ["stage.0.sparsity=0.3", "stage.quantize.bits=4", "eval.text.code=\"a.txt\""];
+    let seeds = recipes.flat_map(|recipe| sets.map(|set| vec![recipe.into(), set.into()]));
+    Ok(seeds.collect())
+}
+
+/// Whatever is refused has a place in the file or is an override, and what is read is written as it was.
+fn recipe(parts: &[Vec<u8>]) {
+    let [text, set] = [0, 1].map(|part| parts.get(part).map(Vec::as_slice).unwrap_or_default());
+    let (Ok(text), Ok(set)) = (std::str::from_utf8(text), std::str::from_utf8(set)) else { return };
+    static CATALOG: LazyLock<llmopt_recipe::Section> = LazyLock::new(llmopt::recipe_catalog);
+    for sets in [&[][..], &[set.to_owned()]] {
+        match llmopt_recipe::read(text, sets, &CATALOG) {
+            Ok(recipe) => assert!(recipe.get("model").is_some(), "a required key"),
+            Err(problem) => match problem.position {
+                llmopt_recipe::Position::File { line, column } => {
+                    assert!(line > 0 && column > 0 && line <= text.lines().count() + 1, "a place");
+                }
+                llmopt_recipe::Position::Override(found) => assert_eq!(found, set),
+            },
+        }
+    }
 }
 
 /// An index as it would be if the model's tensors lay in two shards by turns.

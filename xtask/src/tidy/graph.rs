@@ -151,7 +151,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "llmopt-verify",
         ],
     ),
-    ("llmopt", &["llmopt-pipeline"]),
+    ("llmopt-recipe", &[]),
+    ("llmopt", &["llmopt-pipeline", "llmopt-recipe"]),
     // Of tests alone.
     ("llmopt-expect", &[]),
     (
@@ -161,6 +162,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "llmopt-arch",
             "llmopt-checkpoint",
             "llmopt-codec",
+            "llmopt-recipe",
             "llmopt-scheme",
             "llmopt-tensor",
         ],

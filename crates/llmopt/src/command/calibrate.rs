@@ -19,6 +19,7 @@ pub(super) fn run(flags: &Calibrate) -> Result<(), Failure> {
         let summary = plan.summary()?;
         return if console.json { print::json(&summary) } else { print::data(&planned(&summary)) };
     }
+    request::near_bound(plan.summary()?.memory.predicted_peak, resources);
     let progress = Progress::begin(console, None);
     signal::watch(&progress, "stopping");
     let report = llmopt_pipeline::observe_statistics(&plan, &*progress, &signal::CANCEL)?;

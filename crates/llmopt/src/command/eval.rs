@@ -6,7 +6,7 @@ use crate::failure::{Failure, Refusal};
 use crate::flags::{Bos, Eval};
 use crate::print;
 use crate::progress::Progress;
-use crate::report::{self, ReportFile};
+use crate::report::{self, ReportFile, github};
 use crate::timing::{RequestedAmount, Timing};
 use crate::{request, signal, vain};
 use llmopt_pipeline::{EvaluationPlan, EvaluationRequest};
@@ -16,16 +16,17 @@ pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
     let console = flags.console.console(flags.quiet.quiet);
     let reports = reports(flags)?;
     let resources = request::resources(flags.memory, flags.compute.threads);
-    let plan = llmopt_pipeline::plan_evaluation(&evaluation(flags)?, resources)?;
+    let plan = llmopt_pipeline::plan_evaluation(&evaluation_request(flags)?, resources)?;
     let timing = timing(&plan, flags)?;
     if flags.dry_run {
         let summary = plan.summary();
         return match console.json {
             true => print::json(&timing.document(&summary)?),
-            false => print::data(&plan::render(&summary, &timing)),
+            false => print::data(&plan::render(&summary, Some(&timing))),
         };
     }
     let reports = reports.into_iter().map(ReportFile::pending).collect::<Result<Vec<_>, _>>()?;
+    request::near_bound(plan.summary().memory.predicted_peak, resources);
     let progress = Progress::begin(console, Some(&timing));
     signal::watch(&progress, "stopping");
     let evaluation = llmopt_pipeline::evaluate(&plan, &*progress, &signal::CANCEL)?;
@@ -37,6 +38,7 @@ pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
     for report in reports {
         report.publish(&evaluation)?;
     }
+    github::show(&evaluation)?;
     if evaluation.passed() { Ok(()) } else { Err(Failure::Gates(report::missed(&evaluation))) }
 }
 
@@ -48,8 +50,13 @@ fn timing(plan: &EvaluationPlan, flags: &Eval) -> Result<Timing, Failure> {
     Timing::new(on(None)?, said, plan.text_windows(), |windows| on(Some(windows)))
 }
 
+/// A plan, as a part of another one's.
+pub(super) fn plan_of(plan: &EvaluationPlan) -> String {
+    plan::render(&plan.summary(), None)
+}
+
 /// What `eval` was asked to do.
-fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
+pub(crate) fn evaluation_request(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
     vain::of_eval(flags)?;
     if let Some(path) = &flags.logits {
         request::folder_of("--logits", path)?;
@@ -57,15 +64,18 @@ fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
     Ok(EvaluationRequest {
         artifact: flags.artifact.clone(),
         against: flags.against.clone(),
-        text: flags.text.clone(),
+        texts: flags.text.clone(),
         tasks: flags.tasks.clone(),
         window: flags.window,
         samples: flags.samples,
+        max_samples: flags.max_samples,
         bos: flags.bos == Some(Bos::Window),
         date: flags.date,
         precision: flags.compute.dtype.precision(),
         kernel: request::kernel(&flags.compute.kernel)?,
         gates: flags.gate.clone(),
+        baseline: flags.baseline.clone(),
+        on_unsure: flags.on_unsure.map(Into::into).unwrap_or_default(),
         logits: flags.logits.clone(),
         scratch: flags.scratch.clone().unwrap_or_else(|| Path::new(".").to_owned()),
     })
@@ -80,7 +90,7 @@ mod tests {
     use super::*;
     use crate::flags::{self, Command, Flags};
     use clap::Parser;
-    use llmopt_pipeline::{KernelChoice, Precision};
+    use llmopt_pipeline::{KernelChoice, NamedFile, OnUnsure, Precision};
 
     fn requested(flags: &str) -> Eval {
         let args = ["llmopt", "eval", "model"].into_iter().chain(flags.split_whitespace());
@@ -92,15 +102,21 @@ mod tests {
 
     #[test]
     fn flags_become_a_request() {
-        let request = |flags: &str| evaluation(&requested(flags)).expect("a request");
+        let request = |flags: &str| evaluation_request(&requested(flags)).expect("a request");
         let plain = request("--text a.txt");
         assert_eq!((plain.precision, plain.kernel), (Precision::F32, KernelChoice::Auto));
         assert_eq!((plain.bos, plain.window, plain.samples), (false, None, None));
+        assert_eq!((plain.texts, plain.max_samples), (vec!["a.txt".into()], None));
         assert_eq!(plain.scratch, Path::new("."));
         let full = request(
             "--against m --text a.txt --tasks t.jsonl --window 256 --samples 64 --bos window --dtype bf16 \
-             --kernel portable --gate kld<=0.03 --gate size<5GB --scratch /tmp",
+             --kernel portable --gate kld<=0.03 --gate size<5GB --scratch /tmp --max-samples 128 \
+             --on-unsure pass",
         );
+        assert_eq!((full.max_samples, full.on_unsure), (Some(128), OnUnsure::Pass));
+        let several = request("--text chat=a.jsonl --text code=b.txt --tasks mmlu=t.jsonl");
+        let named = [NamedFile::named("chat", "a.jsonl"), NamedFile::named("code", "b.txt")];
+        assert_eq!((&several.texts[..], several.tasks.len()), (&named[..], 1));
         assert_eq!((full.precision, full.kernel), (Precision::Bf16, KernelChoice::Portable));
         assert_eq!((full.bos, full.window, full.samples), (true, Some(256), Some(64)));
         let gates: Vec<String> = full.gates.iter().map(ToString::to_string).collect();

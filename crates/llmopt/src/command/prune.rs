@@ -7,7 +7,7 @@ use crate::print::{self, Table};
 use crate::progress::Progress;
 use crate::timing::{RequestedAmount, Timing};
 use crate::{passed, report, request, signal, units};
-use llmopt_pipeline::{Events, JudgedMix, Mix, PruneReport, PruneSummary, PrunedUnits};
+use llmopt_pipeline::{Events, JudgedMix, Mix, PrunePlan, PruneReport, PruneSummary, PrunedUnits};
 use std::fmt::Write;
 
 pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
@@ -28,10 +28,11 @@ pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
         summary.notes.extend(note.map(str::to_owned));
         return match console.json {
             true => print::json(&timing.document(&summary)?),
-            false => print::data(&planned(&summary, &timing)),
+            false => print::data(&planned(&summary, Some(&timing))),
         };
     }
     let file = flags.report.as_deref().map(report::pending).transpose()?;
+    request::near_bound(summary.memory.predicted_peak, resources);
     let progress = Progress::begin(console, Some(&timing));
     note.into_iter().for_each(|note| progress.note(note));
     signal::watch(&progress, STOPPING);
@@ -47,13 +48,18 @@ pub(super) fn run(flags: &Prune) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A plan, as a part of another one's.
+pub(super) fn plan_of(plan: &PrunePlan) -> String {
+    planned(&plan.summary(), None)
+}
+
 /// Why windows are drawn from the model though nobody asked for it.
 fn drawn_for_want_of_a_tokenizer(flags: &Prune, summary: &PruneSummary) -> Option<&'static str> {
     (flags.calibrate.is_empty() && summary.sweeps > 0).then_some(NO_TOKENIZER)
 }
 
 /// The whole plan.
-fn planned(summary: &PruneSummary, timing: &Timing) -> String {
+fn planned(summary: &PruneSummary, timing: Option<&Timing>) -> String {
     let memory = &summary.memory;
     let mut facts = vec![
         (
@@ -106,7 +112,7 @@ fn planned(summary: &PruneSummary, timing: &Timing) -> String {
     facts.push(("memory", format!("at most {peak} of {budget}; {smallest} would do")));
     let free = summary.disk.free.map_or_else(|| "unknown".to_owned(), units::bytes);
     facts.push(("disk", format!("{} needed, {free} free", units::bytes(summary.disk.needed))));
-    facts.push(("time", timing.render()));
+    facts.extend(timing.map(|timing| ("time", timing.render())));
     let mut text = print::facts(&facts);
     let mut files = Table::new(&["file", ">bytes"]);
     for file in &summary.files {

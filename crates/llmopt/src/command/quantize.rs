@@ -11,6 +11,7 @@ use crate::print;
 use crate::progress::Progress;
 use crate::timing::{RequestedAmount, Timing};
 use crate::{report, request, signal};
+use llmopt_pipeline::Plan;
 
 pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
     let console = flags.console.console(flags.quiet.quiet);
@@ -30,10 +31,11 @@ pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
         let summary = plan.summary();
         return match console.json {
             true => print::json(&timing.document(&summary)?),
-            false => print::data(&plan::render(&summary, &timing, flags.verbose)),
+            false => print::data(&plan::render(&summary, Some(&timing), flags.verbose)),
         };
     }
     let file = flags.report.as_deref().map(report::pending).transpose()?;
+    request::near_bound(plan.summary().memory.predicted_peak, resources);
     let progress = Progress::begin(console, Some(&timing));
     signal::watch(&progress, STOPPING);
     let report = llmopt_pipeline::quantize(&plan, &*progress, &signal::CANCEL)?;
@@ -46,6 +48,11 @@ pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
         report::publish(file, &print::document(&report)?)?;
     }
     Ok(())
+}
+
+/// A plan, as a part of another one's.
+pub(super) fn plan_of(planned: &Plan) -> String {
+    plan::render(&planned.summary(), None, false)
 }
 
 const STOPPING: &str = "stopping after the current band; run the same command again to go on";

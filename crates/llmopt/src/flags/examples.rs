@@ -15,6 +15,25 @@ Examples:
   llmopt prune --sparsity 0.4
   llmopt prune Llama-3.1-8B --sparsity 25% --axes layers --calibrate text.jsonl";
 
+pub(crate) const RUN: &str = "\
+Examples:
+  llmopt run
+  llmopt run recipe.toml --set stage.prune.sparsity=0.3 --report report.html";
+
+pub(crate) const RECIPE: &str = "\
+Examples:
+  llmopt recipe init Llama-3.1-8B
+  llmopt recipe schema";
+
+pub(crate) const RECIPE_INIT: &str = "\
+Examples:
+  llmopt recipe init Llama-3.1-8B
+  llmopt recipe init Llama-3.1-8B --for edge -o edge.toml";
+
+pub(crate) const RECIPE_SCHEMA: &str = "\
+Examples:
+  llmopt recipe schema";
+
 pub(crate) const CALIBRATE: &str = "\
 Examples:
   llmopt calibrate Llama-3.1-8B --data text.jsonl --gram -o statistics.safetensors
@@ -44,6 +63,11 @@ pub(crate) const CARD: &str = "\
 Examples:
   llmopt card Llama-3.1-8B-w4a16 --evaluation evaluation.json --base-model meta-llama/Llama-3.1-8B
   llmopt card Llama-3.1-8B-w4a16 --write";
+
+pub(crate) const DIFF: &str = "\
+Examples:
+  llmopt diff Llama-3.1-8B-w4a16 Llama-3.1-8B
+  llmopt diff Llama-3.1-8B-w4a16 Llama-3.1-8B-w8a16 --quick --all";
 
 pub(crate) const COMPLETIONS: &str = "\
 Examples:

@@ -15,7 +15,7 @@ use crate::print;
 use crate::units;
 use front_matter::FrontMatter;
 pub(crate) use front_matter::is_repository;
-use llmopt_pipeline::{RecordFile, read_text};
+use llmopt_pipeline::{EVALUATION_NAME, RecordFile, read_text};
 use made::Made;
 use serde_json::Value;
 use std::path::Path;
@@ -98,8 +98,8 @@ pub(crate) fn evaluation(path: &Path) -> Result<Value, Failure> {
 /// # Errors
 /// If it cannot be read, or is no evaluation.
 pub(crate) fn evaluation_in(folder: &Path) -> Result<Option<Value>, Failure> {
-    let text = RecordFile::open(folder)?.text_beside(EVALUATION, LIMIT)?;
-    text.map(|text| parsed_evaluation(&text, EVALUATION)).transpose()
+    let text = RecordFile::open(folder)?.text_beside(EVALUATION_NAME, LIMIT)?;
+    text.map(|text| parsed_evaluation(&text, EVALUATION_NAME)).transpose()
 }
 
 fn parsed_evaluation(text: &str, path: &str) -> Result<Value, Failure> {
@@ -172,7 +172,7 @@ fn without_folders(name: &str) -> &str {
 }
 
 /// The name of a folder; that of the current one is not `.`.
-fn name_of(folder: &Path) -> String {
+pub(crate) fn name_of(folder: &Path) -> String {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let name = folder.file_name().or(absolute.file_name()).unwrap_or(folder.as_os_str());
     name.to_string_lossy().into_owned()
@@ -181,7 +181,6 @@ fn name_of(folder: &Path) -> String {
 /// The name of a card.
 pub(crate) const CARD: &str = "README.md";
 /// The name of the evaluation in an artifact.
-pub(crate) const EVALUATION: &str = "evaluation.json";
 /// Of cards and evaluations; those of the largest models have some megabytes.
 const LIMIT: u64 = 64 << 20;
 const UNREADABLE: &str = "what `README.md` begins with is no front matter that could be added to: it stays as it is, \

@@ -4,7 +4,7 @@ use super::numbers::{interval, ratio, share, significant};
 use crate::units;
 use llmopt_pipeline::{
     Accuracy, BlockLoss, ChoiceComparison, Comparison, Estimate, Evaluation, ModelFacts,
-    Provenance, ProvenanceData,
+    Provenance, ProvenanceData, TaskProtocol, TaskResult, TextProtocol, TextResult,
 };
 
 /// A line of the table of metrics. What there is not is empty.
@@ -49,39 +49,101 @@ pub(super) fn facts(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
 fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
     let protocol = &evaluation.protocol;
     let mut facts = Vec::new();
-    if let Some(text) = &protocol.text {
-        let windows = &text.windows;
-        let begun = windows.bos.map(|bos| format!(", each begun with token {bos}"));
-        let masked = match windows.masked_tokens {
-            0 => String::new(),
-            masked => format!(", {} masked and left out", units::count(masked as u64)),
-        };
-        let dated = text.date.as_ref().map(|date| format!(", on {date}"));
-        facts.push((
-            "text",
-            format!(
-                "`{}`, {} of {} tokens{}, {} tokens scored{masked}{}",
-                text.name,
-                units::counted(windows.windows, "window"),
-                units::count(windows.window as u64),
-                begun.unwrap_or_default(),
-                units::count(text.scored),
-                dated.unwrap_or_default()
-            ),
-        ));
+    let (texts, tasks) = (&evaluation.texts, &evaluation.tasks);
+    if texts.is_empty() {
+        facts.extend(protocol.text.as_ref().map(|text| ("text", text_fact(text))));
     }
-    if let Some(tasks) = &protocol.tasks {
-        let cut = match tasks.truncated {
-            0 => String::new(),
-            cut => format!(", {} cut to fit", units::count(cut as u64)),
-        };
-        facts.push((
-            "tasks",
-            format!("`{}`, {}{cut}", tasks.name, units::counted(tasks.questions, "question")),
-        ));
+    let text = |of: &TextResult| ("text", format!("{}: {}", of.name, text_fact(&of.protocol)));
+    facts.extend(texts.iter().map(text));
+    if tasks.is_empty() {
+        facts.extend(protocol.tasks.as_ref().map(|tasks| ("tasks", task_fact(tasks))));
     }
+    let task = |of: &TaskResult| ("tasks", format!("{}: {}", of.name, task_fact(&of.protocol)));
+    facts.extend(tasks.iter().map(task));
     facts.push(("computed", format!("in {}, by {}", protocol.dtype, protocol.kernel)));
     facts
+}
+
+/// Which text it was, and how it was cut.
+fn text_fact(text: &TextProtocol) -> String {
+    let windows = &text.windows;
+    let begun = windows.bos.map(|bos| format!(", each begun with token {bos}"));
+    let masked = match windows.masked_tokens {
+        0 => String::new(),
+        masked => format!(", {} masked and left out", units::count(masked as u64)),
+    };
+    let dated = text.date.as_ref().map(|date| format!(", on {date}"));
+    format!(
+        "`{}`, {} of {} tokens{}, {} tokens scored{masked}{}",
+        text.name,
+        units::counted(windows.windows, "window"),
+        units::count(windows.window as u64),
+        begun.unwrap_or_default(),
+        units::count(text.scored),
+        dated.unwrap_or_default()
+    )
+}
+
+/// Which questions they were.
+fn task_fact(tasks: &TaskProtocol) -> String {
+    let cut = match tasks.truncated {
+        0 => String::new(),
+        cut => format!(", {} cut to fit", units::count(cut as u64)),
+    };
+    format!("`{}`, {}{cut}", tasks.name, units::counted(tasks.questions, "question"))
+}
+
+/// A table with a row for each text, or for the questions of each file. Columns that begin with `>` are
+/// numbers.
+pub(super) struct Breakdown {
+    pub(super) columns: Vec<&'static str>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+/// One for the texts and one for the tasks, where they have names.
+pub(super) fn breakdowns(evaluation: &Evaluation) -> Vec<Breakdown> {
+    let mut columns = vec!["text", ">windows", ">perplexity"];
+    columns.extend(match evaluation.reference {
+        Some(_) => {
+            &[">perplexity ratio", ">KL divergence, mean", ">95 % interval", ">top-1 agreement"][..]
+        }
+        None => &[">95 % interval"],
+    });
+    let texts =
+        Breakdown { columns, rows: evaluation.texts.iter().map(|text| of_text(text)).collect() };
+    let mut columns = vec!["tasks", ">questions", ">accuracy", ">95 % interval"];
+    columns.extend(evaluation.reference.as_ref().map(|_| ">flips"));
+    let tasks = Breakdown { columns, rows: evaluation.tasks.iter().map(of_tasks).collect() };
+    [texts, tasks].into_iter().filter(|table| !table.rows.is_empty()).collect()
+}
+
+fn of_text(text: &TextResult) -> Vec<String> {
+    let nats = |value: f64| significant(value, 3);
+    let mut row = vec![text.name.clone(), units::count(text.protocol.windows.windows as u64)];
+    row.extend(text.perplexity.map(|found| perplexity_text(found.value)));
+    match (&text.comparison, &text.perplexity) {
+        (Some(found), _) => row.extend([
+            ratio(found.perplexity_ratio.value),
+            nats(found.kld.mean.value),
+            interval(&found.kld.mean, nats),
+            share(found.top1.value),
+        ]),
+        (None, perplexity) => row.extend(perplexity.map(|found| interval(&found, perplexity_text))),
+    }
+    row
+}
+
+fn of_tasks(tasks: &TaskResult) -> Vec<String> {
+    let mut row = vec![tasks.name.clone(), units::count(tasks.protocol.questions as u64)];
+    let choices = tasks.choices.as_ref();
+    let accuracy = tasks.accuracy.as_ref().or(choices.map(|choices| &choices.artifact));
+    row.extend(
+        accuracy
+            .into_iter()
+            .flat_map(|found| [share(found.accuracy.value), interval(&found.accuracy, share)]),
+    );
+    row.extend(choices.map(|choices| share(choices.flips.value)));
+    row
 }
 
 /// `1.23 GiB of 3.90 GiB (31.6 %)`

@@ -3,7 +3,6 @@
 mod axis;
 mod blocks;
 mod divergence;
-mod escape;
 mod ladder;
 mod making;
 mod parts;
@@ -11,12 +10,12 @@ mod sizes;
 mod svg;
 mod tensors;
 
-use super::figures::{USUAL, facts, figures};
-use super::gates;
+use super::figures::{USUAL, breakdowns, facts, figures};
+use super::{escape, gates, title};
 use crate::units;
 use escape::{escaped, prose};
 pub(super) use ladder::page as ladder;
-use llmopt_pipeline::Evaluation;
+use llmopt_pipeline::{Evaluation, TaskResult, TextResult};
 use parts::table;
 use std::fmt::Write;
 
@@ -48,14 +47,6 @@ fn document(title: &str, body: &str) -> String {
          </head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
         escaped(title)
     )
-}
-
-fn title(evaluation: &Evaluation) -> String {
-    let artifact = &evaluation.artifact.name;
-    match &evaluation.reference {
-        Some(reference) => format!("{artifact} against {}", reference.name),
-        None => artifact.clone(),
-    }
 }
 
 /// The numbers that one looks for first.
@@ -91,13 +82,19 @@ fn outcomes(body: &mut String, evaluation: &Evaluation) {
         writeln!(body, "<section class=\"gates {class}\">\n<h2>{}</h2>\n<ul>", escaped(&verdict));
     for gate in &evaluation.gates {
         let (class, mark) = if gate.passed { ("passed", "✓") } else { ("missed", "✗") };
+        let interval = match gates::interval(gate) {
+            none if none.is_empty() => none,
+            ends => format!("95 % interval {ends}, "),
+        };
         let _ = writeln!(
             body,
             "<li class=\"{class}\"><span class=\"mark\">{mark}</span> <code>{}</code> <strong>{}\
-             </strong> <span>{}</span></li>",
+             </strong> <span class=\"result\">{}</span> <small>{}limit {}</small></li>",
             escaped(&gate.gate),
             escaped(&gates::value(gate)),
-            escaped(&gates::result(gate))
+            escaped(&gates::result(gate)),
+            escaped(&interval),
+            escaped(&gates::limit(gate))
         );
     }
     let _ = writeln!(body, "</ul>\n</section>");
@@ -115,6 +112,11 @@ fn metrics(body: &mut String, evaluation: &Evaluation) {
     let heading = if reference { "What was lost" } else { "What was measured" };
     let _ = writeln!(body, "<section>\n<h2>{heading}</h2>");
     table(body, &headings, rows);
+    for parts in breakdowns(evaluation) {
+        let headings: Vec<&str> =
+            parts.columns.iter().map(|name| name.trim_start_matches('>')).collect();
+        table(body, &headings, parts.rows);
+    }
     if evaluation.comparison.is_some() {
         let _ = writeln!(body, "<p class=\"aside\">{}</p>", escaped(USUAL));
     }
@@ -125,8 +127,16 @@ fn measured(body: &mut String, evaluation: &Evaluation) {
     let _ = writeln!(body, "<section>\n<h2>How it was measured</h2>\n<dl>");
     let mut told: Vec<(&str, String)> = facts(evaluation);
     let protocol = &evaluation.protocol;
-    told.extend(protocol.text.as_ref().map(|text| ("text’s SHA-256", text.sha256.clone())));
-    told.extend(protocol.tasks.as_ref().map(|tasks| ("tasks’ SHA-256", tasks.sha256.clone())));
+    if evaluation.texts.is_empty() {
+        told.extend(protocol.text.as_ref().map(|text| ("text’s SHA-256", text.sha256.clone())));
+    }
+    if evaluation.tasks.is_empty() {
+        told.extend(protocol.tasks.as_ref().map(|tasks| ("tasks’ SHA-256", tasks.sha256.clone())));
+    }
+    let of_text = |text: &TextResult| format!("{} of {}", text.protocol.sha256, text.name);
+    told.extend(evaluation.texts.iter().map(|text| ("text’s SHA-256", of_text(text))));
+    let of_tasks = |tasks: &TaskResult| format!("{} of {}", tasks.protocol.sha256, tasks.name);
+    told.extend(evaluation.tasks.iter().map(|tasks| ("tasks’ SHA-256", of_tasks(tasks))));
     told.extend(evaluation.notes.iter().map(|note| ("note", note.clone())));
     told.push(("made by", format!("{} {}", evaluation.tool, evaluation.version)));
     for (name, fact) in told {
@@ -176,7 +186,7 @@ mod tests {
 
     #[test]
     fn pages_are_well_formed_and_need_nothing_else() {
-        for evaluation in [sample::comparison(), sample::alone()] {
+        for evaluation in [sample::comparison(), sample::alone(), sample::several()] {
             let page = page(&evaluation);
             check_well_formed(&page);
             for reach in ["http:", "https:", "src=", "href=", "url(", "@import", "<script"] {

@@ -1,6 +1,6 @@
 //! The report as Markdown, fit for a comment on a pull request.
 
-use super::figures::{USUAL, added_how, facts, figures, worst};
+use super::figures::{USUAL, added_how, breakdowns, facts, figures, worst};
 use super::kinds::{Measure, kinds};
 use super::{gates, numbers};
 use crate::print;
@@ -13,6 +13,7 @@ pub(super) fn markdown(evaluation: &Evaluation) -> String {
     let mut text = format!("### {}\n", title(evaluation));
     outcomes(&mut text, evaluation);
     metrics(&mut text, evaluation);
+    parts(&mut text, evaluation);
     blocks(&mut text, evaluation);
     matrices(&mut text, evaluation);
     measured(&mut text, evaluation);
@@ -30,12 +31,19 @@ fn title(evaluation: &Evaluation) -> String {
 fn outcomes(text: &mut String, evaluation: &Evaluation) {
     let Some(verdict) = gates::verdict(evaluation) else { return };
     let _ = writeln!(text, "\n**{}**\n", capitalized(&verdict));
-    let _ = writeln!(text, "| gate | found | result |\n|---|--:|---|");
+    let _ =
+        writeln!(text, "| gate | found | 95 % interval | limit | result |\n|---|--:|--:|--:|---|");
     for gate in &evaluation.gates {
         let (mark, result) = (if gate.passed { "✓" } else { "✗" }, gates::result(gate));
         let result = if gate.passed { result } else { format!("**missed**, {result}") };
-        let _ =
-            writeln!(text, "| {} | {} | {mark} {result} |", code(&gate.gate), gates::value(gate));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {mark} {result} |",
+            code(&gate.gate),
+            gates::value(gate),
+            gates::interval(gate),
+            gates::limit(gate)
+        );
     }
 }
 
@@ -72,6 +80,20 @@ fn metrics(text: &mut String, evaluation: &Evaluation) {
         });
     }
     row("bits per weight of all", &|model| format!("{:.2}", model.bits_per_weight));
+}
+
+/// A table of the texts, and one of the tasks, where they have names.
+fn parts(text: &mut String, evaluation: &Evaluation) {
+    for parts in breakdowns(evaluation) {
+        let row = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
+        let plain = |name: &&str| name.trim_start_matches('>').to_owned();
+        let align = |name: &&str| if name.starts_with('>') { "--:" } else { "---" }.to_owned();
+        let _ = writeln!(text, "\n{}", row(parts.columns.iter().map(plain).collect()));
+        let _ = writeln!(text, "{}", row(parts.columns.iter().map(align).collect()));
+        parts.rows.into_iter().for_each(|cells| {
+            let _ = writeln!(text, "{}", row(cells));
+        });
+    }
 }
 
 fn blocks(text: &mut String, evaluation: &Evaluation) {
@@ -186,6 +208,16 @@ mod tests {
         check("a`b``c", "``` a`b``c ```");
         check("</td>\n# x", "`</td>\\n# x`");
         assert_eq!(sound("<b>"), "&lt;b>");
+    }
+
+    #[test]
+    fn several_texts_have_a_table() {
+        let text = markdown(&sample::several());
+        let table = "\n| text | windows | perplexity | perplexity ratio | KL divergence, mean | 95 % interval | top-1 agreement |\n\
+                     | --- | --: | --: | --: | --: | --: | --: |\n\
+                     | chat | 64 | 24.132 | 1.00952 | 0.0123 | 0.0119 to 0.0128 | 95.2 % |\n\
+                     | code | 64 |";
+        assert!(text.contains(table), "{text}");
     }
 
     const COMPARISON: &str = include_str!("sample/comparison.md");

@@ -3,13 +3,16 @@
 use llmopt_pipeline::Accuracy;
 use llmopt_pipeline::{
     BlockLoss, ChoiceComparison, ClassSize, Comparison, Divergence, Estimate, Evaluation, Gate,
-    Histogram, JudgedOn, JudgedText, LadderReport, ModelFacts, PlannedRung, Protocol, Provenance,
-    ProvenanceData, ProvenanceSource, Rung, TaskProtocol, TensorFacts, TextProtocol, WindowFacts,
+    Histogram, JudgedOn, JudgedText, LadderReport, ModelFacts, OnUnsure, PlannedRung, Protocol,
+    Provenance, ProvenanceData, ProvenanceSource, Rung, TaskProtocol, TaskResult, TensorFacts,
+    TextProtocol, TextResult, WindowFacts,
 };
 
 /// An int4 artifact of a small llama against the original, one gate of three missed.
 pub(crate) fn comparison() -> Evaluation {
-    let gate = |gate: &str, value| gate.parse::<Gate>().unwrap().check(value);
+    let gate = |gate: &str, found: Estimate| {
+        gate.parse::<Gate>().unwrap().check(&found, None, OnUnsure::Fail)
+    };
     Evaluation {
         artifact: ModelFacts {
             name: "llama-8m-w4a16".to_owned(),
@@ -34,9 +37,9 @@ pub(crate) fn comparison() -> Evaluation {
         ],
         tensors: (0..8).flat_map(tensors).collect(),
         gates: vec![
-            gate("kld <= 0.03", 0.012_345),
-            gate("top1 >= 97%", 0.9521),
-            gate("size <= 12MB", 10_347_008.0),
+            gate("kld <= 0.03", compared().kld.mean),
+            gate("top1 >= 97%", compared().top1),
+            gate("size <= 12MB", Estimate::without_interval(10_347_008.0)),
         ],
         notes: vec!["`heldout.txt` has 312 tokens more than its windows".to_owned()],
         ..alone()
@@ -85,6 +88,28 @@ pub(crate) fn ladder() -> LadderReport {
     }
 }
 
+/// The same on two texts and two files of questions, with names.
+pub(crate) fn several() -> Evaluation {
+    let text = |name: &str| TextResult {
+        name: name.to_owned(),
+        protocol: alone().protocol.text.unwrap(),
+        perplexity: Some(compared().perplexity),
+        comparison: Some(compared()),
+    };
+    let tasks = |name: &str| TaskResult {
+        name: name.to_owned(),
+        protocol: alone().protocol.tasks.unwrap(),
+        accuracy: None,
+        choices: Some(choices()),
+    };
+    Evaluation {
+        protocol: Protocol { text: None, tasks: None, ..comparison().protocol },
+        texts: vec![text("chat"), text("code")],
+        tasks: vec![tasks("mmlu"), tasks("arc")],
+        ..comparison()
+    }
+}
+
 /// The same model by itself, on the text alone.
 pub(crate) fn alone() -> Evaluation {
     let text = TextProtocol {
@@ -125,6 +150,8 @@ pub(crate) fn alone() -> Evaluation {
         blocks: Vec::new(),
         accuracy: Some(choices().reference),
         choices: None,
+        texts: vec![],
+        tasks: vec![],
         classes: vec![],
         tensors: vec![],
         record: None,

@@ -1,6 +1,6 @@
 //! The report on a terminal.
 
-use super::figures::{facts, figures};
+use super::figures::{breakdowns, facts, figures};
 use super::{gates, numbers};
 use crate::print::{self, Table};
 use llmopt_pipeline::Evaluation;
@@ -10,6 +10,11 @@ use std::fmt::Write;
 pub(crate) fn table(evaluation: &Evaluation) -> String {
     let mut text = print::facts(&facts(evaluation));
     let _ = write!(text, "\n{}", metrics(evaluation));
+    for parts in breakdowns(evaluation) {
+        let mut table = Table::new(&parts.columns);
+        parts.rows.into_iter().for_each(|row| table.row(row));
+        let _ = write!(text, "\n{table}");
+    }
     if !evaluation.blocks.is_empty() {
         let all = evaluation.blocks.len();
         let _ = write!(text, "\nof {all} blocks, those that add most and the last\n");
@@ -58,11 +63,17 @@ fn layers(evaluation: &Evaluation) -> Table {
 }
 
 fn outcomes(evaluation: &Evaluation) -> Table {
-    let mut table = Table::new(&["gate", ">found", "result"]);
+    let mut table = Table::new(&["gate", ">found", "95 % interval", ">limit", "result"]);
     for gate in &evaluation.gates {
         let result = gates::result(gate);
         let result = if gate.passed { result } else { format!("MISSED, {result}") };
-        table.row([gate.gate.clone(), gates::value(gate), result]);
+        table.row([
+            gate.gate.clone(),
+            gates::value(gate),
+            gates::interval(gate),
+            gates::limit(gate),
+            result,
+        ]);
     }
     table
 }

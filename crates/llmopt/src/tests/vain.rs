@@ -48,6 +48,32 @@ fn options_of_windows_without_a_text() {
 }
 
 #[test]
+fn options_of_gates_without_one_that_asks() {
+    refused(
+        "eval m --text a.txt --baseline b.json --gate kld<=1",
+        "`--baseline` would do nothing here: no gate is relative to it",
+        "leave it out, or give a gate such as `--gate 'kld <= 1.1 * baseline'`",
+    );
+    let gates = "leave it out, or give a gate such as `--gate 'kld <= 0.03'`";
+    for (option, gate) in [
+        ("--max-samples 8", ""),
+        ("--max-samples 8", "--gate size<=1GB"),
+        ("--on-unsure pass", ""),
+        ("--on-unsure fail", "--gate bpw<=5"),
+    ] {
+        let name = option.split(' ').next().unwrap();
+        refused(
+            &format!("eval m --text a.txt --samples 4 {option} {gate}"),
+            &format!(
+                "`{name}` would do nothing here: it is for gates that windows may leave unsure, and \
+                 there is none"
+            ),
+            gates,
+        );
+    }
+}
+
+#[test]
 fn a_degree_of_parallelism_that_nobody_asks_about() {
     refused(
         "quantize m --tp 2 --runtime transformers",
@@ -123,6 +149,8 @@ fn options_that_do_something_are_taken() {
         "prune m --sparsity 0.2 --axes heads --method magnitude --no-refit --bias --samples 4",
         "eval m --text a.json --date 2026-01-31 --window 64",
         "eval m --text a.txt --tasks t.jsonl --window 64",
+        "eval m --text a.txt --samples 4 --max-samples 8 --on-unsure pass --gate ppl<=9",
+        "eval m --text a=a.txt --text b=b.jsonl --date 2026-01-31 --on-unsure fail --gate a.ppl<=9",
     ] {
         assert_eq!(failure(args).message(), "`m` does not exist", "{args}");
     }

@@ -75,7 +75,7 @@ fn a_missed_gate_is_exit_code_one_and_a_line() {
 #[test]
 fn reports_of_every_kind_come_from_one_run() {
     let dir = with_artifact();
-    let reports = "--report r.json --report r.md --report r.html";
+    let reports = "--report r.json --report r.md --report r.html --report r.xml";
     let args = format!("int4 --against tiny-llama --text text.txt --samples 8 {reports}");
     let printed = evaluated(&dir, &args);
     assert_eq!(dir.json("r.json"), printed);
@@ -83,7 +83,8 @@ fn reports_of_every_kind_come_from_one_run() {
     assert!(text("r.md").starts_with("### `int4` against `tiny-llama`\n"), "{}", text("r.md"));
     assert!(text("r.html").starts_with("<!DOCTYPE html>"));
     let here = dir.path("").display().to_string();
-    for name in ["r.json", "r.md", "r.html"] {
+    assert!(text("r.xml").contains("<testsuite name=\"int4 against tiny-llama\" tests=\"1\""));
+    for name in ["r.json", "r.md", "r.html", "r.xml"] {
         assert!(!text(name).contains(here.trim_end_matches('/')), "{name} holds an absolute path");
     }
 }
@@ -139,7 +140,7 @@ fn what_cannot_be_measured_is_refused() {
     check(
         "int4 --text text.txt --report r.pdf",
         "`--report r.pdf` ends in no kind of report",
-        "reports end in `.json`, `.md` or `.html`",
+        "reports end in `.json`, `.md`, `.html` or `.xml` (JUnit)",
     );
     check(
         "int4 --text text.txt --report none/r.md",

@@ -59,12 +59,15 @@ fn help_shows_what_works() {
             "inspect",
             "quantize",
             "prune",
+            "run",
+            "recipe",
             "calibrate",
             "ladder",
             "eval",
             "generate",
             "verify",
             "card",
+            "diff",
             "completions",
             "help"
         ]

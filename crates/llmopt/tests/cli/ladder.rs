@@ -167,6 +167,11 @@ fn what_a_ladder_cannot_do_is_refused() {
         );
     };
     check("--bits 8,4 --keep 5", "`--keep 5` names no rung of the ladder", "add 5 to `--bits`");
+    check(
+        "--bits 4 --report gates.xml",
+        "`--report gates.xml` ends in no kind of report of a ladder",
+        "they end in `.json`, `.md` or `.html`",
+    );
     check("--bits 9", "there is no `--bits 9`", "`--bits` takes 8, 7, 6, 5, 4, 3 or 2");
     check(
         "--calibrate fit.txt --seed 3",

@@ -38,8 +38,7 @@ fn the_choice_between_artifacts_keeps_to_a_budget_that_just_suffices() {
     let smallest = plan["memory"]["smallest"].as_u64().unwrap();
     assert_eq!(plan["decision"]["memory"]["smallest"], smallest, "{plan}");
     let mut command = dir.command(&format!("{args} -q --memory {smallest}"));
-    // What is held is planned; how much of what was freed within a stage glibc keeps is up to it.
-    let mut child = command.env("MALLOC_MMAP_THRESHOLD_", "131072").spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     let peak = resident_peak(&mut child);
     assert!(child.wait().unwrap().success());
     assert!(peak <= smallest, "{peak} bytes were resident, and {smallest} the bound");
@@ -66,8 +65,7 @@ fn a_calibrated_run_keeps_to_its_prediction_in_memory_and_spilled() {
         let planned = &plan["calibration"]["memory"];
         assert!(predicted <= memory, "{method}: {planned}");
         let mut command = dir.command(&format!("{args} -q"));
-        // What is held is planned; how much of what was freed within a stage glibc keeps is up to it.
-        let mut child = command.env("MALLOC_MMAP_THRESHOLD_", "131072").spawn().unwrap();
+        let mut child = command.spawn().unwrap();
         let peak = resident_peak(&mut child);
         assert!(child.wait().unwrap().success());
         assert!(peak <= predicted, "{method}: {peak} bytes were resident, predicted {planned}");

@@ -8,7 +8,7 @@ use llmopt_sweep::count::read;
 use llmopt_sweep::{Batches, Work, alone_work, judging};
 
 impl EvaluationPlan {
-    /// How long carrying it out will take; with other windows than its own, if some are given.
+    /// How long carrying it out will take, where no gate is unsure; with other windows than its own, if some are given.
     pub fn estimate(&self, speed: &Speed, other: Option<Windows>) -> TimeEstimate {
         let work: Work = match other {
             Some(other) => {
@@ -20,9 +20,10 @@ impl EvaluationPlan {
         TimeEstimate::of(&[("evaluate", work)], speed)
     }
 
-    /// The windows of text; none, if there is no text.
+    /// The windows of the text; none, if there is not just one.
     pub fn text_windows(&self) -> Option<Windows> {
-        let windows = &self.protocol.text.as_ref()?.windows;
+        let [text] = &self.first().set.texts[..] else { return None };
+        let windows = &text.protocol.windows;
         Some(Windows { windows: windows.windows, window: windows.window })
     }
 
@@ -41,7 +42,7 @@ impl EvaluationPlan {
     }
 
     fn work(&self) -> Work {
-        self.of(&self.batches)
+        self.of(&self.first().batches)
     }
 
     fn of(&self, batches: &Batches) -> Work {

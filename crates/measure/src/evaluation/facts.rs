@@ -60,7 +60,7 @@ pub struct TensorFacts {
 impl ModelFacts {
     pub(super) fn of(variant: &Variant) -> Self {
         let bytes: u64 = variant.source().shards().iter().map(|shard| shard.bytes).sum();
-        let parameters: u64 = variant.model().parameters_by_role().values().sum();
+        let parameters = parameters(variant);
         let family = variant.model().family().map(|family| family.name().to_owned());
         Self {
             name: variant.name(),
@@ -72,6 +72,11 @@ impl ModelFacts {
             schemes: schemes(variant),
         }
     }
+}
+
+/// Weights of a model, those that are quantized counted as what they stand for.
+pub(super) fn parameters(variant: &Variant) -> u64 {
+    variant.model().parameters_by_role().values().sum()
 }
 
 fn linear_bits(variant: &Variant) -> Option<f64> {

@@ -1,18 +1,20 @@
 //! Everything about an evaluation that is known before a weight is read.
 
-use crate::evaluation::judge::Losses;
+use crate::evaluation::baseline::{Baseline, Measuring, NamedTasks, NamedText};
+use crate::evaluation::check::{check, refused};
+use crate::evaluation::facts::parameters;
 use crate::evaluation::logits::LogitFile;
 use crate::evaluation::request::EvaluationRequest;
-use crate::evaluation::result::Protocol;
-use crate::evaluation::set::Set;
+use crate::evaluation::result::{Protocol, TaskProtocol, TextProtocol};
+use crate::evaluation::step::{Means, Step};
 use llmopt_checkpoint::free_disk;
 use llmopt_data::same_tokenizer;
-use llmopt_eval::{Gate, Needs};
+use llmopt_eval::Gate;
 use llmopt_forward::Engine;
 use llmopt_linalg::Gemm;
 use llmopt_model::{Variant, notes};
 use llmopt_run::{Disk, Error, Resources};
-use llmopt_sweep::{Batches, ReadingMemory, alone_bytes, alone_tokens, planned};
+use llmopt_sweep::ReadingMemory;
 use serde::Serialize;
 
 /// An evaluation that can be carried out.
@@ -20,12 +22,14 @@ pub struct EvaluationPlan {
     pub(super) request: EvaluationRequest,
     /// The artifact, or the reference and then the artifact.
     pub(super) variants: Vec<Variant>,
-    pub(super) set: Set,
-    pub(super) batches: Batches,
+    /// What goes through them; all but the first only while a gate is unsure.
+    pub(super) steps: Vec<Step>,
+    /// For each gate, what the baseline has.
+    pub(super) baseline: Vec<Option<f64>>,
     pub(super) engine: Engine,
-    pub(super) memory: ReadingMemory,
-    pub(super) protocol: Protocol,
     pub(super) resources: Resources,
+    /// What a reader should know.
+    pub(super) notes: Vec<String>,
 }
 
 /// What a plan says.
@@ -37,6 +41,15 @@ pub struct EvaluationSummary {
     pub reference: Option<String>,
     /// How it will be measured.
     pub protocol: Protocol,
+    /// Each text; empty, where there is but one, without a name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<NamedProtocol<TextProtocol>>,
+    /// The questions of each file; empty, where there is but one, without a name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<NamedProtocol<TaskProtocol>>,
+    /// Windows of all texts that may be taken while a gate is unsure, if more may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_windows: Option<usize>,
     /// Sequences: windows, and one for each choice of a question.
     pub sequences: usize,
     /// Tokens in them.
@@ -53,6 +66,15 @@ pub struct EvaluationSummary {
     pub notes: Vec<String>,
 }
 
+/// A text or tasks with their name.
+#[derive(Clone, Debug, Serialize)]
+pub struct NamedProtocol<P> {
+    /// The name.
+    pub name: String,
+    /// What it is.
+    pub protocol: P,
+}
+
 /// Decides everything that can be decided without reading a weight.
 ///
 /// # Errors
@@ -61,39 +83,34 @@ pub fn plan_evaluation(
     request: &EvaluationRequest,
     resources: Resources,
 ) -> Result<EvaluationPlan, Error> {
-    let has = |needs| provides(request, needs);
-    if !has(Needs::Text) && !has(Needs::Tasks) {
-        return Err(nothing_to_measure());
-    }
-    request.gates.iter().try_for_each(|gate| check_gate(gate, has))?;
+    check(request)?;
+    let baseline = request.baseline.as_deref().map(Baseline::read).transpose()?;
     let gemm = Gemm::new(request.precision, request.kernel)
         .map_err(|error| Error::Refused(error.to_string()))?;
+    if request.max_samples.is_some() && gemm.looks_at_sizes() {
+        return Err(refused(
+            format!(
+                "`--max-samples` does not go with the kernel `{}`: its sums depend on how many windows \
+                 there are",
+                gemm.name()
+            ),
+            "`--kernel portable` goes with it everywhere",
+        ));
+    }
     let engine = Engine::new(gemm);
     let paths = request.against.iter().chain([&request.artifact]);
     let variants: Vec<Variant> = paths.map(|path| Variant::open(path)).collect::<Result<_, _>>()?;
     if let [reference, artifact] = &variants[..] {
         comparable(reference, artifact)?;
     }
-    let mut set = Set::read(request, &variants)?;
-    set.notes.extend(notes(&variants)?);
-    let batches = Batches::new(set.sequences(), request.logits.is_some());
-    let protocol = Protocol {
-        dtype: request.precision.to_string(),
-        kernel: gemm.name().to_owned(),
-        block_tokens: request.against.is_some().then(|| alone_tokens(&batches)),
-        text: set.text.clone(),
-        tasks: set.tasks.clone(),
-    };
-    let alone = match &variants[..] {
-        [_, artifact] => alone_bytes(artifact, &batches),
-        _ => 0,
-    };
-    let judged = Losses::bytes(&batches, request.against.is_some()) + alone;
-    let read: Vec<&Variant> = variants.iter().collect();
-    let memory = planned(&read, &batches, &engine, judged, resources)?;
+    let steps = Means { request, variants: &variants, engine: &engine, resources }.steps()?;
+    let mut told = steps.first().map(|step| step.set.notes.clone()).unwrap_or_default();
+    told.extend(notes(&variants)?);
     let request = request.clone();
-    let plan =
-        EvaluationPlan { request, variants, set, batches, engine, memory, protocol, resources };
+    let (notes, none) = (told, Vec::new());
+    let mut plan =
+        EvaluationPlan { request, variants, steps, baseline: none, engine, resources, notes };
+    plan.baseline = plan.baselines(baseline.as_ref())?;
     plan.check_disk()?;
     Ok(plan)
 }
@@ -101,17 +118,78 @@ pub fn plan_evaluation(
 impl EvaluationPlan {
     /// The plan in a form for people and programs.
     pub fn summary(&self) -> EvaluationSummary {
+        let first = self.first();
+        let texts = first.set.texts.iter().filter_map(|text| {
+            Some(NamedProtocol { name: text.name.clone()?, protocol: text.protocol.clone() })
+        });
+        let tasks = first.set.tasks.iter().filter_map(|tasks| {
+            Some(NamedProtocol { name: tasks.name.clone()?, protocol: tasks.protocol.clone() })
+        });
+        let most = self.steps.last().filter(|_| self.steps.len() > 1);
         EvaluationSummary {
             artifact: self.artifact().name(),
             reference: self.reference().map(Variant::name),
-            protocol: self.protocol.clone(),
-            sequences: self.batches.sequences().len(),
-            tokens: self.batches.tokens(),
-            memory: self.memory.clone(),
+            protocol: self.protocol(first),
+            texts: texts.collect(),
+            tasks: tasks.collect(),
+            most_windows: most.map(|step| step.set.windows(None)),
+            sequences: first.batches.sequences().len(),
+            tokens: first.batches.tokens(),
+            memory: self.memory(),
             scratch: self.scratch(),
             gates: self.request.gates.iter().map(ToString::to_string).collect(),
-            notes: self.set.notes.clone(),
+            notes: self.notes.clone(),
         }
+    }
+
+    /// How what is measured after a step was measured.
+    pub(super) fn protocol(&self, step: &Step) -> Protocol {
+        let gemm = self.engine.gemm();
+        let (texts, tasks) = (&step.set.texts, &step.set.tasks);
+        Protocol {
+            dtype: self.request.precision.to_string(),
+            kernel: gemm.name().to_owned(),
+            block_tokens: self.request.against.is_some().then_some(step.first_tokens),
+            text: if let [text] = &texts[..] { Some(text.protocol.clone()) } else { None },
+            tasks: if let [tasks] = &tasks[..] { Some(tasks.protocol.clone()) } else { None },
+        }
+    }
+
+    /// The step that is always taken.
+    pub(super) fn first(&self) -> &Step {
+        &self.steps[0]
+    }
+
+    /// What the baseline has for each gate.
+    fn baselines(&self, baseline: Option<&Baseline>) -> Result<Vec<Option<f64>>, Error> {
+        let set = &self.first().set;
+        let amounts = |number: usize| -> Vec<usize> {
+            self.steps.iter().map(|step| step.set.texts[number].len()).collect()
+        };
+        let texts = set.texts.iter().enumerate();
+        let run = Measuring {
+            dtype: &self.request.precision.to_string(),
+            reference: self.reference().map(parameters),
+            texts: texts.map(|(number, text)| NamedText::of(text, amounts(number))).collect(),
+            tasks: set.tasks.iter().map(NamedTasks::of).collect(),
+        };
+        let of = |gate: &Gate| match baseline.filter(|_| gate.is_relative()) {
+            Some(baseline) => baseline.value(gate, &run).map(Some),
+            None => Ok(None),
+        };
+        self.request.gates.iter().map(of).collect()
+    }
+
+    /// What the step that takes most takes.
+    fn memory(&self) -> ReadingMemory {
+        let mut memory = self.first().memory.clone();
+        for step in &self.steps {
+            memory.predicted_peak = memory.predicted_peak.max(step.memory.predicted_peak);
+            memory.smallest = memory.smallest.max(step.memory.smallest);
+            memory.hidden_bytes = memory.hidden_bytes.max(step.memory.hidden_bytes);
+            memory.spills |= step.memory.spills;
+        }
+        memory
     }
 
     pub(super) fn artifact(&self) -> &Variant {
@@ -123,7 +201,8 @@ impl EvaluationPlan {
     }
 
     fn scratch(&self) -> Disk {
-        let needed = if self.memory.spills { self.memory.hidden_bytes } else { 0 };
+        let spilled = self.steps.iter().map(|step| &step.memory).filter(|memory| memory.spills);
+        let needed = spilled.map(|memory| memory.hidden_bytes).max().unwrap_or(0);
         Disk { needed, free: free_disk(&self.request.scratch).ok() }
     }
 
@@ -144,7 +223,8 @@ impl EvaluationPlan {
             });
         }
         let Some(path) = &self.request.logits else { return Ok(()) };
-        let needed = LogitFile::data_bytes(&self.batches, self.artifact().program().vocabulary);
+        let needed =
+            LogitFile::data_bytes(&self.first().batches, self.artifact().program().vocabulary);
         let free = free_disk(path).unwrap_or(u64::MAX);
         if free < needed {
             return Err(Error::RefusedWithHint {
@@ -156,47 +236,6 @@ impl EvaluationPlan {
             });
         }
         Ok(())
-    }
-}
-
-/// Whether this run computes what a metric needs.
-fn provides(request: &EvaluationRequest, needs: Needs) -> bool {
-    let (text, tasks) = (request.text.is_some(), request.tasks.is_some());
-    let against = request.against.is_some();
-    match needs {
-        Needs::Artifact => true,
-        Needs::Text => text,
-        Needs::TextAndReference => text && against,
-        Needs::Tasks => tasks,
-        Needs::TasksAndReference => tasks && against,
-    }
-}
-
-fn check_gate(gate: &Gate, has: impl Fn(Needs) -> bool) -> Result<(), Error> {
-    let (metric, needs) = (gate.metric(), gate.metric().needs());
-    let options = match needs {
-        _ if has(needs) => return Ok(()),
-        Needs::Artifact => return Ok(()),
-        Needs::Text => "`--text`",
-        Needs::TextAndReference if has(Needs::Text) => "`--against`",
-        Needs::TextAndReference => "`--text` and `--against`",
-        Needs::Tasks => "`--tasks`",
-        Needs::TasksAndReference if has(Needs::Tasks) => "`--against`",
-        Needs::TasksAndReference => "`--tasks` and `--against`",
-    };
-    Err(Error::RefusedWithHint {
-        what: format!(
-            "the gate `{gate}` is on `{}`, which this run does not compute",
-            metric.name()
-        ),
-        hint: format!("{options} would"),
-    })
-}
-
-fn nothing_to_measure() -> Error {
-    Error::RefusedWithHint {
-        what: "there is nothing to measure on".to_owned(),
-        hint: "`--text` gives a text, `--tasks` questions".to_owned(),
     }
 }
 

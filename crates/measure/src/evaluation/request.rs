@@ -1,6 +1,7 @@
 //! What is to be evaluated, and how.
 
-use llmopt_eval::Gate;
+use crate::evaluation::named::NamedFile;
+use llmopt_eval::{Gate, OnUnsure};
 use llmopt_linalg::{KernelChoice, Precision};
 use llmopt_text::Date;
 use std::path::PathBuf;
@@ -12,14 +13,18 @@ pub struct EvaluationRequest {
     pub artifact: PathBuf,
     /// The model that it is held against.
     pub against: Option<PathBuf>,
-    /// `.txt`, `.jsonl` with `text` or `messages`, or `.safetensors` with token ids.
-    pub text: Option<PathBuf>,
-    /// Multiple-choice questions, JSONL.
-    pub tasks: Option<PathBuf>,
+    /// Texts, all in one reading sweep: `.txt`, `.jsonl` with `text` or `messages`, or `.safetensors`
+    /// with token ids.
+    pub texts: Vec<NamedFile>,
+    /// Multiple-choice questions, JSONL, in the same sweep.
+    pub tasks: Vec<NamedFile>,
     /// Tokens of a window; 2048, or the model's context where that is shorter, if there is none.
     pub window: Option<usize>,
-    /// How many windows, from the first; all of them, if there is none.
+    /// How many windows of each text, from the first; all of them, if there is none.
     pub samples: Option<usize>,
+    /// How many windows of each text may be taken, in steps that double, while they leave a gate unsure;
+    /// no more than `samples`, if there is none.
+    pub max_samples: Option<usize>,
     /// Whether windows begin with the beginning-of-sequence (BOS) token. Nothing else is ever added.
     pub bos: bool,
     /// The day that a chat template may ask for.
@@ -30,6 +35,11 @@ pub struct EvaluationRequest {
     pub kernel: KernelChoice,
     /// What must hold.
     pub gates: Vec<Gate>,
+    /// The evaluation that relative gates are held against: JSON of `llmopt eval`, or an artifact's folder
+    /// with `evaluation.json`.
+    pub baseline: Option<PathBuf>,
+    /// What gates count as that are unsure in the end.
+    pub on_unsure: OnUnsure,
     /// Where the logits of every token go.
     pub logits: Option<PathBuf>,
     /// A folder for what does not fit in memory.
@@ -42,15 +52,18 @@ impl EvaluationRequest {
         Self {
             artifact: artifact.into(),
             against: None,
-            text: None,
-            tasks: None,
+            texts: Vec::new(),
+            tasks: Vec::new(),
             window: None,
             samples: None,
+            max_samples: None,
             bos: false,
             date: None,
             precision: Precision::F32,
             kernel: KernelChoice::Auto,
             gates: Vec::new(),
+            baseline: None,
+            on_unsure: OnUnsure::Fail,
             logits: None,
             scratch: PathBuf::from("."),
         }

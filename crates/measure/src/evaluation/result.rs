@@ -19,17 +19,23 @@ pub struct Evaluation {
     pub reference: Option<ModelFacts>,
     /// How it was measured.
     pub protocol: Protocol,
-    /// The artifact's, of the text.
+    /// The artifact's, of all texts together.
     pub perplexity: Option<Estimate>,
-    /// Of the text, against the reference.
+    /// Of all texts together, against the reference.
     pub comparison: Option<Comparison>,
     /// The hidden state after each layer against the reference's; empty without one, or where the
     /// numbers of layers differ.
     pub blocks: Vec<BlockLoss>,
-    /// Multiple-choice questions, without a reference.
+    /// All multiple-choice questions, without a reference.
     pub accuracy: Option<Accuracy>,
-    /// Multiple-choice questions, against the reference.
+    /// All multiple-choice questions, against the reference.
     pub choices: Option<ChoiceComparison>,
+    /// Each text by itself; empty, where there is but one, without a name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<TextResult>,
+    /// The questions of each file by themselves; empty, where there is but one, without a name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<TaskResult>,
     /// Weights by what they are for, before and after; without a reference, after alone.
     pub classes: Vec<ClassSize>,
     /// Every matrix that is quantized, with what the artifact's own report says of it.
@@ -52,10 +58,36 @@ pub struct Protocol {
     /// Tokens that every block of the artifact was run on alone, the first ones; none without a
     /// reference.
     pub block_tokens: Option<usize>,
-    /// The text.
+    /// The text; none, where there are several, each of which has its own.
     pub text: Option<TextProtocol>,
-    /// The tasks.
+    /// The tasks; none, where there are several, each of which have their own.
     pub tasks: Option<TaskProtocol>,
+}
+
+/// What was measured on one text.
+#[derive(Clone, Debug, Serialize)]
+pub struct TextResult {
+    /// The name that it was given.
+    pub name: String,
+    /// Which text, and how it was cut.
+    pub protocol: TextProtocol,
+    /// The artifact's perplexity.
+    pub perplexity: Option<Estimate>,
+    /// Against the reference.
+    pub comparison: Option<Comparison>,
+}
+
+/// What was measured on the questions of one file.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskResult {
+    /// The name that they were given.
+    pub name: String,
+    /// Which questions.
+    pub protocol: TaskProtocol,
+    /// Without a reference.
+    pub accuracy: Option<Accuracy>,
+    /// Against the reference.
+    pub choices: Option<ChoiceComparison>,
 }
 
 /// The text that was used.

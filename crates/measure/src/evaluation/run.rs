@@ -2,18 +2,22 @@
 
 use crate::evaluation::facts;
 use crate::evaluation::facts::ModelFacts;
-use crate::evaluation::judge::{Blocks, Found, Losses};
+use crate::evaluation::figures::{Results, TaskFigures, TextFigures};
+use crate::evaluation::judge::{Losses, Seen};
 use crate::evaluation::logits::LogitFile;
+use crate::evaluation::metrics;
 use crate::evaluation::plan::EvaluationPlan;
 use crate::evaluation::provenance::Record;
 use crate::evaluation::result::{BlockLoss, Evaluation};
-use llmopt_eval::{
-    BlockError, Metric, Outcome, PairLoss, accuracy, compare, compare_choices, perplexity,
-};
+use crate::evaluation::set::Key;
+use crate::evaluation::step::Step;
+use llmopt_eval::{BlockError, Gate, Outcome, Verdict};
 use llmopt_run::{Cancel, Error, Events, on_threads};
 use llmopt_sweep::{Reading, Run};
+use std::collections::BTreeMap;
 
-/// Carries out a plan: one reading sweep.
+/// Carries out a plan: one reading sweep, and another one on more windows while they leave a gate unsure and
+/// the request lets it take them.
 ///
 /// # Errors
 /// If a model cannot be read, or computes NaN or infinity. A gate that is missed is no error.
@@ -22,62 +26,84 @@ pub fn evaluate(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Evaluation, Error> {
-    let (found, blocks) = swept(plan, events, cancel)?;
     let record = Record::of(plan.artifact())?;
+    let (mut seen, mut notes) = (BTreeMap::new(), plan.notes.clone());
+    let (mut step, mut more) = (plan.first(), plan.steps.iter().skip(1));
+    loop {
+        seen.extend(step.keys.iter().copied().zip(swept(plan, step, events, cancel)?));
+        let evaluation = measured(plan, step, &seen, &record);
+        let open = more.next().and_then(|next| Some((next, unsure(&evaluation, step, next)?)));
+        let Some((next, gate)) = open else { return Ok(Evaluation { notes, ..evaluation }) };
+        let note = format!(
+            "`{gate}` was unsure on {} windows: {} were taken",
+            step.set.windows(None),
+            next.set.windows(None)
+        );
+        events.note(&note);
+        notes.push(note);
+        step = next;
+    }
+}
+
+/// A gate that the windows of `step` leave unsure, and of whose text `next` takes more.
+fn unsure(evaluation: &Evaluation, step: &Step, next: &Step) -> Option<String> {
+    let grows = |gate: &&Outcome| {
+        let part = gate.part.as_deref();
+        gate.metric.is_of_text() && next.set.windows(part) > step.set.windows(part)
+    };
+    let mut open = evaluation.gates.iter().filter(|gate| gate.verdict == Verdict::Unsure);
+    open.find(grows).map(|gate| gate.gate.clone())
+}
+
+/// What follows from the sequences of a step and all before it.
+fn measured(
+    plan: &EvaluationPlan,
+    step: &Step,
+    seen: &BTreeMap<Key, Seen>,
+    record: &Record,
+) -> Evaluation {
+    let results = Results { set: &step.set, seen, against: plan.reference().is_some() };
+    let TextFigures { perplexity, comparison } = results.of_texts();
+    let TaskFigures { accuracy, choices } = results.of_tasks();
     let mut evaluation = Evaluation {
         tool: "llmopt",
         version: env!("CARGO_PKG_VERSION"),
         artifact: ModelFacts::of(plan.artifact()),
         reference: plan.reference().map(ModelFacts::of),
-        protocol: plan.protocol.clone(),
-        perplexity: None,
-        comparison: None,
-        blocks: block_losses(&blocks),
-        accuracy: None,
-        choices: None,
+        protocol: plan.protocol(step),
+        perplexity,
+        comparison,
+        blocks: block_losses(&results.blocks(step.first_batch.clone())),
+        accuracy,
+        choices,
+        texts: results.texts(),
+        tasks: results.tasks(),
         classes: facts::classes(plan.artifact(), plan.reference()),
-        tensors: facts::tensors(plan.artifact(), &record),
-        record: record.facts,
+        tensors: facts::tensors(plan.artifact(), record),
+        record: record.facts.clone(),
         gates: Vec::new(),
-        notes: plan.set.notes.clone(),
+        notes: Vec::new(),
     };
-    match found {
-        Found::Alone(losses) => {
-            let nll = |loss: &llmopt_eval::TokenLoss| loss.nll;
-            let (windows, choices) = plan.set.divided(losses);
-            evaluation.perplexity = plan.set.text.is_some().then(|| perplexity(&windows));
-            let questions = plan.set.questions(&choices, nll);
-            evaluation.accuracy = plan.set.tasks.is_some().then(|| accuracy(&questions));
-        }
-        Found::Against(losses) => {
-            let (windows, choices) = plan.set.divided(losses);
-            evaluation.comparison = plan.set.text.is_some().then(|| compare(&windows));
-            evaluation.perplexity = evaluation.comparison.as_ref().map(|found| found.perplexity);
-            let reference = plan.set.questions(&choices, |loss: &PairLoss| loss.nll_reference);
-            let artifact = plan.set.questions(&choices, |loss: &PairLoss| loss.nll);
-            evaluation.choices =
-                plan.set.tasks.is_some().then(|| compare_choices(&reference, &artifact));
-        }
-    }
     evaluation.gates = gates(plan, &evaluation);
-    Ok(evaluation)
+    evaluation
 }
 
 /// One sweep, on so many threads.
 fn swept(
     plan: &EvaluationPlan,
+    step: &Step,
     events: &dyn Events,
     cancel: &Cancel,
-) -> Result<(Found, Blocks), Error> {
+) -> Result<Vec<Seen>, Error> {
     let vocabulary = plan.artifact().program().vocabulary;
     let logits = plan.request.logits.as_deref();
     let logits =
-        logits.map(|path| LogitFile::create(path, &plan.batches, vocabulary)).transpose()?;
-    let mut losses = Losses::new(&plan.batches, plan.reference().is_some(), logits);
+        logits.map(|path| LogitFile::create(path, &step.batches, vocabulary)).transpose()?;
+    let mut losses = Losses::new(&step.batches, plan.reference().is_some(), logits);
     let reading = Reading {
         variants: &plan.variants,
-        batches: &plan.batches,
-        memory: &plan.memory,
+        batches: &step.batches,
+        memory: &step.memory,
         run: Run {
             engine: &plan.engine,
             resources: plan.resources,
@@ -92,38 +118,20 @@ fn swept(
     losses.finished()
 }
 
-fn block_losses(blocks: &Blocks) -> Vec<BlockLoss> {
-    let loss = |(layer, (after, added)): (usize, (&BlockError, &BlockError))| BlockLoss {
+fn block_losses(blocks: &[(BlockError, BlockError)]) -> Vec<BlockLoss> {
+    let loss = |(layer, (after, added)): (usize, &(BlockError, BlockError))| BlockLoss {
         layer,
         added_error: added.per_token().sqrt(),
         relative_error: after.relative().sqrt(),
         per_token: after.per_token().sqrt(),
         squared_distance: after.squared_distance(),
     };
-    blocks.after.iter().zip(&blocks.added).enumerate().map(loss).collect()
+    blocks.iter().enumerate().map(loss).collect()
 }
 
 fn gates(plan: &EvaluationPlan, evaluation: &Evaluation) -> Vec<Outcome> {
-    let value = |metric| metric_value(evaluation, metric).unwrap_or(f64::NAN);
-    plan.request.gates.iter().map(|gate| gate.check(value(gate.metric()))).collect()
-}
-
-/// The value of a metric, if it was computed.
-fn metric_value(evaluation: &Evaluation, metric: Metric) -> Option<f64> {
-    let comparison = evaluation.comparison.as_ref();
-    let choices = evaluation.choices.as_ref();
-    match metric {
-        Metric::Ppl => evaluation.perplexity.map(|found| found.value),
-        Metric::PplRatio => comparison.map(|found| found.perplexity_ratio.value),
-        Metric::Kld => comparison.map(|found| found.kld.mean.value),
-        Metric::KldP99 => comparison.map(|found| found.kld.p99.value),
-        Metric::Top1 => comparison.map(|found| found.top1.value),
-        Metric::Flips => choices.map(|found| found.flips.value),
-        Metric::Accuracy => {
-            let alone = evaluation.accuracy.as_ref();
-            alone.or(choices.map(|found| &found.artifact)).map(|found| found.accuracy.value)
-        }
-        Metric::Size => Some(evaluation.artifact.bytes as f64),
-        Metric::Bpw => Some(evaluation.artifact.bits_per_weight),
-    }
+    let checked = |(gate, baseline): (&Gate, &Option<f64>)| {
+        gate.check(&metrics::found(evaluation, gate), *baseline, plan.request.on_unsure)
+    };
+    plan.request.gates.iter().zip(&plan.baseline).map(checked).collect()
 }

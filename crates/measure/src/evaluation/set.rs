@@ -1,5 +1,6 @@
-//! What is measured on: windows of a text, and questions with their choices.
+//! What is measured on: windows of texts, and questions with their choices.
 
+use crate::evaluation::named::NamedFile;
 use crate::evaluation::request::EvaluationRequest;
 use crate::evaluation::result::{TaskProtocol, TextProtocol};
 use llmopt_checkpoint::sha256_file;
@@ -13,11 +14,23 @@ use std::path::Path;
 
 /// Everything that goes through the models, and what it is.
 pub(super) struct Set {
-    pub(super) text: Option<TextProtocol>,
-    pub(super) tasks: Option<TaskProtocol>,
+    pub(super) texts: Vec<TextPart>,
+    pub(super) tasks: Vec<TaskPart>,
     /// What a reader should know about it.
     pub(super) notes: Vec<String>,
+}
+
+/// A text in windows.
+pub(super) struct TextPart {
+    pub(super) name: Option<String>,
+    pub(super) protocol: TextProtocol,
     windows: Vec<Vec<u32>>,
+}
+
+/// The questions of a file.
+pub(super) struct TaskPart {
+    pub(super) name: Option<String>,
+    pub(super) protocol: TaskProtocol,
     questions: Vec<Asked>,
 }
 
@@ -27,61 +40,84 @@ struct Asked {
     answer: usize,
 }
 
+/// Which sequence: the number of its part, texts first, and its own in there.
+pub(super) type Key = (usize, usize);
+
 impl Set {
-    /// Reads text and questions with the tokenizer of the reference, or else of the artifact.
-    pub(super) fn read(request: &EvaluationRequest, variants: &[Variant]) -> Result<Self, Error> {
-        let mut set = Self {
-            text: None,
-            tasks: None,
-            notes: Vec::new(),
-            windows: Vec::new(),
-            questions: Vec::new(),
-        };
+    /// Reads texts and questions with the tokenizer of the reference, or else of the artifact: so many
+    /// windows of each text, or all.
+    pub(super) fn read(
+        request: &EvaluationRequest,
+        samples: Option<usize>,
+        variants: &[Variant],
+    ) -> Result<Self, Error> {
+        let mut set = Self { texts: Vec::new(), tasks: Vec::new(), notes: Vec::new() };
         let Some(model) = variants.first() else { return Ok(set) };
         let texts = Texts::new(model, request.window, request.bos, request.date);
-        let reader = Reader { texts, model, samples: request.samples };
-        if let Some(path) = &request.text {
-            reader.read_text(path, &mut set)?;
+        if !request.texts.is_empty() {
+            set.notes.extend(texts.note());
         }
-        if let Some(path) = &request.tasks {
-            reader.read_tasks(path, &mut set)?;
-        }
+        let reader = Reader { texts, model, samples };
+        set.texts = request.texts.iter().map(|file| reader.text(file)).collect::<Result<_, _>>()?;
+        set.tasks =
+            request.tasks.iter().map(|file| reader.tasks(file)).collect::<Result<_, _>>()?;
         Ok(set)
     }
 
-    /// Windows first, then the choices of each question.
-    pub(super) fn sequences(&self) -> Vec<Sequence> {
+    /// Windows of all texts first, then the choices of each question.
+    pub(super) fn sequences(&self) -> Vec<(Key, Sequence)> {
+        let texts = self.texts.iter().map(TextPart::sequences);
+        let parts = texts.chain(self.tasks.iter().map(TaskPart::sequences)).enumerate();
+        let keyed = |(part, sequences): (usize, Vec<Sequence>)| {
+            sequences.into_iter().enumerate().map(move |(number, of)| ((part, number), of))
+        };
+        parts.flat_map(keyed).collect()
+    }
+
+    /// How many windows of a text there are, or of all of them.
+    pub(super) fn windows(&self, part: Option<&str>) -> usize {
+        let of = |text: &&TextPart| part.is_none() || text.name.as_deref() == part;
+        self.texts.iter().filter(of).map(TextPart::len).sum()
+    }
+}
+
+impl TextPart {
+    /// How many windows.
+    pub(super) fn len(&self) -> usize {
+        self.windows.len()
+    }
+
+    fn sequences(&self) -> Vec<Sequence> {
         // A token that was put before a window is not predicted, as the first of any window is not.
         let window =
             |tokens: &Vec<u32>| Sequence { tokens: tokens.clone(), targets: 1..tokens.len() };
+        self.windows.iter().map(window).collect()
+    }
+}
+
+impl TaskPart {
+    fn choices(&self) -> impl Iterator<Item = &EncodedChoice> {
+        self.questions.iter().flat_map(|question| &question.choices)
+    }
+
+    fn sequences(&self) -> Vec<Sequence> {
         let choice = |choice: &EncodedChoice| Sequence {
             tokens: choice.tokens.clone(),
             targets: choice.continuation.clone(),
         };
-        let choices = self.questions.iter().flat_map(|question| &question.choices);
-        self.windows.iter().map(window).chain(choices.map(choice)).collect()
+        self.choices().map(choice).collect()
     }
 
-    /// What was found for windows, and for choices.
-    pub(super) fn divided<L>(&self, mut found: Vec<Vec<L>>) -> (Vec<Vec<L>>, Vec<Vec<L>>) {
-        let choices = found.split_off(self.windows.len().min(found.len()));
-        (found, choices)
-    }
-
-    /// The questions with the likelihoods that a model gives to their choices.
-    pub(super) fn questions<L>(
-        &self,
-        choices: &[Vec<L>],
-        nll: impl Fn(&L) -> f64,
-    ) -> Vec<Question> {
-        let mut losses = choices.iter();
-        let mut choice = |encoded: &EncodedChoice| {
-            let nll: f64 = losses.next().into_iter().flatten().map(&nll).sum();
-            Choice { log_likelihood: -nll, length: encoded.characters }
+    /// The questions, where `nll` is what a model gives to a choice, by its number among all.
+    pub(super) fn answered(&self, nll: impl Fn(usize) -> f64) -> Vec<Question> {
+        let mut numbers = 0..;
+        let mut choice = |encoded: &EncodedChoice| Choice {
+            log_likelihood: -numbers.next().map_or(f64::NAN, &nll),
+            length: encoded.characters,
         };
-        let mut question = |requested: &Asked| Question {
-            choices: requested.choices.iter().map(&mut choice).collect(),
-            answer: requested.answer,
+        let mut question = |asked: &Asked| Question {
+            choices: asked.choices.iter().map(&mut choice).collect(),
+            answer: asked.answer,
         };
         self.questions.iter().map(&mut question).collect()
     }
@@ -95,25 +131,25 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read_text(&self, path: &Path, set: &mut Set) -> Result<(), Error> {
-        set.notes.extend(self.texts.note());
+    fn text(&self, file: &NamedFile) -> Result<TextPart, Error> {
+        let path = &file.path;
         let Windows { windows, facts } = self.texts.windows(path, self.samples)?;
         let scored = windows.iter().map(|window| window.len() as u64 - 1).sum();
         let (name, sha256) = (file_name(path), sha256_file(path)?);
         let date = self.texts.date().map(|date| date.to_string());
-        set.text = Some(TextProtocol { name, sha256, windows: facts, scored, date });
-        set.windows = windows;
-        Ok(())
+        let protocol = TextProtocol { name, sha256, windows: facts, scored, date };
+        Ok(TextPart { name: file.name.clone(), protocol, windows })
     }
 
-    fn read_tasks(&self, path: &Path, set: &mut Set) -> Result<(), Error> {
+    fn tasks(&self, file: &NamedFile) -> Result<TaskPart, Error> {
+        let path = &file.path;
         let DataKind::Json(entries) = DataKind::of(path)? else { return Err(no_questions(path)) };
         let folder = self.texts.folder()?;
-        let questions = parse_questions(&read_data(path)?, entries)
+        let parsed = parse_questions(&read_data(path)?, entries)
             .map_err(|error| wrong(path, error.into()))?;
         let longest = self.model.program().context.unwrap_or(LONGEST_WINDOW);
-        let mut truncated = 0;
-        for question in &questions {
+        let (mut questions, mut truncated) = (Vec::new(), 0);
+        for question in &parsed {
             let encoded = |window| {
                 encode(question, folder.tokenizer(), folder.special().prefix(), window)
                     .map_err(|error| wrong(path, error))
@@ -121,11 +157,11 @@ impl Reader<'_> {
             let choices = encoded(longest)?;
             choices.iter().try_for_each(|choice| folder.check(&choice.tokens))?;
             truncated += usize::from(choices != encoded(usize::MAX)?);
-            set.questions.push(Asked { choices, answer: question.answer });
+            questions.push(Asked { choices, answer: question.answer });
         }
         let (name, sha256) = (file_name(path), sha256_file(path)?);
-        set.tasks = Some(TaskProtocol { name, sha256, questions: questions.len(), truncated });
-        Ok(())
+        let protocol = TaskProtocol { name, sha256, questions: questions.len(), truncated };
+        Ok(TaskPart { name: file.name.clone(), protocol, questions })
     }
 }
 

@@ -2,13 +2,13 @@
 
 use crate::bound::quantization_method;
 use crate::checkpoint::Checkpoint;
-use crate::opened::{Opened, OpenedMatrix, opened};
+use crate::opened::{Opened, OpenedMatrix, opened_soundly};
 use crate::tied::refuse_differing;
 use crate::variant::{Stored, Variant};
 use llmopt_arch::{BindError, Model, Program};
 use llmopt_checkpoint::Source;
 use llmopt_codec::ConfigGroup;
-use llmopt_run::{Error, Fault};
+use llmopt_run::Error;
 use llmopt_scheme::Activations;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +28,7 @@ impl Variant {
         match quantization_method(&source).as_deref() {
             None | Some("fp8") => Self::of(&Checkpoint::of(source)?),
             Some("compressed-tensors") => {
-                let Opened { source, model, matrices } = opened(source)?.map_err(unsound)?;
+                let Opened { source, model, matrices } = opened_soundly(source)?;
                 refuse_differing(&source, &model)?;
                 Self::new(source, Arc::new(model), matrices, Activations::None)
             }
@@ -50,7 +50,7 @@ impl Variant {
             return Err(without_config(source.path()));
         }
         let Some((weight, block)) = model.block_scales().iter().next() else {
-            let Opened { matrices, .. } = opened(source.clone())?.map_err(unsound)?;
+            let Opened { matrices, .. } = opened_soundly(source.clone())?;
             return Self::new(source, model, matrices, Activations::None);
         };
         let columns = model.get(weight).and_then(|weight| weight.meta.shape().last().copied());
@@ -113,19 +113,3 @@ fn without_config(path: &Path) -> Error {
         hint: "give the folder that holds weights and config".to_owned(),
     }
 }
-
-/// The first faults of an artifact, as one error.
-fn unsound(faults: Vec<Fault>) -> Error {
-    let line = |fault: &Fault| format!("  {}: {}", fault.subject, fault.message);
-    let shown: Vec<String> = faults.iter().take(SHOWN_FAULTS).map(line).collect();
-    let more = match faults.len().saturating_sub(SHOWN_FAULTS) {
-        0 => String::new(),
-        more => format!("\n  and {more} more"),
-    };
-    Error::Input {
-        what: format!("the artifact is not what a loader expects:\n{}{more}", shown.join("\n")),
-        hint: Some("`llmopt verify` lists everything".to_owned()),
-    }
-}
-
-const SHOWN_FAULTS: usize = 3;

@@ -389,7 +389,7 @@ impl PrunePlan {
     }
 
     /// What is known of the data before anything is drawn.
-    pub(super) fn facts(&self) -> Option<CalibrationFacts> {
+    pub(crate) fn facts(&self) -> Option<CalibrationFacts> {
         self.set.as_ref().map(|set| set.clone().mixed(Vec::new()).1)
     }
 

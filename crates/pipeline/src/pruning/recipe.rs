@@ -1,10 +1,11 @@
 //! What is asked of a pruned model.
 
 use crate::recipe::Calibrate;
+use crate::recipe_read as read;
 use llmopt_arch::axes::Axis;
 use llmopt_codec::Runtime;
 use llmopt_data::held_out;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -26,12 +27,13 @@ pub struct PruneRequest {
 }
 
 /// Everything that decides the bytes of a pruned model, apart from its input.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PruneRecipe {
     /// The share of the parameters of the transformer blocks to remove.
     pub sparsity: f64,
     /// Along what; the best of several mixes, if empty.
-    #[serde(serialize_with = "names")]
+    #[serde(serialize_with = "names", deserialize_with = "read::axes")]
     pub axes: Vec<Axis>,
     /// How units are chosen.
     pub method: PruneMethod,
@@ -48,12 +50,12 @@ pub struct PruneRecipe {
     /// What the model is observed on.
     pub calibrate: Calibrate,
     /// Whose rules the artifact must follow.
-    #[serde(serialize_with = "runtimes")]
+    #[serde(serialize_with = "runtimes", deserialize_with = "read::runtimes")]
     pub runtimes: Vec<Runtime>,
 }
 
 /// How the units that go are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PruneMethod {
     /// By the norm of a unit's weights. Needs no data unless matrices are refitted.

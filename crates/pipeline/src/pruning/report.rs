@@ -8,9 +8,10 @@ use crate::pruning::recipe::PruneRecipe;
 use crate::report::CalibrationReport;
 use crate::unknown::UnknownTensors;
 use llmopt_data::CalibrationFacts;
-use llmopt_rewrite::{Envelope, Finished, Planned, Treatment};
+use llmopt_rewrite::{Envelope, FileHashes, Planned, Records, Treatment};
 use llmopt_verify::PrunedUnits;
 use serde::Serialize;
+use serde_json::Value;
 use std::io;
 
 /// The record of a run. It holds no clock, no host name and no absolute path.
@@ -56,11 +57,17 @@ pub struct PruneReport {
 }
 
 /// An artifact of which only the report is missing, and what was cut.
-pub(super) struct Pruned {
-    pub(super) cut: Cut,
+#[derive(Clone, Copy)]
+pub(super) struct Pruned<'a> {
+    pub(super) cut: &'a Cut,
     /// Which layers go, if any do.
-    pub(super) layers: Option<FoundLayers>,
-    pub(super) finished: Finished,
+    pub(super) layers: Option<&'a FoundLayers>,
+    pub(super) records: &'a Records,
+    pub(super) hashes: &'a FileHashes,
+    /// What the model was observed on, if it was.
+    pub(super) data: Option<&'a CalibrationFacts>,
+    /// How it was made.
+    pub(super) made_from: Option<&'a Value>,
 }
 
 /// A tensor of which nothing is left.
@@ -98,34 +105,34 @@ impl PruneReport {
     /// Puts together what was found: what was written, what was observed, and how it was decided among several mixes of axes.
     pub(super) fn new(
         plan: &PrunePlan,
-        pruned: Pruned,
-        data: Option<CalibrationFacts>,
+        pruned: Pruned<'_>,
         decision: Option<PruneDecision>,
     ) -> Self {
-        let Pruned { cut, layers, finished } = pruned;
-        let records = &finished.records;
-        let cut = &cut;
+        let Pruned { cut, layers, records, hashes, data, made_from } = pruned;
         let model = plan.variant.model();
         let kernel = plan.engine.gemm().name();
         Self {
-            envelope: Envelope::new(
-                &cut.artifact,
-                model.family().map(|family| family.name().to_owned()),
-                plan.source().side_files(),
-                plan.files_of(cut),
-                &finished,
-            ),
+            envelope: Envelope {
+                made_from: made_from.cloned(),
+                ..Envelope::new(
+                    &cut.artifact,
+                    model.family().map(|family| family.name().to_owned()),
+                    plan.source().side_files(),
+                    plan.files_of(cut),
+                    hashes,
+                )
+            },
             recipe: plan.recipe.clone(),
             block_parameters: model.block_parameters(),
             block_parameters_left: model.parameters_left(&cut.shape),
             sparsity: model.sparsity(&cut.shape),
             align: plan.reached.align,
-            calibration: data.map(|data| CalibrationReport { kernel, data }),
+            calibration: data.cloned().map(|data| CalibrationReport { kernel, data }),
             axes: cut.axes(),
             left_out: Vec::new(),
             unknown_tensors: UnknownTensors::of(model, &plan.recipe.runtimes),
             decision,
-            layers,
+            layers: layers.cloned(),
             pruned: cut.groups.iter().filter_map(|group| records.facts(&group.reader)).collect(),
             removed: removed(plan, cut),
             tensors: tensors(plan, cut),

@@ -13,10 +13,11 @@ use llmopt_data::in_batches;
 use llmopt_model::nonfinite::matters;
 use llmopt_model::{Variant, hash_finite, refuse_not_finite};
 use llmopt_rewrite::{
-    BEGUN_ANEW, Band, BandRewriter, Boundary, Candidates, FilesBeside, Finished, Journal, Pass,
-    Planned, Stage, Stored, Sweep, Written,
+    BEGUN_ANEW, Band, BandRewriter, Boundary, Candidates, FileHashes, FilesBeside, Finished,
+    Journal, Pass, Planned, Stage, Stored, Sweep, Written, how_made, made_from,
 };
 use llmopt_run::{Cancel, Error, Events, on_threads};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -64,8 +65,9 @@ fn write_artifact(
     let read = hash_finite(source, model, plan.resources.threads, shown)?;
     let (staged, trials) = staged.split_first().expect("a folder for the artifact");
     tell_if_begun_anew(plan, trials.first().unwrap_or(staged), events)?;
+    let made_from = made_from(source, &read, events)?;
     let data = data(plan, events, cancel)?;
-    let observed = (data.as_ref(), &read[..]);
+    let observed = Observed { data: data.as_ref(), read: &read, made_from: made_from.as_ref() };
     let (mut decision, mut layers) = (None, None);
     if let (Some(choice), Some(data)) = (&plan.choice, &data) {
         let mut tried = Vec::new();
@@ -80,9 +82,9 @@ fn write_artifact(
     let best = decision.as_ref().map_or(0, |decision| decision.best);
     let left_out = plan.left_out.clone();
     let plan = plan.all().nth(best).expect("a plan of each mix");
-    let pruned = swept(plan, staged, (observed, layers), behind, shown)?;
-    let facts = data.map(|data| data.facts);
-    let report = PruneReport { left_out, ..PruneReport::new(plan, pruned, facts, decision) };
+    let swept = swept(plan, staged, (observed, layers), behind, shown)?;
+    let report = PruneReport::new(plan, swept.pruned(observed), decision);
+    let report = PruneReport { left_out, ..report };
     staged.write_with(REPORT_NAME, |out| report.write(out))?;
     let (model, runtimes) = (plan.variant.model(), &plan.recipe.runtimes);
     llmopt_verify::pruned(staged.partial_path(), model, runtimes, cancel)?;
@@ -103,20 +105,53 @@ pub(crate) struct Begun<'a> {
     pub(crate) stage: &'a dyn Stage,
     /// Ends it, once nothing of it is left to be rewritten.
     pub(crate) finish: &'a dyn Fn() -> Result<(), Error>,
+    /// What its report will tell of how it was made, once it is ended.
+    pub(crate) how_made: &'a dyn Fn() -> Result<Value, Error>,
     /// The folder that it is written in.
     pub(crate) folder: &'a Path,
     /// What tells this work from any other.
     pub(crate) identity: String,
 }
 
+/// What was found of the source before it is pruned.
+#[derive(Clone, Copy)]
+struct Observed<'a> {
+    data: Option<&'a ObservedData>,
+    /// The hash of each weight file.
+    read: &'a [String],
+    made_from: Option<&'a Value>,
+}
+
+/// An artifact of which only the report is missing.
+struct Swept {
+    cut: Cut,
+    /// Which layers go, if any do.
+    layers: Option<FoundLayers>,
+    finished: Finished,
+}
+
+impl Swept {
+    fn pruned<'a>(&'a self, observed: Observed<'a>) -> Pruned<'a> {
+        Pruned {
+            cut: &self.cut,
+            layers: self.layers.as_ref(),
+            records: &self.finished.records,
+            hashes: &self.finished.hashes,
+            data: observed.data.map(|data| &data.facts),
+            made_from: observed.made_from,
+        }
+    }
+}
+
 /// Writes an artifact, but for its report; without the `layers` that a trial has found, if one has.
 fn swept(
     plan: &PrunePlan,
     staged: &Staged,
-    ((data, read), layers): ((Option<&ObservedData>, &[String]), Option<FoundLayers>),
+    (observed, layers): (Observed<'_>, Option<FoundLayers>),
     behind: Option<&Behind<'_>>,
     shown: (&dyn Events, &Cancel),
-) -> Result<Pruned, Error> {
+) -> Result<Swept, Error> {
+    let Observed { data, read, made_from } = observed;
     let identity = identity(plan)?;
     let mut journal = Journal::open(staged, &identity)?;
     let windows = data.map(|data| plan.fitting(&data.windows));
@@ -150,9 +185,22 @@ fn swept(
             hashes.set(found).map_err(|_| Error::Interrupted)
         }
     };
+    let hashes_of =
+        |written: Vec<String>| FileHashes { read: read.to_vec(), written, beside: beside.clone() };
+    let how_made = || {
+        let pruned = Pruned {
+            cut: &cut,
+            layers: layers.as_ref(),
+            records: &boundary.records,
+            hashes: &hashes_of(hashes.get().cloned().unwrap_or_default()),
+            data: data.map(|data| &data.facts),
+            made_from,
+        };
+        how_made(&PruneReport::new(plan, pruned, None))
+    };
     if let Some(behind) = behind {
-        let folder = staged.partial_path();
-        behind(&Begun { stage: &stage, finish: &finish, folder, identity })?;
+        let (stage, finish, how_made) = (&stage, &finish, &how_made);
+        behind(&Begun { stage, finish, how_made, folder: staged.partial_path(), identity })?;
     }
     let done = on_threads(plan.resources.threads, || match batches.is_empty() {
         true => stage.prune_unobserved(),
@@ -160,10 +208,8 @@ fn swept(
     });
     boundary.or_settled(done.and_then(|done| done))?;
     finish()?;
-    let written = hashes.into_inner().unwrap_or_default();
-    let read = read.to_vec();
-    let finished = Finished { records: boundary.records, read, written, beside };
-    Ok(Pruned { cut, layers, finished })
+    let hashes = hashes_of(hashes.into_inner().unwrap_or_default());
+    Ok(Swept { layers, finished: Finished { records: boundary.records, hashes }, cut })
 }
 
 /// The windows, after those are drawn that come from the model itself.

@@ -3,28 +3,36 @@
 use crate::print;
 use crate::timing::Timing;
 use crate::units;
-use llmopt_pipeline::EvaluationSummary;
+use llmopt_pipeline::{EvaluationSummary, TaskProtocol, TextProtocol};
 
-pub(super) fn render(summary: &EvaluationSummary, timing: &Timing) -> String {
+/// The whole plan; without the time, where that is told of more.
+pub(super) fn render(summary: &EvaluationSummary, timing: Option<&Timing>) -> String {
     let (memory, protocol) = (&summary.memory, &summary.protocol);
     let mut facts = vec![("artifact", format!("`{}`", summary.artifact))];
     facts.extend(summary.reference.as_ref().map(|name| ("against", format!("`{name}`"))));
-    if let Some(text) = &protocol.text {
+    let text = |text: &TextProtocol| {
         let windows = &text.windows;
-        facts.push((
-            "text",
-            format!(
-                "`{}`, {} of {} tokens",
-                text.name,
-                units::counted(windows.windows, "window"),
-                units::count(windows.window as u64)
-            ),
-        ));
+        let counted = units::counted(windows.windows, "window");
+        format!("`{}`, {counted} of {} tokens", text.name, units::count(windows.window as u64))
+    };
+    let tasks = |tasks: &TaskProtocol| {
+        format!("`{}`, {}", tasks.name, units::counted(tasks.questions, "question"))
+    };
+    match &summary.texts[..] {
+        [] => facts.extend(protocol.text.as_ref().map(|of| ("text", text(of)))),
+        all => facts
+            .extend(all.iter().map(|of| ("text", format!("{}: {}", of.name, text(&of.protocol))))),
     }
-    if let Some(tasks) = &protocol.tasks {
-        let questions = units::counted(tasks.questions, "question");
-        facts.push(("tasks", format!("`{}`, {questions}", tasks.name)));
+    match &summary.tasks[..] {
+        [] => facts.extend(protocol.tasks.as_ref().map(|of| ("tasks", tasks(of)))),
+        all => facts.extend(
+            all.iter().map(|of| ("tasks", format!("{}: {}", of.name, tasks(&of.protocol)))),
+        ),
     }
+    facts.extend(summary.most_windows.map(|most| {
+        let most = units::counted(most, "window");
+        ("unsure", format!("while a gate is, up to {most} of text are taken in all"))
+    }));
     facts.push(("compute", format!("in {}, by {}", protocol.dtype, protocol.kernel)));
     facts.push((
         "tokens",
@@ -45,7 +53,7 @@ pub(super) fn render(summary: &EvaluationSummary, timing: &Timing) -> String {
             units::bytes(memory.hidden_bytes)
         ),
     ));
-    facts.push(("time", timing.render()));
+    facts.extend(timing.map(|timing| ("time", timing.render())));
     facts.extend(summary.gates.iter().map(|gate| ("gate", gate.clone())));
     facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
     print::facts(&facts)

@@ -7,7 +7,7 @@ use llmopt_pipeline::{CalibrationSummary, Method, PlannedDecision, SmoothingSumm
 use std::fmt::Write;
 
 /// The whole plan; every tensor of it when `verbose`.
-pub(super) fn render(summary: &Summary, timing: &Timing, verbose: bool) -> String {
+pub(super) fn render(summary: &Summary, timing: Option<&Timing>, verbose: bool) -> String {
     let mut text = facts(summary, timing);
     let mut actions = Table::new(&["action", ">tensors", ">parameters", ">before", ">after"]);
     for action in &summary.actions {
@@ -98,7 +98,7 @@ fn decided(decision: &PlannedDecision) -> String {
     print::facts(&facts)
 }
 
-fn facts(summary: &Summary, timing: &Timing) -> String {
+fn facts(summary: &Summary, timing: Option<&Timing>) -> String {
     let memory = &summary.memory;
     let family = summary.family.as_deref().unwrap_or("unknown family");
     let kind = if summary.folder { "folder" } else { "file" };
@@ -138,8 +138,8 @@ fn facts(summary: &Summary, timing: &Timing) -> String {
                 alternatives(summary)
             ),
         ),
-        ("time", timing.render()),
     ];
+    facts.extend(timing.map(|timing| ("time", timing.render())));
     facts.extend(summary.smoothing.as_ref().map(|smoothing| ("smooth", smoothed(smoothing))));
     facts.extend(summary.notes.iter().map(|note| ("note", note.clone())));
     facts.extend(passed::stacked(summary.stacked_experts.as_ref(), summary.parameters));

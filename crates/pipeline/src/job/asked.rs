@@ -1,0 +1,122 @@
+//! What a stage's bytes follow from, as it is kept beside its artifact: another run goes on only where all of
+//! it is the same, and says what is not.
+
+use crate::job::{JobRequest, JobStage};
+use llmopt_checkpoint::{Source, sha256, sha256_file};
+use llmopt_data::CalibrationSource;
+use llmopt_run::Error;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// What the bytes of all stages follow from.
+pub(super) struct Asked {
+    model: Value,
+    stages: Vec<Value>,
+}
+
+impl Asked {
+    /// Reads what a job asks for: the model's files by size and time of change, the data by their hashes.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub(super) fn of(request: &JobRequest) -> Result<Self, Error> {
+        let stages = request.stages.iter().map(stage).collect::<Result<_, _>>()?;
+        Ok(Self { model: model(&Source::open(&request.model)?)?, stages })
+    }
+
+    /// What the first `count` stages follow from.
+    pub(super) fn first(&self, count: usize) -> Value {
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "model": self.model,
+            "stages": self.stages[..count],
+        })
+    }
+}
+
+fn model(source: &Source) -> Result<Value, Error> {
+    let mut files = Map::new();
+    for shard in source.shards() {
+        let state = json!({ "bytes": shard.bytes, "modified": shard.modified()?.to_string() });
+        files.insert(shard.name.clone(), state);
+    }
+    let config = source.config_bytes().map(sha256);
+    files.insert("config.json".to_owned(), json!(config));
+    let side = source.side_files().iter().map(|file| file.name.clone());
+    files.insert("beside".to_owned(), json!(side.collect::<Vec<_>>()));
+    Ok(Value::Object(files))
+}
+
+fn stage(stage: &JobStage) -> Result<Value, Error> {
+    let told = |error: serde_json::Error| Error::Refused(error.to_string());
+    let (recipe, sources) = match stage {
+        JobStage::Prune(recipe) => (
+            serde_json::to_value(recipe).map_err(told)?,
+            recipe.calibrate.data.sources.iter().collect::<Vec<_>>(),
+        ),
+        JobStage::Quantize(recipe) => {
+            (serde_json::to_value(recipe).map_err(told)?, recipe.sources().collect())
+        }
+    };
+    let mut data = BTreeMap::new();
+    for source in sources {
+        if let CalibrationSource::File { path, .. } = source {
+            data.insert(source.name(), sha256_file(path)?);
+        }
+    }
+    Ok(json!({ stage.name(): recipe, "data": data }))
+}
+
+/// Where two such values differ: `stages.1.quantize.group_size: 64, and it was 128`.
+pub(super) fn differences(now: &Value, then: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    compare("", now, then, &mut found);
+    found
+}
+
+fn compare(path: &str, now: &Value, then: &Value, found: &mut Vec<String>) {
+    let inner = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match (now, then) {
+        (Value::Object(now), Value::Object(then)) => {
+            let mut keys: Vec<&String> = now.keys().chain(then.keys()).collect();
+            keys.sort();
+            keys.dedup();
+            for key in keys {
+                let of = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or(Value::Null);
+                compare(&inner(key), &of(now), &of(then), found);
+            }
+        }
+        (Value::Array(now), Value::Array(then)) => {
+            for number in 0..now.len().max(then.len()) {
+                let of = |items: &[Value]| items.get(number).cloned().unwrap_or(Value::Null);
+                compare(&inner(&number.to_string()), &of(now), &of(then), found);
+            }
+        }
+        (now, then) if now != then => found.push(format!("{path}: {now}, and it was {then}")),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_named_by_their_place() {
+        let check = |now: Value, then: Value, expected: &[&str]| {
+            assert_eq!(differences(&now, &then), expected);
+        };
+        let recipe = |bits: u32| json!({ "stages": [{ "quantize": { "bits": bits } }] });
+        check(recipe(4), recipe(4), &[]);
+        check(recipe(4), recipe(8), &["stages.0.quantize.bits: 4, and it was 8"]);
+        check(
+            json!({ "version": "2", "data": { "a.txt": "x" } }),
+            json!({ "version": "1", "data": { "b.txt": "x" } }),
+            &[
+                "data.a.txt: \"x\", and it was null",
+                "data.b.txt: null, and it was \"x\"",
+                "version: \"2\", and it was \"1\"",
+            ],
+        );
+    }
+}
