@@ -14,9 +14,6 @@ mod recipe;
 mod run;
 mod verify;
 
-pub(crate) use eval::evaluation_request;
-pub(crate) use ladder::judged_on;
-
 use crate::failure::Failure;
 use crate::flags::Command;
 

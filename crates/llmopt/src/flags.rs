@@ -5,6 +5,7 @@
 mod calibrate;
 mod card;
 pub(crate) mod examples;
+mod generate;
 mod ladder;
 mod prune;
 mod run;
@@ -12,9 +13,10 @@ mod run;
 use calibrate::DATA;
 pub(crate) use calibrate::{Calibrate, DataFlags};
 pub(crate) use card::Card;
+pub(crate) use generate::Generate;
 pub(crate) use ladder::Ladder;
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
-pub(crate) use run::{Init, Recipe, RecipeCommand, Run};
+pub(crate) use run::{Init, Purpose, Recipe, RecipeCommand, Run, USUAL_RECIPE};
 
 use crate::exit;
 use crate::print::Console;
@@ -245,43 +247,6 @@ pub(crate) struct Eval {
     /// Write the artifact's logits of every token to this `.safetensors` file
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run", help_heading = RUN)]
     pub(crate) logits: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) compute: Compute,
-    #[command(flatten)]
-    pub(crate) quiet: Quiet,
-    #[command(flatten)]
-    pub(crate) console: ConsoleFlags,
-}
-
-/// Let a model go on from prompts, to see with your own eyes that it still speaks
-#[derive(Debug, Args)]
-#[command(after_help = examples::GENERATE)]
-pub(crate) struct Generate {
-    /// Artifact or any other model: a Hugging Face folder
-    pub(crate) model: PathBuf,
-    /// Text to go on from; several go through the model together
-    #[arg(required = true, value_name = "PROMPT")]
-    pub(crate) prompts: Vec<String>,
-    /// Take each prompt as the message of a user, in the folder's chat template
-    #[arg(long, help_heading = SPOKEN)]
-    pub(crate) chat: bool,
-    /// Tokens to generate at most
-    #[arg(long, value_name = "N", value_parser = tokens, default_value = "64", help_heading = SPOKEN)]
-    pub(crate) tokens: usize,
-    /// 0 takes the likeliest token each time; above, tokens are drawn
-    #[arg(long, value_name = "T", value_parser = temperature, default_value = "0", help_heading = SPOKEN)]
-    pub(crate) temperature: f64,
-    /// What decides the draws [default: 0]
-    #[arg(long, value_name = "N", help_heading = SPOKEN)]
-    pub(crate) seed: Option<u64>,
-    /// The day that a chat template may ask for, such as 2026-01-31
-    #[arg(long, value_name = "DAY", requires = "chat", help_heading = SPOKEN)]
-    pub(crate) date: Option<Date>,
-
-    /// Hard bound on resident memory, such as 8GiB or 500MB; the whole model must fit [default: 80 %
-    /// of what is available, or 2GiB where that is unknown]
-    #[arg(long, value_name = "SIZE", value_parser = units::size, help_heading = RUN)]
-    pub(crate) memory: Option<u64>,
     #[command(flatten)]
     pub(crate) compute: Compute,
     #[command(flatten)]

@@ -10,10 +10,10 @@ mod refused;
 mod stages;
 
 pub(crate) use catalog::catalog;
-pub(crate) use init::{Purpose, starter};
+pub(crate) use init::starter;
 
 use crate::failure::Failure;
-use crate::flags::Run;
+use crate::flags::{Run, USUAL_RECIPE};
 use crate::report::ReportFile;
 use crate::{print, request, units};
 use llmopt_pipeline::{JobRequest, Resources};
@@ -104,7 +104,7 @@ fn overrides(flags: &Run) -> Vec<String> {
 
 impl File {
     fn read(path: Option<&Path>) -> Result<Self, Failure> {
-        let path = path.unwrap_or(Path::new(USUAL)).to_owned();
+        let path = path.unwrap_or(Path::new(USUAL_RECIPE)).to_owned();
         let text = bytes(&path).map_err(|error| refused::unreadable(&path, &error))?;
         if text.len() as u64 > LONGEST {
             return Err(refused::too_long(&path, LONGEST));
@@ -182,9 +182,6 @@ fn threads(node: &Node) -> Result<usize, Problem> {
     let number = node.text().and_then(|text| text.parse().ok()).filter(|threads| *threads > 0);
     number.ok_or_else(|| Problem::new(&node.at, "`threads` is at least 1"))
 }
-
-/// The recipe of a folder.
-pub(crate) const USUAL: &str = "llmopt.toml";
 
 /// The schema for editors, as a JSON document.
 pub(crate) fn schema() -> Result<(), Failure> {

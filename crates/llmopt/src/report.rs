@@ -17,7 +17,7 @@ mod sample;
 mod table;
 
 pub(crate) use gates::missed;
-pub(crate) use ladder::{LadderFile, group_size, ladder};
+pub(crate) use ladder::{LadderFile, group_size, judged_on, ladder};
 pub(crate) use table::table;
 
 use crate::failure::{Failure, Refusal};

@@ -2,12 +2,12 @@
 
 use crate::absent;
 use crate::failure::Refusal;
-use crate::flags::{self, CalibrationDtype, DataFlags, Group, Prune, Quantize};
+use crate::flags::{self, CalibrationDtype, DataFlags, Eval, Group, Prune, Quantize};
 use crate::vain;
 use llmopt_pipeline::{
-    Axis, Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, Format, GroupSize,
-    KernelChoice, Method, PruneMethod, PruneRecipe, PruneRequest, Recipe, Resources, Runtime,
-    Scheme, SourceError, Target,
+    Axis, Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, EvaluationRequest, Format,
+    GroupSize, KernelChoice, Method, PruneMethod, PruneRecipe, PruneRequest, Recipe, Resources,
+    Runtime, Scheme, SourceError, Target,
 };
 use std::path::{Path, PathBuf};
 
@@ -105,6 +105,32 @@ fn axes(names: &[String]) -> Result<Vec<Axis>, Refusal> {
     axes.sort();
     axes.dedup();
     Ok(axes)
+}
+
+/// What `eval` was asked to do.
+pub(crate) fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
+    vain::of_eval(flags)?;
+    if let Some(path) = &flags.logits {
+        folder_of("--logits", path)?;
+    }
+    Ok(EvaluationRequest {
+        artifact: flags.artifact.clone(),
+        against: flags.against.clone(),
+        texts: flags.text.clone(),
+        tasks: flags.tasks.clone(),
+        window: flags.window,
+        samples: flags.samples,
+        max_samples: flags.max_samples,
+        bos: flags.bos == Some(flags::Bos::Window),
+        date: flags.date,
+        precision: flags.compute.dtype.precision(),
+        kernel: kernel(&flags.compute.kernel)?,
+        gates: flags.gate.clone(),
+        baseline: flags.baseline.clone(),
+        on_unsure: flags.on_unsure.map(Into::into).unwrap_or_default(),
+        logits: flags.logits.clone(),
+        scratch: flags.scratch.clone().unwrap_or_else(|| Path::new(".").to_owned()),
+    })
 }
 
 /// Where the artifact goes.

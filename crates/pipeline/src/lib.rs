@@ -81,7 +81,10 @@ pub use llmopt_measure::{
     generate, plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
-pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts, RecordFile};
+pub use llmopt_rewrite::{
+    BlockRuns, Envelope, FileFacts, FoundFrontMatter, FrontMatter, RecordFile, WantedFrontMatter,
+    is_repository,
+};
 pub use llmopt_run::{
     Blame, Cancel, Disk, Error, Events, Fault, Memory, NonFinite, Resources, Silent,
     available_memory,

@@ -3,20 +3,19 @@
 mod plan;
 
 use crate::failure::{Failure, Refusal};
-use crate::flags::{Bos, Eval};
+use crate::flags::Eval;
 use crate::print;
 use crate::progress::Progress;
 use crate::report::{self, ReportFile, github};
 use crate::timing::{RequestedAmount, Timing};
-use crate::{request, signal, vain};
-use llmopt_pipeline::{EvaluationPlan, EvaluationRequest};
-use std::path::Path;
+use crate::{request, signal};
+use llmopt_pipeline::EvaluationPlan;
 
 pub(super) fn run(flags: &Eval) -> Result<(), Failure> {
     let console = flags.console.console(flags.quiet.quiet);
     let reports = reports(flags)?;
     let resources = request::resources(flags.memory, flags.compute.threads);
-    let plan = llmopt_pipeline::plan_evaluation(&evaluation_request(flags)?, resources)?;
+    let plan = llmopt_pipeline::plan_evaluation(&request::evaluation(flags)?, resources)?;
     let timing = timing(&plan, flags)?;
     if flags.dry_run {
         let summary = plan.summary();
@@ -55,32 +54,6 @@ pub(super) fn plan_of(plan: &EvaluationPlan) -> String {
     plan::render(&plan.summary(), None)
 }
 
-/// What `eval` was asked to do.
-pub(crate) fn evaluation_request(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
-    vain::of_eval(flags)?;
-    if let Some(path) = &flags.logits {
-        request::folder_of("--logits", path)?;
-    }
-    Ok(EvaluationRequest {
-        artifact: flags.artifact.clone(),
-        against: flags.against.clone(),
-        texts: flags.text.clone(),
-        tasks: flags.tasks.clone(),
-        window: flags.window,
-        samples: flags.samples,
-        max_samples: flags.max_samples,
-        bos: flags.bos == Some(Bos::Window),
-        date: flags.date,
-        precision: flags.compute.dtype.precision(),
-        kernel: request::kernel(&flags.compute.kernel)?,
-        gates: flags.gate.clone(),
-        baseline: flags.baseline.clone(),
-        on_unsure: flags.on_unsure.map(Into::into).unwrap_or_default(),
-        logits: flags.logits.clone(),
-        scratch: flags.scratch.clone().unwrap_or_else(|| Path::new(".").to_owned()),
-    })
-}
-
 fn reports(flags: &Eval) -> Result<Vec<ReportFile>, Refusal> {
     flags.report.iter().map(|path| ReportFile::new(path)).collect()
 }
@@ -91,6 +64,7 @@ mod tests {
     use crate::flags::{self, Command, Flags};
     use clap::Parser;
     use llmopt_pipeline::{KernelChoice, NamedFile, OnUnsure, Precision};
+    use std::path::Path;
 
     fn requested(flags: &str) -> Eval {
         let args = ["llmopt", "eval", "model"].into_iter().chain(flags.split_whitespace());
@@ -102,7 +76,7 @@ mod tests {
 
     #[test]
     fn flags_become_a_request() {
-        let request = |flags: &str| evaluation_request(&requested(flags)).expect("a request");
+        let request = |flags: &str| request::evaluation(&requested(flags)).expect("a request");
         let plain = request("--text a.txt");
         assert_eq!((plain.precision, plain.kernel), (Precision::F32, KernelChoice::Auto));
         assert_eq!((plain.bos, plain.window, plain.samples), (false, None, None));

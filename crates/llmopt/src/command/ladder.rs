@@ -8,8 +8,8 @@ use crate::progress::Progress;
 use crate::report::{self, LadderFile};
 use crate::{request, signal, units, vain};
 use llmopt_pipeline::{
-    Calibrate, CalibrationRequest, CalibrationSource, GroupSize, JudgedText, LadderPlan,
-    LadderReport, LadderRequest, LadderSummary,
+    Calibrate, CalibrationRequest, CalibrationSource, GroupSize, LadderPlan, LadderReport,
+    LadderRequest, LadderSummary,
 };
 use std::fmt::Write;
 
@@ -100,7 +100,7 @@ fn planned(summary: &LadderSummary) -> String {
             ("observe", format!("{windows} of {}, as {bytes} of statistics", sources.join(", ")))
         }
     });
-    facts.push(("judge", judged_on(&summary.judged_on)));
+    facts.push(("judge", report::judged_on(&summary.judged_on)));
     let kept: Vec<&str> = summary.rungs.iter().filter_map(|rung| rung.kept.as_deref()).collect();
     facts.push((
         "keep",
@@ -135,20 +135,6 @@ fn planned(summary: &LadderSummary) -> String {
     let mut text = print::facts(&facts);
     let _ = write!(text, "\n{table}");
     text
-}
-
-/// `16 windows of 512 tokens of a.txt, held out`
-pub(crate) fn judged_on(text: &JudgedText) -> String {
-    let what = match text.held_out {
-        true => " that nothing is fitted to",
-        false => "",
-    };
-    format!(
-        "on {} of {} tokens of {}{what}",
-        units::counted(text.windows, "window"),
-        units::count(text.window as u64),
-        text.name
-    )
 }
 
 /// Where the artifacts are that stay, and how to get others.

@@ -1,9 +1,8 @@
 //! The flags of `run` and of `recipe`.
 
 use super::{ARTIFACT, ConsoleFlags, Listed, Quiet, RUN, examples, positive};
-use crate::recipe::Purpose;
 use crate::units;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Do what a recipe says: prune, smooth, quantize, evaluate, and hold the artifact to gates
@@ -76,7 +75,7 @@ pub(crate) struct Init {
     #[arg(long = "for", value_name = "PURPOSE", default_value = "desktop")]
     pub(crate) purpose: Purpose,
     /// The file that the recipe goes to
-    #[arg(short, long, value_name = "FILE", default_value = crate::recipe::USUAL)]
+    #[arg(short, long, value_name = "FILE", default_value = USUAL_RECIPE)]
     pub(crate) output: PathBuf,
     /// Replace an existing file
     #[arg(long)]
@@ -90,6 +89,19 @@ pub(crate) struct Init {
 #[command(after_help = examples::RECIPE_SCHEMA)]
 pub(crate) struct Schema {}
 
+/// Where an artifact is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Purpose {
+    /// Many requests at once: int8 weights and activations
+    Server,
+    /// One user at a time: 4-bit weights
+    Desktop,
+    /// Little memory: a fifth of the blocks pruned, 4-bit weights
+    Edge,
+}
+
+/// The recipe of a folder.
+pub(crate) const USUAL_RECIPE: &str = "llmopt.toml";
 const VERDICTS: &[&str] = &["fail", "pass"];
 const FATES: &[&str] = &["keep", "discard"];
 const RECIPE: &str = "What the recipe says";

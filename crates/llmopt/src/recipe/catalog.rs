@@ -1,7 +1,8 @@
 //! The keys of a recipe, from the options of the commands.
 
+use crate::flags::Flags;
 use clap::builder::StyledStr;
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, CommandFactory};
 use llmopt_pipeline::Date;
 use llmopt_recipe::{Key, Kind, Section};
 use std::any::TypeId;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 
 /// All keys of a recipe.
 pub(crate) fn catalog() -> Section {
-    let mut root = crate::command();
+    let mut root = Flags::command();
     root.build();
     let command = |name: &str| root.find_subcommand(name).expect("one of the commands").clone();
     let stage = section(
@@ -119,7 +120,7 @@ fn kind(arg: &Arg) -> Kind {
 
 /// Whether the values of an option of these commands are paths.
 pub(super) fn is_path(command: &str, key: &str) -> bool {
-    let root = crate::command();
+    let root = Flags::command();
     let command = root.find_subcommand(command);
     let mut arguments = command.into_iter().flat_map(Command::get_arguments);
     arguments

@@ -1,20 +1,9 @@
 //! A recipe to begin with: for a model, and for what is to become of it.
 
+use crate::flags::Purpose;
 use crate::units;
-use clap::ValueEnum;
 use llmopt_pipeline::Inspection;
 use std::fmt::Write;
-
-/// Where an artifact is to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Purpose {
-    /// Many requests at once: int8 weights and activations
-    Server,
-    /// One user at a time: 4-bit weights
-    Desktop,
-    /// Little memory: a fifth of the blocks pruned, 4-bit weights
-    Edge,
-}
 
 /// The text of a recipe for `model`, which lies at `path`.
 pub(crate) fn starter(path: &str, model: &Inspection, purpose: Purpose) -> String {

@@ -1,6 +1,5 @@
 //! The stages of a recipe, each as the request of the command that does it alone.
 
-use crate::command::evaluation_request;
 use crate::flags::Command;
 use crate::recipe::arguments::{Given, given, options, parsed};
 use crate::recipe::refused::of_refusal;
@@ -163,7 +162,7 @@ pub(super) fn evaluation(
     found.push(given("eval", ("against", &at), &against, Path::new("")));
     match parsed("eval", model, &found, &at)? {
         Command::Eval(flags) => {
-            let request = evaluation_request(&flags);
+            let request = request::evaluation(&flags);
             let request = request.map_err(|refusal| of_refusal(refusal, &found, &at))?;
             Ok(EvaluationRequest { against: Some(model.to_owned()), ..request })
         }

@@ -3,11 +3,10 @@
 use super::markdown::code;
 use super::numbers::{interval, share, significant};
 use super::{html, pending, publish};
-use crate::command::judged_on;
 use crate::failure::{Failure, Refusal};
 use crate::print::{self, Table};
 use crate::units;
-use llmopt_pipeline::{LadderReport, PendingFile, PlannedRung, Rung};
+use llmopt_pipeline::{JudgedText, LadderReport, PendingFile, PlannedRung, Rung};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -121,6 +120,20 @@ pub(super) fn facts(report: &LadderReport) -> Vec<(&'static str, String)> {
     let notes = report.calibration.iter().flat_map(|data| &data.notes);
     facts.extend(notes.map(|note| ("note", note.clone())));
     facts
+}
+
+/// `16 windows of 512 tokens of a.txt, held out`
+pub(crate) fn judged_on(text: &JudgedText) -> String {
+    let what = match text.held_out {
+        true => " that nothing is fitted to",
+        false => "",
+    };
+    format!(
+        "on {} of {} tokens of {}{what}",
+        units::counted(text.windows, "window"),
+        units::count(text.window as u64),
+        text.name
+    )
 }
 
 /// `128`, or `channel`.

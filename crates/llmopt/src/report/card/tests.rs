@@ -286,7 +286,7 @@ fn nothing_that_is_of_another_kind_ends_in_a_panic() {
                 request: &request,
             };
             let _ = body::body(&told);
-            let _ = front_matter::wanted(None, &made).fresh();
+            let _ = wanted(None, &made).fresh();
         }
         for pointer in pointers(&evaluation).into_iter().filter(|p| !p.starts_with("/tensors/")) {
             let mut changed = evaluation.clone();
