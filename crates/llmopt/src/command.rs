@@ -7,6 +7,7 @@ mod diff;
 mod eval;
 mod generate;
 mod inspect;
+mod ladder;
 mod prune;
 mod quantize;
 mod recipe;
@@ -25,6 +26,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Run(flags) => run::run(&flags),
         Command::Recipe(flags) => recipe::run(&flags),
         Command::Calibrate(flags) => calibrate::run(&flags),
+        Command::Ladder(flags) => ladder::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
         Command::Verify(flags) => verify::run(&flags),

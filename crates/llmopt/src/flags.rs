@@ -6,6 +6,7 @@ mod calibrate;
 mod card;
 pub(crate) mod examples;
 mod generate;
+mod ladder;
 mod prune;
 mod run;
 
@@ -13,6 +14,7 @@ use calibrate::DATA;
 pub(crate) use calibrate::{Calibrate, DataFlags};
 pub(crate) use card::Card;
 pub(crate) use generate::Generate;
+pub(crate) use ladder::Ladder;
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
 pub(crate) use run::{Init, Purpose, Recipe, RecipeCommand, Run, USUAL_RECIPE};
 
@@ -45,6 +47,7 @@ pub(crate) enum Command {
     Run(Box<Run>),
     Recipe(Recipe),
     Calibrate(Box<Calibrate>),
+    Ladder(Box<Ladder>),
     Eval(Box<Eval>),
     Generate(Generate),
     Verify(Verify),
@@ -453,6 +456,7 @@ impl Command {
             Self::Quantize(flags) => flags.console.console(flags.quiet.quiet),
             Self::Prune(flags) => flags.console.console(flags.quiet.quiet),
             Self::Calibrate(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Ladder(flags) => flags.console.console(flags.quiet.quiet),
             Self::Run(flags) => flags.console.console(flags.quiet.quiet),
             Self::Recipe(Recipe { command: RecipeCommand::Init(flags) }) => {
                 flags.console.console(false)

@@ -9,6 +9,7 @@ pub(crate) mod github;
 mod html;
 mod junit;
 mod kinds;
+mod ladder;
 mod markdown;
 mod numbers;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod sample;
 mod table;
 
 pub(crate) use gates::missed;
+pub(crate) use ladder::{LadderFile, group_size, judged_on, ladder};
 pub(crate) use table::table;
 
 use crate::failure::{Failure, Refusal};

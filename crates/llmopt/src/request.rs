@@ -166,6 +166,19 @@ pub(crate) fn runtimes(names: &[String]) -> Result<Vec<Runtime>, Refusal> {
     Ok(runtimes)
 }
 
+/// The widths of `option`, each once.
+pub(crate) fn bits(option: &str, names: &[String]) -> Result<Vec<u8>, Refusal> {
+    let mut widths = Vec::new();
+    for name in names {
+        let known = flags::BITS.contains(&name.as_str()).then(|| name.parse().ok()).flatten();
+        let width: u8 = known.ok_or_else(|| absent::value(option, name, flags::BITS, &[]))?;
+        if !widths.contains(&width) {
+            widths.push(width);
+        }
+    }
+    Ok(widths)
+}
+
 /// Refuses a report that could not be written when the work is done.
 pub(crate) fn report(path: Option<&Path>) -> Result<(), Refusal> {
     let Some(path) = path else { return Ok(()) };
@@ -260,7 +273,8 @@ pub(crate) fn data(
     Ok(data)
 }
 
-fn unchecked_data(
+/// The same, whatever the options do.
+pub(crate) fn unchecked_data(
     option: &str,
     sources: &[String],
     flags: DataFlags,

@@ -2,7 +2,7 @@
 //! nobody believes that they did.
 
 use crate::failure::Refusal;
-use crate::flags::{DataFlags, Eval, Generate, Prune, Quantize};
+use crate::flags::{DataFlags, Eval, Generate, Ladder, Prune, Quantize};
 use llmopt_pipeline::{
     CalibrationSource, Format, Gate, PruneMethod, PruneRecipe, Recipe, may_hold_messages,
 };
@@ -148,6 +148,15 @@ fn of_gates(flags: &Eval) -> Result<(), Refusal> {
         "it is for gates that windows may leave unsure, and there is none",
         "leave it out, or give a gate such as `--gate 'kld <= 0.03'`",
     )
+}
+
+/// Options of a ladder from `sources`: `--samples` and `--window` are for the text that judges, too.
+pub(crate) fn of_ladder(flags: &Ladder, sources: &[CalibrationSource]) -> Result<(), Refusal> {
+    let data = DataFlags { samples: None, window: None, bos: None, seed: flags.seed, date: None };
+    match sources {
+        [] => Ok(()),
+        sources => of_data(data, sources),
+    }
 }
 
 /// Options of generation.

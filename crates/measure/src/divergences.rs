@@ -1,6 +1,6 @@
 //! How far several models are from one, token by token.
 
-use llmopt_eval::{Estimate, Pair, PairLoss, compare};
+use llmopt_eval::{Comparison, Pair, PairLoss, compare};
 use llmopt_forward::Matrix;
 use llmopt_run::Error;
 use llmopt_sweep::{Batches, Judge, begun, by_sequence};
@@ -25,11 +25,11 @@ impl<'a> Divergences<'a> {
         (candidates * batches.tokens() * (size_of::<Pair>() + size_of::<PairLoss>())) as u64
     }
 
-    /// The mean divergence of each candidate.
-    pub fn finished(self) -> Vec<Estimate> {
+    /// What each candidate lost.
+    pub fn finished(self) -> Vec<Comparison> {
         let batches = self.batches;
         let losses = |sums| by_sequence(batches, sums, Pair::finish);
-        self.sums.into_iter().map(|sums| compare(&losses(sums)).kld.mean).collect()
+        self.sums.into_iter().map(|sums| compare(&losses(sums))).collect()
     }
 }
 

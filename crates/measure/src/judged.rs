@@ -1,7 +1,7 @@
 //! Candidates held against the original: one reading sweep over all of them.
 
 use crate::divergences::Divergences;
-use llmopt_eval::Estimate;
+use llmopt_eval::{Comparison, Estimate};
 use llmopt_model::Variant;
 use llmopt_run::{Error, on_threads};
 use llmopt_sweep::{Reading, ReadingMemory, Run, judging};
@@ -18,6 +18,21 @@ pub fn judged(
     memory: &ReadingMemory,
     run: Run<'_>,
 ) -> Result<Vec<Estimate>, Error> {
+    let compared = compared(stage, variants, windows, memory, run)?;
+    Ok(compared.into_iter().map(|found| found.kld.mean).collect())
+}
+
+/// All that every candidate lost against the first of `variants` on `windows`. The sweep is told of as `stage`.
+///
+/// # Errors
+/// As of [`judged`].
+pub fn compared(
+    stage: &'static str,
+    variants: &[Variant],
+    windows: &[Vec<u32>],
+    memory: &ReadingMemory,
+    run: Run<'_>,
+) -> Result<Vec<Comparison>, Error> {
     let batches = judging(windows);
     let mut losses = Divergences::new(&batches, variants.len().saturating_sub(1));
     let reading = Reading { variants, batches: &batches, memory, run };

@@ -17,6 +17,7 @@ mod estimate;
 mod expected;
 mod inspect;
 mod job;
+mod ladder;
 mod method;
 mod output_loss;
 mod output_target;
@@ -52,6 +53,10 @@ pub use inspect::{
     Amount, ArtifactFacts, Inspection, MatrixKind, SchemeWeight, ShardFacts, Stored, inspect,
 };
 pub use job::{JobPlan, JobRequest, JobStage, Made, PlannedStage, plan_job};
+pub use ladder::{
+    JudgedText, LadderPlan, LadderReport, LadderRequest, LadderSummary, PlannedRung, Rung, ladder,
+    plan_ladder,
+};
 pub use llmopt_arch::axes::Axis;
 pub use llmopt_checkpoint::{
     EVALUATION_NAME, Error as FileError, PendingFile, Source, append_file, read_text, write_file,
@@ -76,7 +81,10 @@ pub use llmopt_measure::{
     generate, plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
-pub use llmopt_rewrite::{BlockRuns, Envelope, FileFacts, RecordFile};
+pub use llmopt_rewrite::{
+    BlockRuns, Envelope, FileFacts, FoundFrontMatter, FrontMatter, RecordFile, WantedFrontMatter,
+    is_repository,
+};
 pub use llmopt_run::{
     Blame, Cancel, Disk, Error, Events, Fault, Memory, NonFinite, Resources, Silent,
     available_memory,

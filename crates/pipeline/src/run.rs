@@ -163,16 +163,26 @@ pub fn quantize(plan: &Plan, events: &dyn Events, cancel: &Cancel) -> Result<Rep
     plan.notes().iter().for_each(|note| events.note(note));
     plan.decision.iter().filter_map(PlannedDecision::note).for_each(|note| events.note(&note));
     match (attempted(plan, None, (events, cancel)), &plan.requested) {
-        (Err(Error::TooSmall(small)), Some(requested)) => {
-            let mut requested = requested.clone();
-            requested.small.extend(small);
-            let plan =
-                within(requested.resources, |resources| with_alternatives(&requested, resources))?;
-            events.note("some matrices are too small to be quantized: starting over without them");
-            quantize(&plan, events, cancel)
-        }
+        (Err(Error::TooSmall(small)), Some(_)) => match without_small(plan, small, events)? {
+            Some(plan) => quantize(&plan, events, cancel),
+            None => attempted(plan, None, (events, cancel)),
+        },
         (done, _) => done,
     }
+}
+
+/// The plan without matrices that turned out to be too small; none for an alternative.
+pub(crate) fn without_small(
+    plan: &Plan,
+    small: BTreeMap<String, String>,
+    events: &dyn Events,
+) -> Result<Option<Plan>, Error> {
+    let Some(requested) = &plan.requested else { return Ok(None) };
+    let mut requested = requested.clone();
+    requested.small.extend(small);
+    let plan = within(requested.resources, |resources| with_alternatives(&requested, resources))?;
+    events.note("some matrices are too small to be quantized: starting over without them");
+    Ok(Some(plan))
 }
 
 /// Carries out a plan, unless matrices turn out to be too small; `ahead` writes its source meanwhile.
@@ -191,7 +201,7 @@ pub(crate) fn attempted(
 }
 
 /// Writes the artifact and its alternatives, and chooses: the number of the chosen one, and its report.
-fn write_artifact(
+pub(crate) fn write_artifact(
     plan: &Plan,
     staged: &[Staged],
     ahead: Option<&Ahead<'_>>,

@@ -126,14 +126,12 @@ impl Plan {
             .map(|(name, bytes)| PlannedFile { name: name.to_owned(), bytes })
             .collect();
         let all_bytes = files.iter().map(|file| file.bytes).sum();
-        let requested =
-            llmopt_scheme::Scheme { granularity: self.granularity(), ..self.recipe.scheme };
         Summary {
             model: self.source.path().display().to_string(),
             family: self.model.family().map(|family| family.name().to_owned()),
             output: self.output.display().to_string(),
             folder: !self.bare,
-            scheme: requested.to_string(),
+            scheme: self.most_common_scheme().to_string(),
             method: self.recipe.method.to_string(),
             files,
             input_bytes: self.source.shards().iter().map(|shard| shard.bytes).sum(),
@@ -204,6 +202,11 @@ impl Plan {
             weights += entry.meta.elements();
         }
         (weights > 0).then(|| bytes as f64 * 8.0 / weights as f64)
+    }
+
+    /// The scheme asked for, with the granularity that most matrices get.
+    pub(crate) fn most_common_scheme(&self) -> llmopt_scheme::Scheme {
+        llmopt_scheme::Scheme { granularity: self.granularity(), ..self.recipe.scheme }
     }
 
     /// The granularity that most matrices get.

@@ -14,6 +14,7 @@ mod boundary;
 mod envelope;
 mod files_beside;
 mod fingerprint;
+mod front_matter;
 mod journal;
 mod made_from;
 mod output_tensor;
@@ -33,6 +34,9 @@ pub use block_runs::BlockRuns;
 pub use boundary::Boundary;
 pub use envelope::{Envelope, FileFacts, FileHashes, Finished};
 pub use files_beside::FilesBeside;
+pub use front_matter::{
+    Found as FoundFrontMatter, FrontMatter, Wanted as WantedFrontMatter, is_repository,
+};
 pub use journal::Journal;
 pub use made_from::{how_made, made_from};
 pub use output_tensor::{BAND_BYTES, Named, OutputTensor, StoredPart};

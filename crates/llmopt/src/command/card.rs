@@ -5,7 +5,8 @@ use crate::failure::{Failure, Refusal};
 use crate::flags::Card;
 use crate::print::{self, Console};
 use crate::report;
-use crate::report::card::{self, CardRequest, evaluation, evaluation_in, is_repository};
+use crate::report::card::{self, CardRequest, evaluation, evaluation_in};
+use llmopt_pipeline::is_repository;
 use serde_json::json;
 
 pub(super) fn run(flags: &Card) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use super::{ConsoleFlags, Quiet, examples};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Write the model card of an artifact, with the front matter that the Hugging Face hub reads
+/// Print or write the model card of an artifact, as the Hugging Face hub reads it
 #[derive(Debug, Args)]
 #[command(after_help = examples::CARD)]
 pub(crate) struct Card {

@@ -39,6 +39,11 @@ Examples:
   llmopt calibrate Llama-3.1-8B --data text.jsonl --gram -o statistics.safetensors
   llmopt calibrate Llama-3.1-8B --data builtin --samples 64 --window 512 -o statistics.safetensors";
 
+pub(crate) const LADDER: &str = "\
+Examples:
+  llmopt ladder Llama-3.1-8B --bits 8,6,5,4,3 --calibrate text.jsonl --text heldout.txt --report ladder.html
+  llmopt ladder Llama-3.1-8B --bits 5,4 --calibrate statistics.safetensors --keep 4 -o artifacts";
+
 pub(crate) const EVAL: &str = "\
 Examples:
   llmopt eval Llama-3.1-8B-w4a16 --against Llama-3.1-8B --text test.txt

@@ -4,7 +4,6 @@
 //! its cell, its code span or its quotes.
 
 mod body;
-mod front_matter;
 mod made;
 mod measured;
 mod rebuild;
@@ -13,9 +12,9 @@ mod section;
 use crate::failure::{Failure, Refusal};
 use crate::print;
 use crate::units;
-use front_matter::FrontMatter;
-pub(crate) use front_matter::is_repository;
-use llmopt_pipeline::{EVALUATION_NAME, RecordFile, read_text};
+use llmopt_pipeline::{
+    EVALUATION_NAME, FrontMatter, RecordFile, WantedFrontMatter, is_repository, read_text,
+};
 use made::Made;
 use serde_json::Value;
 use std::path::Path;
@@ -146,7 +145,7 @@ fn amended(
     made: &Made<'_>,
     body: &str,
 ) -> (String, Vec<String>) {
-    let wanted = front_matter::wanted(base, made);
+    let wanted = wanted(base, made);
     let Some(there) = there.filter(|text| !text.trim().is_empty()) else {
         let head = wanted.fresh();
         return (
@@ -163,9 +162,25 @@ fn amended(
     (section::replaced(&text, &section::marked(body), newline), notes)
 }
 
+/// What front matter is to say.
+fn wanted(base: Option<&str>, made: &Made<'_>) -> WantedFrontMatter {
+    let wanted = WantedFrontMatter::new(made.tags());
+    let wanted = match base.filter(|base| is_repository(base)) {
+        Some(base) => wanted.with("base_model", base),
+        None => wanted,
+    };
+    // Of the relations that the hub knows (adapter, merge, quantized, finetune) none is pruning: weights that were
+    // fitted to data come nearest to `finetune`.
+    let relation = if made.is_quantized() { "quantized" } else { "finetune" };
+    wanted
+        .with("base_model_relation", relation)
+        .with("library_name", "transformers")
+        .with("pipeline_tag", "text-generation")
+}
+
 /// The last part of what may be a path: a card names no folders of a machine.
 fn without_folders(name: &str) -> &str {
-    if front_matter::is_repository(name) {
+    if is_repository(name) {
         return name;
     }
     name.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or(name)

@@ -3,6 +3,7 @@
 mod axis;
 mod blocks;
 mod divergence;
+mod ladder;
 mod making;
 mod parts;
 mod sizes;
@@ -13,6 +14,7 @@ use super::figures::{USUAL, breakdowns, facts, figures};
 use super::{escape, gates, title};
 use crate::units;
 use escape::{escaped, prose};
+pub(super) use ladder::page as ladder;
 use llmopt_pipeline::{Evaluation, TaskResult, TextResult};
 use parts::table;
 use std::fmt::Write;
@@ -33,12 +35,17 @@ pub(super) fn page(evaluation: &Evaluation) -> String {
     sizes::section(&mut body, evaluation);
     making::section(&mut body, evaluation);
     measured(&mut body, evaluation);
+    document(&title, &body)
+}
+
+/// A page of this title, with what it needs.
+fn document(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
          name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta \
          name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n\
          </head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
-        escaped(&title)
+        escaped(title)
     )
 }
 

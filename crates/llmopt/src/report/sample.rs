@@ -3,8 +3,9 @@
 use llmopt_pipeline::Accuracy;
 use llmopt_pipeline::{
     BlockLoss, ChoiceComparison, ClassSize, Comparison, Divergence, Estimate, Evaluation, Gate,
-    Histogram, JudgedOn, ModelFacts, OnUnsure, Protocol, Provenance, ProvenanceData,
-    ProvenanceSource, TaskProtocol, TaskResult, TensorFacts, TextProtocol, TextResult, WindowFacts,
+    Histogram, JudgedOn, JudgedText, LadderReport, ModelFacts, OnUnsure, PlannedRung, Protocol,
+    Provenance, ProvenanceData, ProvenanceSource, Rung, TaskProtocol, TaskResult, TensorFacts,
+    TextProtocol, TextResult, WindowFacts,
 };
 
 /// An int4 artifact of a small llama against the original, one gate of three missed.
@@ -42,6 +43,48 @@ pub(crate) fn comparison() -> Evaluation {
         ],
         notes: vec!["`heldout.txt` has 312 tokens more than its windows".to_owned()],
         ..alone()
+    }
+}
+
+/// Four sizes of it.
+pub(crate) fn ladder() -> LadderReport {
+    let rung = |bits: u8, bytes, kld: f64, top1: f64| Rung {
+        planned: PlannedRung {
+            bits,
+            scheme: format!("w{bits}a16 g128"),
+            group_size: (bits < 8).then_some(128),
+            bytes,
+            all_bytes: bytes + 60_000,
+            bits_per_weight: bytes as f64 * 8.0 / 7_868_672.0,
+            linear_bits_per_weight: Some(f64::from(bits) + 0.125),
+            kept: (bits == 4).then(|| "llama-8m-w4a16".to_owned()),
+        },
+        method: "gptq+cd".to_owned(),
+        kld: estimate(kld, kld * 0.9, kld * 1.12),
+        top1: estimate(top1, top1 - 0.01, top1 + 0.01),
+        perplexity_ratio: estimate(1.0 + kld, 1.0, 1.0 + 2.0 * kld),
+        fallbacks: 0,
+    };
+    LadderReport {
+        tool: "llmopt",
+        version: "0.1.0",
+        model: "llama-8m".to_owned(),
+        bytes: 15_737_344,
+        calibration: None,
+        judged_on: JudgedText {
+            name: "heldout.txt".to_owned(),
+            sha256: None,
+            held_out: false,
+            windows: 64,
+            window: 256,
+        },
+        kernel: "f32 faer",
+        rungs: vec![
+            rung(8, 12_100_000, 0.000_214, 0.9921),
+            rung(6, 11_300_000, 0.001_93, 0.9754),
+            rung(4, 10_347_008, 0.031_2, 0.9217),
+            rung(3, 9_870_000, 0.184, 0.8123),
+        ],
     }
 }
 

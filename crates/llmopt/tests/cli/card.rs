@@ -118,3 +118,29 @@ rows! {
     axes("prune tiny-llama --sparsity 0.3 --axes ffn --no-refit --method magnitude --align 16")
     mixes("prune tiny-llama --sparsity 0.25 --calibrate text.txt --samples 16 --window 64 --refine 1 --bos none")
 }
+
+#[test]
+fn the_commands_of_a_card_make_a_pruned_and_quantized_model_again() {
+    let dir = Dir::with_tiny_llama();
+    dir.write("text.txt", &dir.read("tiny-llama/evaluation.txt"));
+    let data = "--calibrate text.txt --samples 16 --window 64 --dtype f32 -q";
+    dir.done(&format!("prune tiny-llama --sparsity 0.2 --axes ffn --refine 0 -o pruned {data}"));
+    dir.done(&format!("quantize pruned --bits 4 --method gptq -o out {data}"));
+    let first = dir.tree("out");
+    let card = dir.done("card out").stdout;
+    assert!(card.contains("pruned and quantized by `llmopt "), "{card}");
+    let commands: Vec<String> = card
+        .lines()
+        .filter(|line| line.starts_with("llmopt prune ") || line.starts_with("llmopt quantize "))
+        .map(|line| line.replacen("llmopt ", "\"$0\" ", 1).replace(" MODEL ", " tiny-llama "))
+        .collect();
+    assert_eq!(commands.len(), 2, "{card}");
+    dir.remove("out");
+    let ran = std::process::Command::new("sh")
+        .args(["-ec", &commands.join("\n"), env!("CARGO_BIN_EXE_llmopt")])
+        .current_dir(dir.path(""))
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{commands:?}\n{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(dir.tree("out") == first, "{commands:?}");
+}

@@ -25,6 +25,7 @@ mod fp8_source;
 mod gates;
 mod generate;
 mod inspect;
+mod ladder;
 mod memory;
 mod nonfinite;
 mod notes;

@@ -78,6 +78,29 @@ fn a_calibrated_run_keeps_to_its_prediction_in_memory_and_spilled() {
 }
 
 #[test]
+fn a_ladder_keeps_to_the_smallest_budget_that_it_takes() {
+    let dir = Dir::with_tiny_llama();
+    dir.write("text.txt", &dir.read("tiny-llama/calibration.txt"));
+    let check = |args: &str| {
+        let args = format!(
+            "ladder tiny-llama --bits 8,5,4,3 --window 256 --samples 24 --threads 2 {args}"
+        );
+        let refused = dir.run(&format!("{args} --memory 1MiB")).stderr;
+        let works = refused.split_once("`--memory ").unwrap().1.split_once('`').unwrap().0;
+        let mut command = dir.command(&format!("{args} -q --memory {works}"));
+        let mut child = command.env("MALLOC_MMAP_THRESHOLD_", "131072").spawn().unwrap();
+        let peak = resident_peak(&mut child);
+        assert!(child.wait().unwrap().success(), "{args}");
+        assert!(
+            peak <= works.parse().unwrap(),
+            "{args}: {peak} bytes were resident, {works} the bound"
+        );
+    };
+    check("--calibrate text.txt --text tiny-llama/evaluation.txt");
+    check("--text tiny-llama/evaluation.txt");
+}
+
+#[test]
 fn a_budget_that_cannot_be_kept_is_refused_with_one_that_can() {
     let dir = Dir::with_tiny_llama();
     let ran = dir.run("quantize tiny-llama --memory 1MiB");

@@ -18,6 +18,7 @@ pub use budget::CalibrationMemory;
 pub use facts::{Calibrated, HeldOut, TriedMethod};
 pub use plan::CalibrationSummary;
 pub use smoothing::{Smooth, SmoothingReport, SmoothingSummary, UnsmoothedInputs};
+pub(crate) use statistics::observed_to;
 pub use statistics::{
     ModelIdentity, ObservedRun, StatisticsPlan, StatisticsReport, StatisticsRequest,
     StatisticsSummary, observe_statistics, plan_statistics,

@@ -28,8 +28,8 @@ pub(super) fn measured(evaluation: Option<&Value>, name: &str, base: Option<&str
         }
     }
     let _ = writeln!(text);
-    for set in &sets {
-        let _ = writeln!(text, "- {}", set.told());
+    for told in sets.iter().filter_map(Set::told) {
+        let _ = writeln!(text, "- {told}");
     }
     let _ = writeln!(text, "- {}", computed(evaluation));
     if compared {
@@ -73,7 +73,7 @@ pub(super) fn missed(evaluation: &Value) -> Option<String> {
 fn gates(text: &mut String, evaluation: &Value) {
     let rows: Vec<String> = all_gates(evaluation).map(|gate| gate.row()).collect();
     if !rows.is_empty() {
-        let _ = writeln!(text, "\n| gate | found | result |\n|---|--:|---|");
+        let _ = writeln!(text, "\n| gate | found | 95 % interval | result |\n|---|--:|--:|---|");
         rows.iter().for_each(|row| *text += row);
     }
 }
@@ -94,121 +94,145 @@ impl Gate<'_> {
         code(self.0.get("gate").and_then(Value::as_str).unwrap_or("?"))
     }
 
-    /// What was found, in the unit of the metric.
-    fn found(&self) -> String {
-        let written: Written = match self.0.get("metric").and_then(Value::as_str) {
+    /// In the unit of the metric.
+    fn written(&self) -> Written {
+        match self.0.get("metric").and_then(Value::as_str) {
             Some("top1" | "flips" | "accuracy") => share,
             Some("size") => decimal_bytes,
             Some("ppl_ratio") => ratio,
             Some("ppl" | "bpw") => |value| significant(value, 5),
             _ => nats,
-        };
-        match self.0.get("value").and_then(Value::as_f64) {
-            Some(value) => written(value),
-            None => "no number".to_owned(),
+        }
+    }
+
+    fn found(&self) -> String {
+        let value = self.0.get("value").and_then(Value::as_f64);
+        value.map_or_else(|| "no number".to_owned(), self.written())
+    }
+
+    /// The ends of what was found, where they are told.
+    fn interval(&self) -> String {
+        let end = |number: usize| self.0.get("interval")?.get(number)?.as_f64().map(self.written());
+        match (end(0), end(1)) {
+            (Some(low), Some(high)) => format!("{low} to {high}"),
+            _ => String::new(),
         }
     }
 
     fn told(&self) -> String {
-        format!("{} (found {})", self.text(), self.found())
+        let interval = match self.interval() {
+            none if none.is_empty() => none,
+            ends => format!(", {ends}"),
+        };
+        format!("{} (found {}{interval})", self.text(), self.found())
     }
 
     fn row(&self) -> String {
-        let result = if self.passed() { "passed" } else { "**missed**" };
-        format!("| {} | {} | {result} |\n", self.text(), self.found())
+        let is_unsure = self.0.get("verdict").and_then(Value::as_str) == Some("unsure");
+        let result = match (self.passed(), is_unsure) {
+            (true, false) => "passed",
+            (true, true) => "unsure, counted as passed",
+            (false, false) => "**missed**",
+            (false, true) => "**missed**: unsure, counted as failed",
+        };
+        format!("| {} | {} | {} | {result} |\n", self.text(), self.found(), self.interval())
     }
 }
 
 /// Figures that were taken on the same text or tasks.
 struct Set<'a> {
     figures: &'a Value,
-    /// The text and the tasks as the protocol tells them.
-    text: Option<&'a Value>,
-    tasks: Option<&'a Value>,
-    name: Option<&'a str>,
+    kind: Kind,
+    /// What they are on, as a cell has it.
+    on: String,
+    /// The text or the tasks, as the protocol tells them; none, of several together.
+    protocol: Option<&'a Value>,
 }
 
-/// Each text by itself where there are several; otherwise the whole evaluation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Tasks,
+}
+
+/// Each text and each file of tasks by itself; where there are several texts, all of them together first.
 fn sets(evaluation: &Value) -> Vec<Set<'_>> {
-    let protocol =
-        |key: &str| evaluation.pointer(&format!("/protocol/{key}")).filter(|v| v.is_object());
-    let whole = Set {
-        figures: evaluation,
-        text: protocol("text"),
-        tasks: protocol("tasks"),
-        name: protocol("text").and_then(name),
-    };
-    let texts = evaluation.get("texts").and_then(Value::as_array).into_iter().flatten();
-    let of = |figures| Set {
-        figures,
-        text: [Some(figures), figures.get("text"), figures.pointer("/protocol/text")]
-            .into_iter()
-            .flatten()
-            .find(|value| value.get("windows").is_some()),
-        tasks: None,
-        name: name(figures).or_else(|| name(figures.get("text")?)),
-    };
-    let several: Vec<Set<'_>> = texts.map(of).collect();
-    match several.is_empty() {
-        true => vec![whole],
-        // Tasks are told of once, beside the texts.
-        false if whole.tasks.is_some() => {
-            let tasks = Set { text: None, name: None, ..whole };
-            several.into_iter().chain([tasks]).collect()
+    let mut sets = Vec::new();
+    for kind in [Kind::Text, Kind::Tasks] {
+        let (list, single) = kind.keys();
+        let parts = evaluation.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let whole = |on: String, protocol| Set { figures: evaluation, kind, on, protocol };
+        match parts {
+            [] => {
+                let protocol = evaluation.pointer(single).filter(|protocol| protocol.is_object());
+                sets.extend(protocol.map(|protocol| whole(named(protocol), Some(protocol))));
+            }
+            [_] => {}
+            [_, ..] => sets.push(whole(format!("all {list} together"), None)),
         }
-        false => several,
+        sets.extend(parts.iter().map(|figures| {
+            let protocol = figures.get("protocol").filter(|protocol| protocol.is_object());
+            Set { figures, kind, on: named(figures), protocol }
+        }));
     }
+    sets
 }
 
-fn name(value: &Value) -> Option<&str> {
-    value.get("name")?.as_str()
+fn named(value: &Value) -> String {
+    code(value.get("name").and_then(Value::as_str).unwrap_or("?"))
+}
+
+impl Kind {
+    /// Where several are, and where one is.
+    fn keys(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Text => ("texts", "/protocol/text"),
+            Self::Tasks => ("tasks", "/protocol/tasks"),
+        }
+    }
 }
 
 impl Set<'_> {
     fn is_compared(&self) -> bool {
-        self.figures.get("comparison").is_some_and(Value::is_object)
+        let key = if self.kind == Kind::Text { "comparison" } else { "choices" };
+        self.figures.get(key).is_some_and(Value::is_object)
     }
 
     fn rows(&self) -> Vec<String> {
-        let is_text = self.text.is_some() || self.name.is_some();
-        let on_text = self.name.map(code).unwrap_or_default();
-        let on_tasks = self.tasks.and_then(name).map(code).unwrap_or_default();
-        let row = |on: &str, (metric, pointer, written): &(&str, &str, Written)| {
+        let figures = if self.kind == Kind::Text { TEXT } else { TASKS };
+        let row = |(metric, pointer, written): &(&str, &str, Written)| {
             let found = estimate(self.figures.pointer(pointer)?)?;
-            Some(format!(
-                "| {on} | {metric} | {} | {} |\n",
-                written(found.value),
-                interval(&found, written)
-            ))
+            let (value, interval) = (written(found.value), interval(&found, written));
+            Some(format!("| {} | {metric} | {value} | {interval} |\n", self.on))
         };
-        let texts = TEXT.iter().filter(|_| is_text).filter_map(|figure| row(&on_text, figure));
-        let tasks = TASKS.iter().filter(|_| self.tasks.is_some());
-        texts.chain(tasks.filter_map(|figure| row(&on_tasks, figure))).collect()
+        figures.iter().filter_map(row).collect()
     }
 
-    /// Windows and hash of the text, and the tasks.
-    fn told(&self) -> String {
-        let number = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_u64);
-        let sha = |value: &Value| {
-            let sha256 = value.get("sha256").and_then(Value::as_str);
-            sha256.map(|sha256| format!(", SHA-256 {}", code(sha256))).unwrap_or_default()
+    /// Windows or questions, and the hash of the file; nothing of several together.
+    fn told(&self) -> Option<String> {
+        let protocol = self.protocol?;
+        let number = |pointer: &str| Some(units::count(protocol.pointer(pointer)?.as_u64()?));
+        let file = match protocol.get("name").and_then(Value::as_str).map(code) {
+            Some(file) if file != self.on => format!(", from {file}"),
+            _ => String::new(),
         };
-        let text = self.text.or(self.name.is_some().then_some(self.figures)).map(|text| {
-            let windows = number(text, "/windows/windows").zip(number(text, "/windows/window"));
-            let windows = windows.map(|(windows, window)| {
-                format!(": {} windows of {} tokens", units::count(windows), units::count(window))
-            });
-            let scored =
-                number(text, "/scored").map(|n| format!(", {} tokens scored", units::count(n)));
-            let (windows, scored) = (windows.unwrap_or_default(), scored.unwrap_or_default());
-            format!("text {}{windows}{scored}{}", code(self.name.unwrap_or("?")), sha(text))
-        });
-        let tasks = self.tasks.map(|tasks| {
-            let questions = number(tasks, "/questions").unwrap_or(0);
-            let name = code(name(tasks).unwrap_or("?"));
-            format!("tasks {name}: {} questions{}", units::count(questions), sha(tasks))
-        });
-        text.into_iter().chain(tasks).collect::<Vec<_>>().join("; ")
+        let amount = match self.kind {
+            Kind::Text => {
+                let windows = number("/windows/windows").zip(number("/windows/window"));
+                let windows = windows.map(|(n, window)| format!("{n} windows of {window} tokens"));
+                windows
+                    .into_iter()
+                    .chain(number("/scored").map(|n| format!("{n} tokens scored")))
+                    .collect()
+            }
+            Kind::Tasks => {
+                number("/questions").map(|n| format!("{n} questions")).into_iter().collect()
+            }
+        };
+        let amount: Vec<String> = amount;
+        let sha256 = protocol.get("sha256").and_then(Value::as_str);
+        let sha256 = sha256.map(|sha256| format!(", SHA-256 {}", code(sha256))).unwrap_or_default();
+        Some(format!("{}: {}{file}{sha256}", self.on, amount.join(", ")))
     }
 }
 

@@ -101,18 +101,46 @@ fn a_recipe_stands_in_place_of_commands() {
 }
 
 #[test]
-fn each_text_has_its_figures() {
+fn each_text_has_its_figures_and_all_have_theirs() {
     let mut evaluation = evaluation();
-    let comparison = evaluation["comparison"].clone();
-    let text_of = |name: &str| json!({ "name": name, "comparison": comparison.clone() });
-    evaluation["texts"] = json!([text_of("a.txt"), text_of("b|c.txt")]);
+    let (comparison, protocol) =
+        (evaluation["comparison"].clone(), evaluation["protocol"]["text"].clone());
+    let text_of =
+        |name: &str| json!({ "name": name, "comparison": comparison, "protocol": protocol });
+    evaluation["texts"] = json!([text_of("chat"), text_of("b|c")]);
+    evaluation["protocol"]["text"] = json!(null);
     let folder = artifact(&record());
     let text = text(&folder, &CardRequest { evaluation: Some(&evaluation), ..Default::default() });
-    for name in ["`a.txt`", "`b\\|c.txt`"] {
+    for name in ["all texts together", "`chat`", "`b\\|c`"] {
         let row = format!("| {name} | KL divergence, mean, nats | 0.0123 | 0.0119 to 0.0128 |\n");
         assert!(text.contains(&row), "{text}");
     }
+    assert!(
+        text.contains(
+            "- `chat`: 64 windows of 256 tokens, 16,320 tokens scored, from `heldout.txt`, "
+        ),
+        "{text}"
+    );
     assert!(text.contains("| `questions.jsonl` | flips | 3.0 % | 1.0 % to 5.5 % |\n"), "{text}");
+}
+
+#[test]
+fn a_gate_shows_its_interval_and_that_it_is_unsure() {
+    let mut evaluation = evaluation();
+    evaluation["gates"] = json!([
+        { "gate": "kld <= 0.03", "metric": "kld", "value": 0.02, "interval": [0.01, 0.04], "verdict": "unsure",
+          "passed": false },
+        { "gate": "top1 >= 0.9", "metric": "top1", "value": 0.95, "interval": [0.94, 0.96], "verdict": "pass",
+          "passed": true }
+    ]);
+    let folder = artifact(&record());
+    let text = text(&folder, &CardRequest { evaluation: Some(&evaluation), ..Default::default() });
+    let missed = "> **1 of 2 gates missed**: `kld <= 0.03` (found 0.0200, 0.0100 to 0.0400).\n";
+    assert!(text.contains(missed), "{text}");
+    let row =
+        "| `kld <= 0.03` | 0.0200 | 0.0100 to 0.0400 | **missed**: unsure, counted as failed |\n";
+    assert!(text.contains(row), "{text}");
+    assert!(text.contains("| `top1 >= 0.9` | 95.0 % | 94.0 % to 96.0 % | passed |\n"), "{text}");
 }
 
 #[test]
@@ -258,7 +286,7 @@ fn nothing_that_is_of_another_kind_ends_in_a_panic() {
                 request: &request,
             };
             let _ = body::body(&told);
-            let _ = front_matter::wanted(None, &made).fresh();
+            let _ = wanted(None, &made).fresh();
         }
         for pointer in pointers(&evaluation).into_iter().filter(|p| !p.starts_with("/tensors/")) {
             let mut changed = evaluation.clone();

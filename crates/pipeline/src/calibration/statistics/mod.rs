@@ -16,4 +16,5 @@ pub(crate) mod writer;
 pub use described::ObservedRun;
 pub use identity::ModelIdentity;
 pub use plan::{StatisticsPlan, StatisticsRequest, StatisticsSummary, plan_statistics};
+pub(crate) use run::observed_to;
 pub use run::{StatisticsReport, observe_statistics};

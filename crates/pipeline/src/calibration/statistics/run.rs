@@ -12,6 +12,7 @@ use llmopt_rewrite::Context;
 use llmopt_run::{Cancel, Error, Events, on_threads};
 use llmopt_sweep::{Meter, Run, Work, carried_width};
 use serde::Serialize;
+use std::path::Path;
 
 /// What was written.
 #[derive(Clone, Debug, Serialize)]
@@ -43,13 +44,22 @@ pub fn observe_statistics(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<StatisticsReport, Error> {
+    observed_to(plan, &plan.request.output, (events, cancel))
+}
+
+/// The same, with the file at `output`.
+pub(crate) fn observed_to(
+    plan: &StatisticsPlan,
+    output: &Path,
+    (events, cancel): (&dyn Events, &Cancel),
+) -> Result<StatisticsReport, Error> {
     plan.notes().iter().for_each(|note| events.note(note));
     let StatisticsPlan { engine, resources, request, .. } = plan;
     let run = Run { engine, resources: *resources, scratch: &request.scratch, events, cancel };
     let (windows, facts) = plan.set.clone().taken(&plan.variant, run)?;
     let described = plan.described(vec![plan.observed_run(facts)]);
     let (layout, runs) = (plan.layout(&described)?, described.runs.clone());
-    let mut writer = StatisticsWriter::create(&plan.request.output, &layout, described)?;
+    let mut writer = StatisticsWriter::create(output, &layout, described)?;
     let batches = in_batches(windows, false);
     let StatisticsPlan { variant, memory, merged, .. } = plan;
     let context = Context {
@@ -84,7 +94,7 @@ pub fn observe_statistics(
     Ok(StatisticsReport {
         tool: "llmopt",
         version: env!("CARGO_PKG_VERSION"),
-        output: plan.request.output.display().to_string(),
+        output: output.display().to_string(),
         bytes: layout.bytes,
         model: plan.identity.clone(),
         sites: plan.sites().count(),

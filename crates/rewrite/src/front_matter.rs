@@ -1,30 +1,18 @@
-//! The YAML at the beginning of a card, which the hub reads. It is added to line by line, and what is not
-//! understood stays as it is.
+//! The YAML at the beginning of a model card, which the Hugging Face hub reads. It is added to line by line, and what
+//! is not understood stays as it is.
 
-use super::made::Made;
 use std::fmt::Write;
 
-/// The keys that a card of an artifact has, in order.
-pub(super) fn wanted(base: Option<&str>, made: &Made<'_>) -> Wanted {
-    let mut keys = Vec::new();
-    keys.extend(base.filter(|base| is_repository(base)).map(|base| (BASE, scalar(base))));
-    // Of the relations that the hub knows (adapter, merge, quantized, finetune) none is pruning: weights that
-    // were fitted to data come nearest to `finetune`.
-    let relation = if made.is_quantized() { "quantized" } else { "finetune" };
-    keys.push((RELATION, relation.to_owned()));
-    keys.push(("library_name", "transformers".to_owned()));
-    keys.push(("pipeline_tag", "text-generation".to_owned()));
-    Wanted { keys, tags: made.tags() }
-}
-
-/// What front matter is to say.
-pub(super) struct Wanted {
+/// What front matter is to say: keys with their values, and tags.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
     keys: Vec<(&'static str, String)>,
     tags: Vec<String>,
 }
 
 /// What a card begins with.
-pub(super) enum FrontMatter<'a> {
+#[derive(Debug)]
+pub enum FrontMatter<'a> {
     /// Text.
     None,
     /// Something that looks like front matter, and cannot be added to without a risk.
@@ -34,7 +22,8 @@ pub(super) enum FrontMatter<'a> {
 }
 
 /// Front matter that was understood.
-pub(super) struct Found<'a> {
+#[derive(Debug)]
+pub struct Found<'a> {
     /// With the first dashes.
     head: &'a str,
     lines: Vec<Line<'a>>,
@@ -44,6 +33,7 @@ pub(super) struct Found<'a> {
 }
 
 /// A line with its end.
+#[derive(Debug)]
 struct Line<'a> {
     text: &'a str,
     /// The key that stands at its beginning.
@@ -51,8 +41,19 @@ struct Line<'a> {
 }
 
 impl Wanted {
+    /// Nothing but these tags.
+    pub fn new(tags: Vec<String>) -> Self {
+        Self { keys: Vec::new(), tags }
+    }
+
+    /// The same, and a key whose value is this text.
+    pub fn with(mut self, key: &'static str, value: &str) -> Self {
+        self.keys.push((key, scalar(value)));
+        self
+    }
+
     /// Front matter of its own.
-    pub(super) fn fresh(&self) -> String {
+    pub fn fresh(&self) -> String {
         let mut text = "---\n".to_owned();
         let has_base = self.keys.iter().any(|(key, _)| *key == BASE);
         for (key, value) in self.keys.iter().filter(|(key, _)| has_base || *key != RELATION) {
@@ -68,7 +69,7 @@ impl Wanted {
 
 impl<'a> FrontMatter<'a> {
     /// That of a card.
-    pub(super) fn of(text: &'a str) -> Self {
+    pub fn of(text: &'a str) -> Self {
         let blank = text.len() - text.trim_start().len();
         let first = text[blank..].split_inclusive('\n').next().unwrap_or("");
         if first.trim_end() != DASHES {
@@ -134,7 +135,7 @@ impl Found<'_> {
     }
 
     /// It and the text behind it, with keys and tags that were missing.
-    pub(super) fn merged(&self, wanted: &Wanted) -> String {
+    pub fn merged(&self, wanted: &Wanted) -> String {
         let mut out = self.head.to_owned();
         let tags = self.place("tags");
         for (number, line) in self.lines.iter().enumerate() {
@@ -166,7 +167,7 @@ impl Found<'_> {
 
     /// What is kept although it may be true of the original alone: another base model than was asked for, and
     /// results of evaluations.
-    pub(super) fn kept(&self, base: Option<&str>) -> Vec<String> {
+    pub fn kept(&self, base: Option<&str>) -> Vec<String> {
         let mut kept = Vec::new();
         let place = |key| self.lines.iter().position(|line| line.key == Some(key));
         if let (Some(base), Some(there)) = (base, place(BASE))
@@ -276,7 +277,7 @@ fn unquoted(text: &str) -> &str {
 }
 
 /// Whether it can be the name of a repository on the hub: `owner/name`, or `name` alone.
-pub(crate) fn is_repository(name: &str) -> bool {
+pub fn is_repository(name: &str) -> bool {
     let part = |part: &str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
         let ends = ['-', '.'];
@@ -315,14 +316,10 @@ mod tests {
     use super::*;
 
     fn check(front: &str, expected: &str) {
-        let wanted = Wanted {
-            keys: vec![
-                (BASE, "a/b".to_owned()),
-                (RELATION, "quantized".to_owned()),
-                ("library_name", "transformers".to_owned()),
-            ],
-            tags: vec!["llmopt".to_owned(), "int4".to_owned()],
-        };
+        let wanted = Wanted::new(vec!["llmopt".to_owned(), "int4".to_owned()])
+            .with(BASE, "a/b")
+            .with(RELATION, "quantized")
+            .with("library_name", "transformers");
         let FrontMatter::Read(found) = FrontMatter::of(front) else { panic!("{front}") };
         let once = found.merged(&wanted);
         assert_eq!(once, expected);
