@@ -101,6 +101,13 @@ fn gates_are_held_against_a_stored_evaluation() {
         );
         assert_eq!(gate(0)["gate"], "kld <= 3 * baseline");
     }
+    // Every metric is found where reports have it.
+    let names = "ppl ppl_ratio kld kld_p99 top1 flips accuracy size bpw";
+    let gates: String = names.split(' ').map(|name| format!(" --gate {name}<=baseline")).collect();
+    let same = evaluated(&dir, &format!("{on} --baseline stored.json{gates}"));
+    for gate in same["gates"].as_array().unwrap() {
+        assert_eq!(number(&gate["limit"]), number(&gate["value"]), "{gate}");
+    }
     let run = |args: &str| dir.run(&format!("eval int4 --against tiny-llama --window 32 {args}"));
     let check = |args: &str, code: i32, expected: &str| {
         let Ran { code: found, stdout, stderr } = run(args);
