@@ -56,6 +56,14 @@ fn more_windows_give_the_numbers_of_a_run_that_took_them_at_once() {
         }
         assert_eq!(more, at_once, "{samples}");
     }
+    // The bound that is said to do does for all that may be taken.
+    let args = format!(
+        "eval int4 --against tiny-llama --window 32 {on} 4 --max-samples 200 --gate a.kld<=1e-9 -q"
+    );
+    let refused = dir.run(&format!("{args} --memory 1MB --json")).stderr;
+    let hint = serde_json::from_str::<Value>(&refused).unwrap()["hint"].to_string();
+    let enough: String = hint.chars().filter(char::is_ascii_digit).collect();
+    assert_eq!(dir.run(&format!("{args} --memory {enough}")).code, Some(1), "{hint}");
     // Nothing is open: no more are taken.
     let sure = evaluated(&dir, &format!("{on} 4 --max-samples 40 --gate kld<=9"));
     assert_eq!(sure["texts"][0]["protocol"]["windows"]["windows"], 4);
