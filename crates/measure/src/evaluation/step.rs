@@ -38,9 +38,11 @@ impl Means<'_> {
     /// # Errors
     /// If a file cannot be read, or one of the steps does not fit the memory.
     pub(super) fn steps(&self) -> Result<Vec<Step>, Error> {
+        let (samples, most) = (self.request.samples, self.request.max_samples);
+        let all = Set::read(self.request, most.or(samples), self.variants)?;
         let mut taken: Vec<Taken> = Vec::new();
-        for samples in amounts(self.request.samples, self.request.max_samples) {
-            let set = Set::read(self.request, samples, self.variants)?;
+        for samples in amounts(samples, most) {
+            let set = all.first(samples);
             let before = taken.last().map(|before| &before.set);
             if before.is_some_and(|before| before.windows(None) == set.windows(None)) {
                 break;
