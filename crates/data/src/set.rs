@@ -206,7 +206,7 @@ fn content(
     request: &CalibrationRequest,
 ) -> Result<Content, Error> {
     let samples = Some(request.samples);
-    let Windows { windows, facts } = match source {
+    let Windows { windows, facts, .. } = match source {
         CalibrationSource::SelfDrawn { .. } => return drawn(texts, request),
         CalibrationSource::Builtin { .. } => texts.builtin(samples)?,
         CalibrationSource::File { path, .. } => texts.windows(path, samples)?,

@@ -104,8 +104,9 @@ impl<'a> Texts<'a> {
         check_ids(&ids, self.model.program().vocabulary)
             .map_err(|error| wrong(path, error.into()))?;
         let cut = windows_of(&ids, self.options(samples)?);
-        let Windows { windows, facts } = cut.map_err(|error| wrong(path, error.into()))?;
-        Ok(Windows { windows, facts: WindowFacts { masked_tokens: masked, ..facts } })
+        let cut = cut.map_err(|error| wrong(path, error.into()))?;
+        let facts = WindowFacts { masked_tokens: masked, ..cut.facts };
+        Ok(Windows { facts, ..cut })
     }
 
     /// How texts are cut.

@@ -39,7 +39,7 @@ pub fn windows_of(ids: &[u32], options: WindowOptions) -> Result<Windows, Window
         Bos::None => None,
         Bos::Window(id) => Some(id),
     };
-    let (mut windows, mut rest) = (Vec::new(), ids);
+    let (mut windows, mut ends, mut rest) = (Vec::new(), Vec::new(), ids);
     while windows.len() < samples.unwrap_or(usize::MAX) {
         // A text may begin with the token itself, as chat templates write it: no second one is put before it.
         let before = bos.filter(|bos| rest.first() != Some(bos));
@@ -47,6 +47,7 @@ pub fn windows_of(ids: &[u32], options: WindowOptions) -> Result<Windows, Window
         let Some((piece, after)) = rest.split_at_checked(taken) else { break };
         windows.push(before.into_iter().chain(piece.iter().copied()).collect::<Vec<u32>>());
         rest = after;
+        ends.push(ids.len() - rest.len());
     }
     if windows.is_empty() {
         let needed = window - usize::from(bos.is_some());
@@ -61,7 +62,7 @@ pub fn windows_of(ids: &[u32], options: WindowOptions) -> Result<Windows, Window
         masked_tokens: 0,
         bos,
     };
-    Ok(Windows { windows, facts })
+    Ok(Windows { windows, ends, facts })
 }
 
 /// How a text is cut.
@@ -105,8 +106,24 @@ pub enum Bos {
 pub struct Windows {
     /// All of one length, in the order of the text.
     pub windows: Vec<Vec<u32>>,
+    /// How many tokens of the text each of them and those before it take.
+    pub ends: Vec<usize>,
     /// How they came about.
     pub facts: WindowFacts,
+}
+
+impl Windows {
+    /// The first of them: what the text gives if no more than `count` are asked for.
+    pub fn first(&self, count: usize) -> Self {
+        let windows: Vec<Vec<u32>> = self.windows.iter().take(count).cloned().collect();
+        let ends = self.ends[..windows.len().min(self.ends.len())].to_vec();
+        let facts = WindowFacts {
+            windows: windows.len(),
+            dropped_tokens: self.facts.text_tokens - ends.last().copied().unwrap_or(0),
+            ..self.facts.clone()
+        };
+        Self { windows, ends, facts }
+    }
 }
 
 /// How windows came about: enough to cut the same ones again.
@@ -204,6 +221,19 @@ mod tests {
         check(9, options(1, None, Bos::None), Err(WindowError::Window { window: 1 }));
         check(9, options(0, None, Bos::Window(1)), Err(WindowError::Window { window: 0 }));
         check(9, options(3, Some(0), Bos::None), Err(WindowError::Samples));
+    }
+
+    #[test]
+    fn the_first_windows_are_those_that_fewer_samples_give() {
+        // The third window begins with the token that the others get.
+        let ids = [0, 1, 2, 3, 9, 4, 9, 5, 6, 7, 8];
+        for bos in [Bos::None, Bos::Window(9)] {
+            let all = windows_of(&ids, options(3, None, bos)).unwrap();
+            for samples in 1..6 {
+                let few = windows_of(&ids, options(3, Some(samples), bos)).unwrap();
+                assert_eq!(all.first(samples), few, "{samples} {bos:?}");
+            }
+        }
     }
 
     #[test]

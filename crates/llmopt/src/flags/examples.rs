@@ -47,7 +47,7 @@ Examples:
 pub(crate) const EVAL: &str = "\
 Examples:
   llmopt eval Llama-3.1-8B-w4a16 --against Llama-3.1-8B --text test.txt
-  llmopt eval Llama-3.1-8B-w4a16 --text test.txt --samples 16 --report report.html";
+  llmopt eval Llama-3.1-8B-w4a16 --against Llama-3.1-8B --text chat=chat.jsonl --text code=code.txt --gate \"chat.kld <= 0.03\" --report gates.xml";
 
 pub(crate) const GENERATE: &str = "\
 Examples:

@@ -109,8 +109,7 @@ pub(super) fn breakdowns(evaluation: &Evaluation) -> Vec<Breakdown> {
         }
         None => &[">95 % interval"],
     });
-    let texts =
-        Breakdown { columns, rows: evaluation.texts.iter().map(|text| of_text(text)).collect() };
+    let texts = Breakdown { columns, rows: evaluation.texts.iter().map(of_text).collect() };
     let mut columns = vec!["tasks", ">questions", ">accuracy", ">95 % interval"];
     columns.extend(evaluation.reference.as_ref().map(|_| ">flips"));
     let tasks = Breakdown { columns, rows: evaluation.tasks.iter().map(of_tasks).collect() };

@@ -48,6 +48,7 @@ pub(super) fn limit(gate: &Outcome) -> String {
 pub(super) fn in_a_line(gate: &Outcome) -> String {
     let of = gate.part.as_ref().map(|part| format!("{part}.")).unwrap_or_default();
     let interval = match interval(gate) {
+        none if none.is_empty() && gate.verdict == Verdict::Unsure => " (no interval)".to_owned(),
         none if none.is_empty() => none,
         ends => format!(" (95 % interval {ends})"),
     };
@@ -123,7 +124,11 @@ mod tests {
         alone("bpw < 4.5", 4.5, "bpw is 4.5000, limit 4.5000; just on the limit");
         alone("ppl < 4.5", f64::NAN, "ppl is NaN, limit 4.5000; no number");
         // One window has no interval.
-        alone("ppl < 4.5", 4.0, "ppl is 4.0000, limit 4.5000; unsure, counted as failed");
+        alone(
+            "ppl < 4.5",
+            4.0,
+            "ppl is 4.0000 (no interval), limit 4.5000; unsure, counted as failed",
+        );
     }
 
     #[test]

@@ -38,19 +38,32 @@ fn more_windows_give_the_numbers_of_a_run_that_took_them_at_once() {
     // Neither are the first windows of a text a batch, nor do both texts have as many.
     dir.write("b.txt", &dir.read("b.txt")[..900]);
     let on = "--text a=a.txt --text b=b.txt --tasks t.jsonl --samples";
-    let limit = open_limit(&dir, &format!("{on} 4"), "/texts/0/comparison/kld/mean");
-    let gates = format!("--gate a.kld<={limit} --gate kld<=9 --gate accuracy>=0.5");
-    let mut more = evaluated(&dir, &format!("{on} 4 --max-samples 40 {gates}"));
-    let taken = number(&more["texts"][0]["protocol"]["windows"]["windows"]) as usize;
-    assert!([8, 16, 32, 40].contains(&taken), "{taken}");
-    assert!(number(&more["texts"][1]["protocol"]["windows"]["windows"]) < 40.0, "{more}");
-    let note = more["notes"].as_array().unwrap().last().unwrap().as_str().unwrap();
-    assert!(note.starts_with(&format!("`a.kld <= {limit}` was unsure on ")), "{note}");
-    let mut at_once = evaluated(&dir, &format!("{on} {taken} {gates}"));
-    for evaluation in [&mut more, &mut at_once] {
-        evaluation["notes"] = Value::Null;
+    // Beyond the first batch, too, over which blocks run alone.
+    for (samples, most) in [(4, 40), (70, 200)] {
+        let of_a = "/texts/0/comparison/kld/mean";
+        let limit = open_limit(&dir, &format!("{on} {samples}"), of_a);
+        let gates = format!("--gate a.kld<={limit} --gate kld<=9 --gate accuracy>=0.5");
+        let args = format!("{on} {samples} --max-samples {most} {gates}");
+        let mut more = evaluated(&dir, &args);
+        let windows = |text: usize| number(&more["texts"][text]["protocol"]["windows"]["windows"]);
+        let taken = windows(0) as usize;
+        assert!(samples < taken && taken <= most && windows(1) < 40.0, "{taken}");
+        let note = more["notes"].as_array().unwrap().last().unwrap().as_str().unwrap();
+        assert!(note.starts_with(&format!("`a.kld <= {limit}` was unsure on ")), "{note}");
+        let mut at_once = evaluated(&dir, &format!("{on} {taken} {gates}"));
+        for evaluation in [&mut more, &mut at_once] {
+            evaluation["notes"] = Value::Null;
+        }
+        assert_eq!(more, at_once, "{samples}");
     }
-    assert_eq!(more, at_once);
+    // The bound that is said to do does for all that may be taken.
+    let args = format!(
+        "eval int4 --against tiny-llama --window 32 {on} 4 --max-samples 200 --gate a.kld<=1e-9 -q"
+    );
+    let refused = dir.run(&format!("{args} --memory 1MB --json")).stderr;
+    let hint = serde_json::from_str::<Value>(&refused).unwrap()["hint"].to_string();
+    let enough: String = hint.chars().filter(char::is_ascii_digit).collect();
+    assert_eq!(dir.run(&format!("{args} --memory {enough}")).code, Some(1), "{hint}");
     // Nothing is open: no more are taken.
     let sure = evaluated(&dir, &format!("{on} 4 --max-samples 40 --gate kld<=9"));
     assert_eq!(sure["texts"][0]["protocol"]["windows"]["windows"], 4);
@@ -100,6 +113,13 @@ fn gates_are_held_against_a_stored_evaluation() {
             (Some(false), Some(true))
         );
         assert_eq!(gate(0)["gate"], "kld <= 3 * baseline");
+    }
+    // Every metric is found where reports have it.
+    let names = "ppl ppl_ratio kld kld_p99 top1 flips accuracy size bpw";
+    let gates: String = names.split(' ').map(|name| format!(" --gate {name}<=baseline")).collect();
+    let same = evaluated(&dir, &format!("{on} --baseline stored.json{gates}"));
+    for gate in same["gates"].as_array().unwrap() {
+        assert_eq!(number(&gate["limit"]), number(&gate["value"]), "{gate}");
     }
     let run = |args: &str| dir.run(&format!("eval int4 --against tiny-llama --window 32 {args}"));
     let check = |args: &str, code: i32, expected: &str| {

@@ -24,10 +24,11 @@ pub(super) struct Set {
 pub(super) struct TextPart {
     pub(super) name: Option<String>,
     pub(super) protocol: TextProtocol,
-    windows: Vec<Vec<u32>>,
+    cut: Windows,
 }
 
 /// The questions of a file.
+#[derive(Clone)]
 pub(super) struct TaskPart {
     pub(super) name: Option<String>,
     pub(super) protocol: TaskProtocol,
@@ -35,6 +36,7 @@ pub(super) struct TaskPart {
 }
 
 /// A question as token ids.
+#[derive(Clone)]
 struct Asked {
     choices: Vec<EncodedChoice>,
     answer: usize,
@@ -64,6 +66,16 @@ impl Set {
         Ok(set)
     }
 
+    /// The same with fewer windows of each text, or as many if no number is given.
+    pub(super) fn first(&self, samples: Option<usize>) -> Self {
+        let first = |text: &TextPart| text.first(samples.unwrap_or(usize::MAX));
+        Self {
+            texts: self.texts.iter().map(first).collect(),
+            tasks: self.tasks.clone(),
+            notes: self.notes.clone(),
+        }
+    }
+
     /// Windows of all texts first, then the choices of each question.
     pub(super) fn sequences(&self) -> Vec<(Key, Sequence)> {
         let texts = self.texts.iter().map(TextPart::sequences);
@@ -82,16 +94,27 @@ impl Set {
 }
 
 impl TextPart {
+    /// A text of this protocol, but for what follows from how it was cut.
+    fn new(name: Option<String>, protocol: TextProtocol, cut: Windows) -> Self {
+        let scored = cut.windows.iter().map(|window| window.len() as u64 - 1).sum();
+        let protocol = TextProtocol { windows: cut.facts.clone(), scored, ..protocol };
+        Self { name, protocol, cut }
+    }
+
+    fn first(&self, samples: usize) -> Self {
+        Self::new(self.name.clone(), self.protocol.clone(), self.cut.first(samples))
+    }
+
     /// How many windows.
     pub(super) fn len(&self) -> usize {
-        self.windows.len()
+        self.cut.windows.len()
     }
 
     fn sequences(&self) -> Vec<Sequence> {
         // A token that was put before a window is not predicted, as the first of any window is not.
         let window =
             |tokens: &Vec<u32>| Sequence { tokens: tokens.clone(), targets: 1..tokens.len() };
-        self.windows.iter().map(window).collect()
+        self.cut.windows.iter().map(window).collect()
     }
 }
 
@@ -133,12 +156,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn text(&self, file: &NamedFile) -> Result<TextPart, Error> {
         let path = &file.path;
-        let Windows { windows, facts } = self.texts.windows(path, self.samples)?;
-        let scored = windows.iter().map(|window| window.len() as u64 - 1).sum();
+        let cut = self.texts.windows(path, self.samples)?;
         let (name, sha256) = (file_name(path), sha256_file(path)?);
         let date = self.texts.date().map(|date| date.to_string());
-        let protocol = TextProtocol { name, sha256, windows: facts, scored, date };
-        Ok(TextPart { name: file.name.clone(), protocol, windows })
+        let protocol = TextProtocol { name, sha256, windows: cut.facts.clone(), scored: 0, date };
+        Ok(TextPart::new(file.name.clone(), protocol, cut))
     }
 
     fn tasks(&self, file: &NamedFile) -> Result<TaskPart, Error> {

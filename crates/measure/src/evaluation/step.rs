@@ -38,49 +38,76 @@ impl Means<'_> {
     /// # Errors
     /// If a file cannot be read, or one of the steps does not fit the memory.
     pub(super) fn steps(&self) -> Result<Vec<Step>, Error> {
-        let mut steps: Vec<Step> = Vec::new();
-        for samples in amounts(self.request.samples, self.request.max_samples) {
-            let set = Set::read(self.request, samples, self.variants)?;
-            let before = steps.last();
-            if before.is_some_and(|before| before.set.windows(None) == set.windows(None)) {
+        let (samples, most) = (self.request.samples, self.request.max_samples);
+        let all = Set::read(self.request, most.or(samples), self.variants)?;
+        let mut taken: Vec<Taken> = Vec::new();
+        for samples in amounts(samples, most) {
+            let set = all.first(samples);
+            let before = taken.last().map(|before| &before.set);
+            if before.is_some_and(|before| before.windows(None) == set.windows(None)) {
                 break;
             }
-            let step = self.step(set, &steps)?;
-            steps.push(step);
+            let next = self.taken(set, before);
+            taken.push(next);
         }
-        Ok(steps)
+        let memories: Vec<Result<ReadingMemory, Error>> =
+            (0..taken.len()).map(|last| self.memory(&taken[last], &taken[..last])).collect();
+        let memories = all_fitting(memories)?;
+        let step = |(taken, memory): (Taken, ReadingMemory)| {
+            let Taken { set, keys, batches, first_batch, first_tokens } = taken;
+            Step { set, keys, batches, memory, first_batch, first_tokens }
+        };
+        Ok(taken.into_iter().zip(memories).map(step).collect())
     }
 
-    fn step(&self, set: Set, before: &[Step]) -> Result<Step, Error> {
+    fn taken(&self, set: Set, before: Option<&Set>) -> Taken {
         let every_row = self.request.logits.is_some();
         let all = set.sequences();
         let whole = Batches::new(all.iter().map(|(_, of)| of.clone()).collect(), every_row);
         let first_batch = if whole.is_empty() { 0..0 } else { whole.members_of(0) };
         let first_tokens = if whole.is_empty() { 0 } else { alone_tokens(&whole) };
-        let taken = before.last().map(|before| &before.set);
-        let (keys, new) = all.into_iter().filter(|(key, _)| is_new(*key, taken)).unzip();
+        let (keys, new) = all.into_iter().filter(|(key, _)| is_new(*key, before)).unzip();
         let batches = Batches::new(new, every_row);
-        let held = before.iter().map(|before| &before.batches);
-        let memory = self.memory(&batches, held)?;
-        Ok(Step { set, keys, batches, memory, first_batch, first_tokens })
+        Taken { set, keys, batches, first_batch, first_tokens }
     }
 
     /// What a sweep takes after others, of whose sequences the results are kept.
-    fn memory<'b>(
-        &self,
-        batches: &Batches,
-        before: impl Iterator<Item = &'b Batches>,
-    ) -> Result<ReadingMemory, Error> {
+    fn memory(&self, taken: &Taken, before: &[Taken]) -> Result<ReadingMemory, Error> {
+        let batches = &taken.batches;
         let (against, alone) = match self.variants {
             [_, artifact] => (true, alone_bytes(artifact, batches)),
             _ => (false, 0),
         };
         let layers = self.variants.iter().map(|of| of.program().blocks.len()).max().unwrap_or(0);
-        let kept: u64 = before.map(|before| Losses::kept_bytes(before, against, layers)).sum();
+        let kept = |taken: &Taken| Losses::kept_bytes(&taken.batches, against, layers);
+        let kept: u64 = before.iter().map(kept).sum();
         let judged = Losses::bytes(batches, against, layers) + alone + kept;
         let read: Vec<&Variant> = self.variants.iter().collect();
         planned(&read, batches, self.engine, judged, self.resources)
     }
+}
+
+/// A step before its memory is known.
+struct Taken {
+    set: Set,
+    keys: Vec<Key>,
+    batches: Batches,
+    first_batch: Range<usize>,
+    first_tokens: usize,
+}
+
+/// What each step takes, if all fit: otherwise the error says how much memory would do for all of them.
+fn all_fitting(memories: Vec<Result<ReadingMemory, Error>>) -> Result<Vec<ReadingMemory>, Error> {
+    let smallest = |memory: &Result<ReadingMemory, Error>| match memory {
+        Ok(memory) => memory.smallest,
+        Err(Error::Budget { smallest, .. }) => *smallest,
+        Err(_) => 0,
+    };
+    let most = memories.iter().map(smallest).max().unwrap_or(0);
+    memories.into_iter().collect::<Result<_, _>>().map_err(|error| match error {
+        Error::Budget { given, .. } => Error::Budget { given, smallest: most },
+        other => other,
+    })
 }
 
 /// Whether a sequence has not gone through the models with the set that was `taken` before.
