@@ -184,13 +184,11 @@ impl Error {
         }
     }
 
-    /// The failure to read `path`.
-    pub fn read(path: &Path, error: io::Error) -> Self {
+    pub(crate) fn read(path: &Path, error: io::Error) -> Self {
         Self::Read { path: path.to_owned(), error }
     }
 
-    /// The failure to write `path`.
-    pub fn write(path: &Path, error: io::Error) -> Self {
+    pub(crate) fn write(path: &Path, error: io::Error) -> Self {
         Self::Write { path: path.to_owned(), error }
     }
 }

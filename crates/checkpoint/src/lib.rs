@@ -34,6 +34,7 @@ mod shard;
 mod side;
 mod source;
 mod temporary;
+mod work_folder;
 
 pub use config::{Config, ConfigError};
 pub use disk::free_disk;
@@ -56,3 +57,4 @@ pub use shard::Shard;
 pub use side::SideFile;
 pub use source::{Location, Source};
 pub use temporary::TemporaryFolder;
+pub use work_folder::keep_in_folder;

@@ -16,10 +16,9 @@ use crate::failure::Failure;
 use crate::flags::{Run, USUAL_RECIPE};
 use crate::report::ReportFile;
 use crate::{print, request, units};
-use llmopt_pipeline::{JobRequest, Resources};
+use llmopt_pipeline::{JobRequest, Resources, read_bytes};
 use llmopt_recipe::{Node, Problem, Table, Value};
 use refused::of_problem;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What a recipe asks for.
@@ -105,10 +104,7 @@ fn overrides(flags: &Run) -> Vec<String> {
 impl File {
     fn read(path: Option<&Path>) -> Result<Self, Failure> {
         let path = path.unwrap_or(Path::new(USUAL_RECIPE)).to_owned();
-        let text = bytes(&path).map_err(|error| refused::unreadable(&path, &error))?;
-        if text.len() as u64 > LONGEST {
-            return Err(refused::too_long(&path, LONGEST));
-        }
+        let text = read_bytes(&path, LONGEST).map_err(|error| refused::unreadable(&error))?;
         let text = String::from_utf8(text).map_err(|error| refused::no_text(&path, &error))?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Self { path, text, folder })
@@ -151,13 +147,6 @@ impl File {
             text: self.text.clone(),
         })
     }
-}
-
-/// The bytes of a file, one more than the most at most.
-fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Bytes of a recipe at most. Everything in it is held with its place.

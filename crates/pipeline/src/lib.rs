@@ -59,7 +59,7 @@ pub use ladder::{
 };
 pub use llmopt_arch::axes::Axis;
 pub use llmopt_checkpoint::{
-    EVALUATION_NAME, Error as FileError, PendingFile, Source, append_file, read_text, write_file,
+    EVALUATION_NAME, PendingFile, Source, append_file, read_bytes, read_text, write_file,
 };
 pub use llmopt_codec::{FormatRow, Runtime, formats};
 pub use llmopt_data::{

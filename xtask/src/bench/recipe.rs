@@ -33,7 +33,9 @@ pub(super) fn recipe(bench: &Bench) -> Result<()> {
         case.check_equal()?;
     }
     let bytes = total(&weights(&model)?)?;
-    println!("  prune {SPARSITY} along ffn, gptq w4a16 g128, eval; {WINDOWS} windows of {WINDOW}; same weights");
+    println!(
+        "  prune {SPARSITY} along ffn, gptq w4a16 g128, eval; {WINDOWS} windows of {WINDOW}; same weights"
+    );
     whole.print("llmopt run", bytes);
     parts.print("llmopt prune, quantize, eval", bytes);
     println!(

@@ -12,7 +12,8 @@ use crate::report::card::{self, Card, CardRequest, name_of};
 use crate::report::{self, PendingReport, ReportFile, github};
 use crate::{request, signal};
 use llmopt_pipeline::{
-    EVALUATION_NAME, Error, Evaluation, Events, JobPlan, Made, RecordFile, plan_evaluation, plan_job,
+    EVALUATION_NAME, Error, Evaluation, Events, JobPlan, Made, RecordFile, plan_evaluation,
+    plan_job,
 };
 use serde_json::{Value, json};
 use std::path::Path;

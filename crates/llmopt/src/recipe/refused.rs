@@ -17,18 +17,11 @@ pub(super) fn of_problem(path: &Path, problem: Problem) -> Failure {
     Refusal::new(format!("{place}: {}", problem.what), hint).into()
 }
 
-pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+/// No file, one that cannot be read, or one that is too long.
+pub(super) fn unreadable(error: &dyn Error) -> Failure {
     Refusal::new(
-        format!("cannot read the recipe `{}`: {error}", path.display()),
+        format!("there is no recipe: {error}"),
         "`llmopt recipe init MODEL` writes one; `llmopt run` alone takes `llmopt.toml` in the current folder",
-    )
-    .into()
-}
-
-pub(super) fn too_long(path: &Path, most: u64) -> Failure {
-    Refusal::new(
-        format!("the recipe `{}` has more than {}", path.display(), crate::units::bytes(most)),
-        "a recipe is a short text: `llmopt recipe init MODEL` writes one",
     )
     .into()
 }

@@ -154,6 +154,27 @@ fn gates_are_held_against_a_stored_evaluation() {
 }
 
 #[test]
+fn a_relative_gate_is_decided_on_the_windows_of_its_baseline() {
+    let dir = with_artifact();
+    let on = |samples: usize| format!("--text a.txt --samples {samples}");
+    let open = open_limit(&dir, &on(4), "kld");
+    for (stored, taken) in [(4, 4), (8, 8)] {
+        evaluated(&dir, &format!("{} --report {stored}.json", on(stored)));
+        let more = format!("{} --max-samples 16 --baseline {stored}.json", on(4));
+        // An open gate of its own has more windows taken; the relative one stays where its baseline is.
+        let gates = format!("--gate kld<=1.01*baseline --gate kld<={open}");
+        let found = evaluated(&dir, &format!("{more} {gates}"));
+        let stored = dir.json(&format!("{stored}.json"));
+        let (gate, kld) = (&found["gates"][0], &stored["comparison"]["kld"]["mean"]["value"]);
+        assert_eq!((&gate["value"], &gate["baseline"]), (kld, kld));
+        assert!(number(&found["protocol"]["text"]["windows"]["windows"]) > f64::from(taken));
+        // Alone it takes just those.
+        let found = evaluated(&dir, &format!("{more} --gate kld<=1.01*baseline"));
+        assert_eq!(number(&found["protocol"]["text"]["windows"]["windows"]), f64::from(taken));
+    }
+}
+
+#[test]
 fn texts_and_tasks_have_names_and_figures_of_their_own() {
     let dir = with_artifact();
     let on = "--text a=a.txt --text b=b.txt --tasks t=t.jsonl --tasks u=t.jsonl --samples 6";

@@ -54,6 +54,14 @@ impl<'a> NamedTasks<'a> {
     }
 }
 
+/// What a baseline has for a gate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Baselined {
+    pub(super) value: f64,
+    /// The windows that it was measured on, where it is of windows: on just these the gate is decided.
+    pub(super) windows: Option<usize>,
+}
+
 impl Baseline {
     /// Reads a file, or `evaluation.json` in a folder.
     ///
@@ -80,7 +88,7 @@ impl Baseline {
     ///
     /// # Errors
     /// If it has no such number, or one that was measured otherwise.
-    pub(super) fn value(&self, gate: &Gate, run: &Measuring<'_>) -> Result<f64, Error> {
+    pub(super) fn value(&self, gate: &Gate, run: &Measuring<'_>) -> Result<Baselined, Error> {
         let metric = gate.metric();
         let of = match gate.part() {
             None => Some(&self.evaluation),
@@ -95,7 +103,9 @@ impl Baseline {
         })?;
         let differences = self.differences(gate, run);
         if differences.is_empty() {
-            return Ok(value);
+            let sampled = metric.is_sampled() && metric.is_of_text();
+            let windows = sampled.then(|| self.windows(gate.part()));
+            return Ok(Baselined { value, windows });
         }
         Err(Error::RefusedWithHint {
             what: format!(
@@ -105,6 +115,13 @@ impl Baseline {
             ),
             hint: "evaluate both with the same options".to_owned(),
         })
+    }
+
+    /// How many windows of the text `part`, or of all texts, it was measured on.
+    fn windows(&self, part: Option<&str>) -> usize {
+        let protocols = self.protocols("text", part);
+        let windows = |of: &Value| of.pointer("/windows/windows").and_then(Value::as_u64);
+        protocols.iter().filter_map(windows).sum::<u64>() as usize
     }
 
     fn part(&self, kind: &str, name: &str) -> Option<&Value> {
@@ -232,7 +249,8 @@ mod tests {
         let run =
             Measuring { dtype: "f32", reference: Some(7), texts: vec![text], tasks: Vec::new() };
         let baseline = Baseline { path: "b.json".to_owned(), evaluation };
-        baseline.value(&gate.parse().unwrap(), &run).map_err(|error| error.to_string())
+        let found = baseline.value(&gate.parse().unwrap(), &run);
+        found.map(|found| found.value).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Everything about an evaluation that is known before a weight is read.
 
-use crate::evaluation::baseline::{Baseline, Measuring, NamedTasks, NamedText};
+use crate::evaluation::baseline::{Baseline, Baselined, Measuring, NamedTasks, NamedText};
 use crate::evaluation::check::{check, refused};
 use crate::evaluation::facts::parameters;
 use crate::evaluation::logits::LogitFile;
@@ -25,7 +25,7 @@ pub struct EvaluationPlan {
     /// What goes through them; all but the first only while a gate is unsure.
     pub(super) steps: Vec<Step>,
     /// For each gate, what the baseline has.
-    pub(super) baseline: Vec<Option<f64>>,
+    pub(super) baseline: Vec<Option<Baselined>>,
     pub(super) engine: Engine,
     pub(super) resources: Resources,
     /// What a reader should know.
@@ -161,7 +161,7 @@ impl EvaluationPlan {
     }
 
     /// What the baseline has for each gate.
-    fn baselines(&self, baseline: Option<&Baseline>) -> Result<Vec<Option<f64>>, Error> {
+    fn baselines(&self, baseline: Option<&Baseline>) -> Result<Vec<Option<Baselined>>, Error> {
         let set = &self.first().set;
         let amounts = |number: usize| -> Vec<usize> {
             self.steps.iter().map(|step| step.set.texts[number].len()).collect()

@@ -1,5 +1,6 @@
 //! An evaluation carried out.
 
+use crate::evaluation::baseline::Baselined;
 use crate::evaluation::facts;
 use crate::evaluation::facts::ModelFacts;
 use crate::evaluation::figures::{Results, TaskFigures, TextFigures};
@@ -29,30 +30,61 @@ pub fn evaluate(
     let record = Record::of(plan.artifact())?;
     let (mut seen, mut notes) = (BTreeMap::new(), plan.notes.clone());
     let (mut step, mut more) = (plan.first(), plan.steps.iter().skip(1));
+    let mut on_baselines = vec![None; plan.request.gates.len()];
     loop {
         seen.extend(step.keys.iter().copied().zip(swept(plan, step, events, cancel)?));
-        let evaluation = measured(plan, step, &seen, &record);
-        let open = more.next().and_then(|next| Some((next, unsure(&evaluation, step, next)?)));
-        let Some((next, gate)) = open else { return Ok(Evaluation { notes, ..evaluation }) };
-        let note = format!(
-            "`{gate}` was unsure on {} windows: {} were taken",
-            step.set.windows(None),
-            next.set.windows(None)
-        );
+        let mut evaluation = measured(plan, step, &seen, &record);
+        keep_those_on_baselines(plan, step, &mut evaluation.gates, &mut on_baselines);
+        let open = more.next().and_then(|next| Some((next, open(plan, &evaluation, step, next)?)));
+        let Some((next, why)) = open else { return Ok(Evaluation { notes, ..evaluation }) };
+        let note = format!("{why}: {} were taken", next.set.windows(None));
         events.note(&note);
         notes.push(note);
         step = next;
     }
 }
 
-/// A gate that the windows of `step` leave unsure, and of whose text `next` takes more.
-fn unsure(evaluation: &Evaluation, step: &Step, next: &Step) -> Option<String> {
-    let grows = |gate: &&Outcome| {
+/// Gates that are relative to a baseline are decided on just its windows: their outcome there is kept, however
+/// many windows others take.
+fn keep_those_on_baselines(
+    plan: &EvaluationPlan,
+    step: &Step,
+    gates: &mut [Outcome],
+    kept: &mut [Option<Outcome>],
+) {
+    for ((outcome, kept), baseline) in gates.iter_mut().zip(kept).zip(&plan.baseline) {
+        let windows = baseline.and_then(|baseline| baseline.windows);
+        if windows == Some(step.set.windows(outcome.part.as_deref())) {
+            *kept = Some(outcome.clone());
+        }
+        if let Some(kept) = kept {
+            *outcome = kept.clone();
+        }
+    }
+}
+
+/// Why `next` is taken: a gate that the windows of `step` leave unsure and of whose text it takes more, or one
+/// whose baseline was measured on more.
+fn open(
+    plan: &EvaluationPlan,
+    evaluation: &Evaluation,
+    step: &Step,
+    next: &Step,
+) -> Option<String> {
+    let mut gates = evaluation.gates.iter().zip(&plan.baseline);
+    gates.find_map(|(gate, baseline)| {
         let part = gate.part.as_deref();
-        gate.metric.is_of_text() && next.set.windows(part) > step.set.windows(part)
-    };
-    let mut open = evaluation.gates.iter().filter(|gate| gate.verdict == Verdict::Unsure);
-    open.find(grows).map(|gate| gate.gate.clone())
+        let (taken, more) = (step.set.windows(part), next.set.windows(part));
+        match baseline.and_then(|baseline| baseline.windows) {
+            Some(windows) => (windows > taken)
+                .then(|| format!("the baseline of `{}` is of {windows} windows", gate.gate)),
+            None => {
+                let grows = gate.metric.is_of_text() && more > taken;
+                (grows && gate.verdict == Verdict::Unsure)
+                    .then(|| format!("`{}` was unsure on {taken} windows", gate.gate))
+            }
+        }
+    })
 }
 
 /// What follows from the sequences of a step and all before it.
@@ -130,8 +162,9 @@ fn block_losses(blocks: &[(BlockError, BlockError)]) -> Vec<BlockLoss> {
 }
 
 fn gates(plan: &EvaluationPlan, evaluation: &Evaluation) -> Vec<Outcome> {
-    let checked = |(gate, baseline): (&Gate, &Option<f64>)| {
-        gate.check(&metrics::found(evaluation, gate), *baseline, plan.request.on_unsure)
+    let checked = |(gate, baseline): (&Gate, &Option<Baselined>)| {
+        let baseline = baseline.map(|baseline| baseline.value);
+        gate.check(&metrics::found(evaluation, gate), baseline, plan.request.on_unsure)
     };
     plan.request.gates.iter().zip(&plan.baseline).map(checked).collect()
 }

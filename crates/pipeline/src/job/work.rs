@@ -8,12 +8,11 @@ use crate::pruning::mixes::plan_prune;
 use crate::pruning::run::prune;
 use crate::run::{plan, quantize};
 use llmopt_checkpoint::{
-    Error as FileError, Output as Staged, OutputOptions, PendingFile, all_files,
+    Output as Staged, OutputOptions, PendingFile, all_files, keep_in_folder, read_bytes,
 };
 use llmopt_measure::EvaluationRequest;
 use llmopt_run::{Cancel, Error, Events};
 use serde_json::Value;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// An artifact that is complete but for its name.
@@ -138,16 +137,8 @@ impl Work<'_> {
                 "stage {first} and what is behind it begin anew: {difference}{more}"
             ));
         }
-        let folder = self.stages_folder();
-        fs::create_dir_all(&folder).map_err(|error| FileError::write(&folder, error))?;
-        let entries = fs::read_dir(&folder).map_err(|error| FileError::read(&folder, error))?;
-        for entry in entries {
-            let path = entry.map_err(|error| FileError::read(&folder, error))?.path();
-            if number_of(&path).is_none_or(|number| number >= first) {
-                remove(&path)?;
-            }
-        }
-        Ok(())
+        let keeps = |name: &str| number_of(name).is_some_and(|number| number < first);
+        Ok(keep_in_folder(&self.stages_folder(), keeps)?)
     }
 
     fn stages_folder(&self) -> PathBuf {
@@ -161,7 +152,7 @@ impl Work<'_> {
 
     /// What a stage was asked for by an earlier attempt; none, if there was no such.
     fn asked_before(&self, number: usize) -> Option<Value> {
-        serde_json::from_slice(&fs::read(self.asked_file(number)).ok()?).ok()
+        serde_json::from_slice(&read_bytes(&self.asked_file(number), MOST_ASKED).ok()?).ok()
     }
 
     /// Keeps what a stage is asked for, before anything of it is written.
@@ -171,16 +162,13 @@ impl Work<'_> {
     }
 }
 
-/// The number with which a stage's files begin.
-fn number_of(path: &Path) -> Option<usize> {
-    let name = path.file_name()?.to_str()?;
+/// The number with which the names of a stage's files begin.
+fn number_of(name: &str) -> Option<usize> {
     name.split(['-', '.']).next()?.parse().ok()
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    Ok(removed.map_err(|error| FileError::write(path, error))?)
-}
+/// Bytes of what a job asks for, at most.
+const MOST_ASKED: u64 = 64 << 20;
 
 impl Made {
     /// The folder that the artifact lies in.
