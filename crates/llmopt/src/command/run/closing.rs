@@ -6,6 +6,7 @@ use std::path::Path;
 
 /// Where the artifact is, and what it weighs.
 pub(super) fn render(output: &Path, record: &Value) -> String {
+    let mut facts = vec![("wrote", format!("folder `{}`", output.display()))];
     if let (Some(before), Some(after)) =
         (number(first(record), "bytes_before"), number(record, "bytes_after"))
     {
