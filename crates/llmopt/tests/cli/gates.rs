@@ -157,7 +157,7 @@ fn gates_are_held_against_a_stored_evaluation() {
 fn a_relative_gate_is_decided_on_the_windows_of_its_baseline() {
     let dir = with_artifact();
     let on = |samples: usize| format!("--text a.txt --samples {samples}");
-    let open = open_limit(&dir, &on(4), "kld");
+    let open = open_limit(&dir, &on(4), "/comparison/kld/mean");
     for (stored, taken) in [(4, 4), (8, 8)] {
         evaluated(&dir, &format!("{} --report {stored}.json", on(stored)));
         let more = format!("{} --max-samples 16 --baseline {stored}.json", on(4));
