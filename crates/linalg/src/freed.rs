@@ -23,8 +23,8 @@ pub fn give_back_freed() {
 
 /// From now on gives large blocks back to the system as soon as they are freed, where the allocator is one that
 /// would come to keep them: glibc raises the size from which on it does not, with every such block that is
-/// freed. Allocating is slower for it: for runs whose bound leaves no room for what nobody uses. It is a setting
-/// of the whole process, and the program's to make.
+/// freed. What it has kept so far goes back, too. Allocating is slower for it: for runs whose bound leaves no room
+/// for what nobody uses. It is a setting of the whole process, and the program's to make.
 pub fn keep_nothing_freed() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -36,4 +36,5 @@ pub fn keep_nothing_freed() {
         // SAFETY: it takes two numbers, and touches nothing that is allocated.
         unsafe { mallopt(MMAP_THRESHOLD, 128 << 10) };
     }
+    give_back_freed();
 }
