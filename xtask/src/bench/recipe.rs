@@ -12,7 +12,8 @@ use std::process::Command;
 /// Half a billion parameters.
 const LAYERS: usize = 8;
 const WINDOW: usize = 256;
-const WINDOWS: usize = 8;
+/// As many tokens as the widest matrix has columns.
+const WINDOWS: usize = 32;
 const SPARSITY: &str = "0.2";
 
 /// `run` of a recipe that prunes, quantizes and evaluates, in turn with the three commands.
@@ -68,7 +69,7 @@ impl Case<'_> {
         let recipe = format!(
             "model = \"{model}\"\noutput = \"recipe-made\"\nthreads = 2\nmemory = \"2GiB\"\n\
              [calibrate]\ndata = \"{ids}\"\nsamples = {WINDOWS}\nwindow = {WINDOW}\n\
-             [[stage]]\nprune = {{ sparsity = {SPARSITY}, axes = [\"ffn\"], align = 128 }}\n\
+             [[stage]]\nprune = {{ sparsity = {SPARSITY}, axes = [\"ffn\"], align = 128, refine = 0 }}\n\
              [[stage]]\nquantize = {{ bits = 4, method = \"gptq\" }}\n\
              [eval]\ntext = \"{ids}\"\nwindow = {WINDOW}\ndtype = \"bf16\"\ngates = [\"size <= 1GB\"]\n"
         );
@@ -90,6 +91,7 @@ impl Case<'_> {
         };
         let mut prune = command("prune", self.model);
         prune.args(["--force", "--sparsity", SPARSITY, "--axes", "ffn", "--align", "128"]);
+        prune.args(["--refine", "0"]);
         prune.arg("--calibrate").arg(self.ids).arg("--output").arg(&pruned);
         let mut quantize = command("quantize", &pruned);
         quantize.args(["--force", "--bits", "4", "--method", "gptq"]);
