@@ -55,6 +55,14 @@ impl Output {
         Ok(Self { path, force, file, _lock: lock })
     }
 
+    /// The folder in which everything of the output `target` is written.
+    ///
+    /// # Errors
+    /// If the target has no name.
+    pub fn partial_of(target: &Path) -> Result<PathBuf, Error> {
+        Ok(OutputPath::new(target)?.partial)
+    }
+
     /// The folder in which everything is written.
     pub fn partial_path(&self) -> &Path {
         &self.path.partial

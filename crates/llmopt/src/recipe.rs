@@ -34,8 +34,8 @@ pub(crate) struct Requested {
     pub(crate) base_model: Option<String>,
     /// Whether an artifact that misses a gate is removed.
     pub(crate) discards: bool,
-    /// The recipe's own text.
-    pub(crate) text: String,
+    /// The recipe's own text; none, if options have changed what it asks for.
+    pub(crate) text: Option<String>,
 }
 
 /// A recipe file: its text, and where its paths begin.
@@ -144,7 +144,7 @@ impl File {
             card: !is(report, "card", false),
             base_model: text(report, "base-model"),
             discards: eval.is_some_and(|eval| text(eval, "on-miss").as_deref() == Some("discard")),
-            text: self.text.clone(),
+            text: overrides(flags).is_empty().then(|| self.text.clone()),
         })
     }
 }

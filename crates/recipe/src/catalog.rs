@@ -43,8 +43,6 @@ pub enum Kind {
     Named,
     /// A table.
     Section(Section),
-    /// An array of tables.
-    Sections(Section),
     /// An array of tables that each hold exactly one of the keys.
     Alternatives(Section),
 }
@@ -69,7 +67,7 @@ impl Kind {
             Self::List(of) => format!("{}, or an array of these", of.expected()),
             Self::Named => "a string, an array of strings, or a table of them".to_owned(),
             Self::Section(_) => "a table".to_owned(),
-            Self::Sections(_) | Self::Alternatives(_) => "an array of tables".to_owned(),
+            Self::Alternatives(_) => "an array of tables".to_owned(),
         }
     }
 }

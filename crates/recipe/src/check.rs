@@ -40,10 +40,6 @@ fn holds(node: &Node, key: &Key) -> Result<(), Problem> {
     let wrong = || wrong(node, key);
     match (&key.kind, &node.value) {
         (Kind::Section(section), Value::Table(table)) => keys(table, section, &node.at),
-        (Kind::Sections(section), Value::List(items)) => items.iter().try_for_each(|item| {
-            let Value::Table(table) = &item.value else { return Err(wrong()) };
-            keys(table, section, &item.at)
-        }),
         (Kind::Alternatives(section), Value::List(items)) => items.iter().try_for_each(|item| {
             let Value::Table(table) = &item.value else { return Err(wrong()) };
             keys(table, section, &item.at)?;

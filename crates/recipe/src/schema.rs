@@ -52,7 +52,6 @@ fn kind(of: &Kind) -> Value {
             { "type": "object", "additionalProperties": { "type": "string" } },
         ] }),
         Kind::Section(of) => section(of),
-        Kind::Sections(of) => json!({ "type": "array", "items": section(of) }),
         Kind::Alternatives(of) => {
             let mut item = section(of);
             item["minProperties"] = json!(1);

@@ -110,7 +110,7 @@ fn card_of(
         name: Some(&name_of(job.output())),
         base_model: Some(&base_model),
         evaluation: evaluation.as_ref(),
-        recipe: Some(&requested.text),
+        recipe: requested.text.as_deref(),
     };
     Card::of(folder, &request)
 }

@@ -53,6 +53,13 @@ pub(super) fn given(
     Given { option: option.to_owned(), at: at.clone(), words }
 }
 
+/// An option whose value is a path that is known.
+pub(super) fn given_path(option: &str, at: &Position, path: &Path) -> Given {
+    let mut word = OsString::from(format!("--{option}="));
+    word.push(path);
+    Given { option: option.to_owned(), at: at.clone(), words: vec![word] }
+}
+
 /// A value whose path begins in `folder`, if it is one.
 fn located(command: &str, option: &str, value: &str, folder: &Path) -> OsString {
     match option {

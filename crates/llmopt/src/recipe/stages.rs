@@ -1,7 +1,7 @@
 //! The stages of a recipe, each as the request of the command that does it alone.
 
 use crate::flags::Command;
-use crate::recipe::arguments::{Given, given, options, parsed};
+use crate::recipe::arguments::{Given, given, given_path, options, parsed};
 use crate::recipe::refused::of_refusal;
 use crate::request;
 use llmopt_pipeline::{EvaluationRequest, JobStage, Method};
@@ -155,16 +155,10 @@ pub(super) fn evaluation(
             given("eval", (option, &entry.at), &entry.node, folder)
         })
         .collect();
-    let against = Value::Text(
-        std::path::absolute(model).unwrap_or(model.to_owned()).to_string_lossy().into_owned(),
-    );
-    let against = Node { value: against, at: at.clone() };
-    found.push(given("eval", ("against", &at), &against, Path::new("")));
+    found.push(given_path("against", &at, model));
     match parsed("eval", model, &found, &at)? {
         Command::Eval(flags) => {
-            let request = request::evaluation(&flags);
-            let request = request.map_err(|refusal| of_refusal(refusal, &found, &at))?;
-            Ok(EvaluationRequest { against: Some(model.to_owned()), ..request })
+            request::evaluation(&flags).map_err(|refusal| of_refusal(refusal, &found, &at))
         }
         _ => Err(Problem::new(&at, "`[eval]` is another command")),
     }

@@ -54,6 +54,12 @@ fn a_recipe_gives_the_bytes_of_its_commands() {
     let evaluation = dir.json("out/evaluation.json");
     assert_eq!(evaluation["artifact"]["name"], "out");
     assert_eq!(evaluation["gates"][0]["passed"], true);
+    // A slash at its end is no part of a folder's name, and a changed recipe is not told as the way back.
+    dir.done("run -q -o again/ --set eval.samples=4");
+    assert!(dir.read("again/model.safetensors") == dir.read("out/model.safetensors"));
+    assert!(!dir.names().iter().any(|name| name.contains("partial")), "{:?}", dir.names());
+    let card = |folder: &str| String::from_utf8(dir.read(&format!("{folder}/README.md"))).unwrap();
+    assert!(card("out").contains("[[stage]]") && !card("again").contains("[[stage]]"));
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub struct JobPlan {
     pub(super) request: JobRequest,
     pub(super) resources: Resources,
     output: PathBuf,
+    stages_folder: PathBuf,
     stages: Vec<PlannedStage>,
     evaluation: Option<EvaluationPlan>,
 }
@@ -39,15 +40,17 @@ pub fn plan_job(request: &JobRequest, resources: Resources) -> Result<JobPlan, E
     check_order(&request.stages)?;
     let output = output(request, resources)?;
     refuse_output(request, &output)?;
+    let folder = Staged::partial_of(&output)?.join(STAGES);
     within(resources, |resources| {
-        let stage = |(number, stage)| planned(request, &output, (number, stage), resources);
+        let stage = |(number, stage)| planned(request, &folder, (number, stage), resources);
         let stages = request.stages.iter().enumerate().map(stage).collect::<Result<Vec<_>, _>>()?;
         let evaluation = request.evaluation.as_ref().map(|evaluation| {
             let artifact = request.model.clone();
             plan_evaluation(&EvaluationRequest { artifact, ..evaluation.clone() }, resources)
         });
-        let (request, output) = (request.clone(), output.clone());
-        Ok(JobPlan { request, resources, output, stages, evaluation: evaluation.transpose()? })
+        let evaluation = evaluation.transpose()?;
+        let (request, output, stages_folder) = (request.clone(), output.clone(), folder.clone());
+        Ok(JobPlan { request, resources, output, stages_folder, stages, evaluation })
     })
 }
 
@@ -123,11 +126,11 @@ fn refuse_output(request: &JobRequest, output: &Path) -> Result<(), Error> {
 
 fn planned(
     request: &JobRequest,
-    output: &Path,
+    folder: &Path,
     (number, stage): (usize, &JobStage),
     resources: Resources,
 ) -> Result<PlannedStage, Error> {
-    let to = Some(stage_folder(output, number, stage));
+    let to = Some(stage_folder(folder, number, stage));
     Ok(match stage {
         JobStage::Prune(recipe) => {
             let request = prune_request(&request.model, to, request, recipe);
@@ -140,11 +143,9 @@ fn planned(
     })
 }
 
-/// The folder of a stage's artifact.
-pub(super) fn stage_folder(output: &Path, number: usize, stage: &JobStage) -> PathBuf {
-    let mut partial = output.as_os_str().to_owned();
-    partial.push(".partial");
-    PathBuf::from(partial).join(STAGES).join(format!("{number}-{}", stage.name()))
+/// The folder of a stage's artifact, in that of all stages.
+fn stage_folder(folder: &Path, number: usize, stage: &JobStage) -> PathBuf {
+    folder.join(format!("{number}-{}", stage.name()))
 }
 
 /// The pruning of `model` that `recipe` asks for.
@@ -199,8 +200,14 @@ impl JobPlan {
         stages.chain(judged).max().unwrap_or(0)
     }
 
+    /// The folder of all stages' artifacts.
+    pub(super) fn stages_folder(&self) -> &Path {
+        &self.stages_folder
+    }
+
+    /// The folder of a stage's artifact.
     pub(super) fn folder(&self, number: usize) -> PathBuf {
-        stage_folder(&self.output, number, &self.request.stages[number])
+        stage_folder(&self.stages_folder, number, &self.request.stages[number])
     }
 }
 

@@ -138,16 +138,11 @@ impl Work<'_> {
             ));
         }
         let keeps = |name: &str| number_of(name).is_some_and(|number| number < first);
-        Ok(keep_in_folder(&self.stages_folder(), keeps)?)
-    }
-
-    fn stages_folder(&self) -> PathBuf {
-        let first = self.plan.folder(0);
-        first.parent().unwrap_or(&first).to_owned()
+        Ok(keep_in_folder(self.plan.stages_folder(), keeps)?)
     }
 
     fn asked_file(&self, number: usize) -> PathBuf {
-        self.stages_folder().join(format!("{number}.json"))
+        self.plan.stages_folder().join(format!("{number}.json"))
     }
 
     /// What a stage was asked for by an earlier attempt; none, if there was no such.
@@ -171,11 +166,6 @@ fn number_of(name: &str) -> Option<usize> {
 const MOST_ASKED: u64 = 64 << 20;
 
 impl Made {
-    /// The folder that the artifact lies in.
-    pub fn artifact(&self) -> &Path {
-        &self.artifact
-    }
-
     /// What is to be measured of it.
     pub fn evaluation(&self) -> Option<&EvaluationRequest> {
         self.evaluation.as_ref()
