@@ -14,6 +14,7 @@ mod extreme;
 mod gate;
 mod histogram;
 mod pair;
+mod paired;
 mod perplexity;
 mod quantile;
 mod single;
@@ -27,5 +28,6 @@ pub use gate::{
 };
 pub use histogram::Histogram;
 pub use pair::{Pair, PairLoss};
+pub use paired::WindowKlds;
 pub use perplexity::perplexity;
 pub use single::{Single, TokenLoss};

@@ -71,6 +71,7 @@ pub(crate) struct Inspect {
 #[derive(Debug, Args)]
 #[command(after_help = examples::QUANTIZE)]
 #[command(group(ArgGroup::new("data").args(DATA).multiple(true).requires("calibrate")))]
+#[command(group(ArgGroup::new("goal").args(["target_size", "target_bpw", "max_kld"]).conflicts_with_all(["bits", "scheme"])))]
 pub(crate) struct Quantize {
     /// Hugging Face folder, or a single `.safetensors` file [default: the current folder, or the one
     /// `.safetensors` file in it; what is made of it goes beside that folder]
@@ -89,6 +90,20 @@ pub(crate) struct Quantize {
     /// Give every scale a zero point
     #[arg(long, help_heading = SCHEME)]
     pub(crate) asymmetric: bool,
+    /// Mixed precision: give every fused group of matrices the width that it needs, so that all files together
+    /// have at most so many bytes, such as 5GB
+    #[arg(long, value_name = "SIZE", value_parser = units::size, help_heading = SCHEME)]
+    pub(crate) target_size: Option<u64>,
+    /// The same, so that the weight files have at most so many bits for each parameter of the model
+    #[arg(long, value_name = "BITS", help_heading = SCHEME)]
+    pub(crate) target_bpw: Option<f64>,
+    /// The same, as small as can be, so that the mean KL divergence from the original on windows held out is at
+    /// most this, with the upper end of its 95 % interval
+    #[arg(long, value_name = "NATS", help_heading = SCHEME)]
+    pub(crate) max_kld: Option<f64>,
+    /// Bits of a weight that mixed precision chooses from [default: those of 2,3,4,5,6,8 that the runtimes take]
+    #[arg(long, value_name = "LIST", value_parser = Listed(BITS), value_delimiter = ',', requires = "goal", help_heading = SCHEME)]
+    pub(crate) widths: Vec<String>,
     /// How scales and codes are chosen: without calibration from the absolute maximum (rtn) or by the
     /// error they leave (search), with it also by the error of the outputs; `auto` takes the method
     /// that does best on windows held out; with statistics files, gptq+cd if they have Gram matrices (Hessians),

@@ -6,7 +6,7 @@ use crate::flags::{self, CalibrationDtype, DataFlags, Eval, Group, Prune, Quanti
 use crate::vain;
 use llmopt_pipeline::{
     Axis, Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, EvaluationRequest, Format,
-    GroupSize, KernelChoice, Method, PruneMethod, PruneRecipe, PruneRequest, Recipe, Resources,
+    Goal, GroupSize, KernelChoice, Method, MixedRecipe, PruneMethod, PruneRecipe, PruneRequest, Recipe, Resources,
     Runtime, Scheme, SourceError, Target,
 };
 use std::path::{Path, PathBuf};
@@ -55,6 +55,16 @@ pub(crate) fn recipe(flags: &Quantize) -> Result<Recipe, Refusal> {
     };
     vain::of_quantize(flags, &recipe)?;
     Ok(recipe)
+}
+
+/// What `quantize` was asked to do with mixed precision; none, if one scheme is asked for.
+pub(crate) fn mixed(flags: &Quantize) -> Result<Option<MixedRecipe>, Refusal> {
+    let size = flags.target_size.map(Goal::Size);
+    let per_weight = flags.target_bpw.map(Goal::BitsPerWeight);
+    let goal = size.or(per_weight).or(flags.max_kld.map(Goal::Kld));
+    let Some(goal) = goal else { return Ok(None) };
+    let widths = bits("--widths", &flags.widths)?;
+    Ok(Some(MixedRecipe { goal, widths, recipe: recipe(flags)? }))
 }
 
 /// What `prune` was asked to do.

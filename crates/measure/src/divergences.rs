@@ -1,6 +1,6 @@
 //! How far several models are from one, token by token.
 
-use llmopt_eval::{Comparison, Pair, PairLoss, compare};
+use llmopt_eval::{Comparison, Pair, PairLoss, WindowKlds, compare};
 use llmopt_forward::Matrix;
 use llmopt_run::Error;
 use llmopt_sweep::{Batches, Judge, begun, by_sequence};
@@ -27,9 +27,18 @@ impl<'a> Divergences<'a> {
 
     /// What each candidate lost.
     pub fn finished(self) -> Vec<Comparison> {
+        self.losses().map(|losses| compare(&losses)).collect()
+    }
+
+    /// The KL divergence of each candidate, window by window.
+    pub fn by_window(self) -> Vec<WindowKlds> {
+        self.losses().map(|losses| WindowKlds::new(&losses)).collect()
+    }
+
+    /// The losses of each candidate, window by window.
+    fn losses(self) -> impl Iterator<Item = Vec<Vec<PairLoss>>> {
         let batches = self.batches;
-        let losses = |sums| by_sequence(batches, sums, Pair::finish);
-        self.sums.into_iter().map(|sums| compare(&losses(sums))).collect()
+        self.sums.into_iter().map(|sums| by_sequence(batches, sums, Pair::finish))
     }
 }
 

@@ -1,10 +1,10 @@
 //! Candidates held against the original: one reading sweep over all of them.
 
 use crate::divergences::Divergences;
-use llmopt_eval::{Comparison, Estimate};
+use llmopt_eval::{Comparison, Estimate, WindowKlds};
 use llmopt_model::Variant;
 use llmopt_run::{Error, on_threads};
-use llmopt_sweep::{Reading, ReadingMemory, Run, judging};
+use llmopt_sweep::{Batches, Reading, ReadingMemory, Run, judging};
 
 /// The mean KL divergence of every candidate from the first of `variants`, in nats, on `windows`. The sweep
 /// is told of as `stage`.
@@ -34,12 +34,38 @@ pub fn compared(
     run: Run<'_>,
 ) -> Result<Vec<Comparison>, Error> {
     let batches = judging(windows);
-    let mut losses = Divergences::new(&batches, variants.len().saturating_sub(1));
-    let reading = Reading { variants, batches: &batches, memory, run };
+    Ok(swept(stage, variants, &batches, memory, run)?.finished())
+}
+
+/// The KL divergence of every candidate from the first of `variants`, window by window, so that candidates can be
+/// held against each other. The sweep is told of as `stage`.
+///
+/// # Errors
+/// As of [`judged`].
+pub fn judged_by_window(
+    stage: &'static str,
+    variants: &[Variant],
+    windows: &[Vec<u32>],
+    memory: &ReadingMemory,
+    run: Run<'_>,
+) -> Result<Vec<WindowKlds>, Error> {
+    let batches = judging(windows);
+    Ok(swept(stage, variants, &batches, memory, run)?.by_window())
+}
+
+fn swept<'b>(
+    stage: &'static str,
+    variants: &[Variant],
+    batches: &'b Batches,
+    memory: &ReadingMemory,
+    run: Run<'_>,
+) -> Result<Divergences<'b>, Error> {
+    let mut losses = Divergences::new(batches, variants.len().saturating_sub(1));
+    let reading = Reading { variants, batches, memory, run };
     run.events.stage_started(stage, reading.bytes());
     on_threads(run.resources.threads, || reading.sweep(&mut losses))??;
     run.events.stage_finished(stage);
-    Ok(losses.finished())
+    Ok(losses)
 }
 
 /// The number of the candidate that diverges least; of equal ones the first.

@@ -23,5 +23,5 @@ pub use evaluation::{
     plan_evaluation,
 };
 pub use generation::{Generated, GenerationRequest, generate};
-pub use judged::{compared, judged, least};
+pub use judged::{compared, judged, judged_by_window, least};
 pub use outputs::JudgedOn;

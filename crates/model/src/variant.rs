@@ -35,6 +35,8 @@ pub struct Variant {
     dense_activations: Activations,
     /// Scales that its weights get as they are read.
     smoothing: Option<Arc<Smoothing>>,
+    /// Weights that are read from other variants of the model.
+    borrowed: Arc<BTreeMap<String, Variant>>,
 }
 
 /// How a quantized matrix is stored.
@@ -76,6 +78,23 @@ impl Variant {
         Self { smoothing: Some(smoothing), ..self }
     }
 
+    /// The same with `weights` as `donor` stores them, which is another variant of the model. What the two
+    /// share is not read to find out that it is the same.
+    pub fn with_weights_of(
+        mut self,
+        donor: &Self,
+        weights: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let borrowed = Arc::make_mut(&mut self.borrowed);
+        borrowed.extend(weights.into_iter().map(|weight| (weight, donor.clone())));
+        self
+    }
+
+    /// The variant whose files hold a weight.
+    fn holder(&self, weight: &str) -> &Self {
+        self.borrowed.get(weight).unwrap_or(self)
+    }
+
     /// The name of its folder or file.
     pub fn name(&self) -> String {
         source_name(&self.source)
@@ -94,14 +113,16 @@ impl Variant {
 
     /// The scheme of a quantized weight.
     pub fn scheme_of(&self, weight: &str) -> Option<Scheme> {
-        self.matrices.get(weight).map(|stored| stored.group.scheme)
+        self.holder(weight).matrices.get(weight).map(|stored| stored.group.scheme)
     }
 
     /// What a runtime does to the inputs of the product with `weight`.
     fn activations_of(&self, weight: &str) -> Activations {
         match self.scheme_of(weight) {
             Some(scheme) => scheme.activations,
-            None if self.model.block_scale_of(weight).is_some() => self.dense_activations,
+            None if self.holder(weight).model.block_scale_of(weight).is_some() => {
+                self.dense_activations
+            }
             None => Activations::None,
         }
     }

@@ -8,9 +8,11 @@ mod asked;
 mod plan;
 mod work;
 
+pub(crate) use asked::{followed_from, model_state};
 pub use plan::{JobPlan, PlannedStage, plan_job};
 pub use work::Made;
 
+use crate::mixed::MixedRecipe;
 use crate::pruning::recipe::PruneRecipe;
 use crate::recipe::Recipe;
 use llmopt_measure::EvaluationRequest;
@@ -41,6 +43,8 @@ pub enum JobStage {
     Prune(PruneRecipe),
     /// Codes and scales.
     Quantize(Recipe),
+    /// The same, with the scheme that each unit needs.
+    Mixed(MixedRecipe),
 }
 
 impl JobStage {
@@ -48,7 +52,7 @@ impl JobStage {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Prune(_) => "prune",
-            Self::Quantize(_) => "quantize",
+            Self::Quantize(_) | Self::Mixed(_) => "quantize",
         }
     }
 }

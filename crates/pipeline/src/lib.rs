@@ -18,7 +18,9 @@ mod expected;
 mod inspect;
 mod job;
 mod ladder;
+mod made;
 mod method;
+mod mixed;
 mod output_loss;
 mod output_target;
 mod patterns;
@@ -97,6 +99,10 @@ pub use llmopt_verify::{
     verify,
 };
 pub use method::{Method, UnknownMethod};
+pub use mixed::{
+    Goal, MixedCandidate, MixedPlan, MixedRecipe, MixedReport, MixedRequest, MixedSummary, MixedUnit,
+    PlannedChoice, UnitChoice, plan_mixed, quantize_mixed,
+};
 pub use output_loss::OutputLoss;
 pub use output_target::Target;
 pub use plan::Plan;

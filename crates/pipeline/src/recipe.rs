@@ -8,6 +8,7 @@ use llmopt_data::{CalibrationRequest, CalibrationSource};
 use llmopt_linalg::{KernelChoice, Precision};
 use llmopt_scheme::{Granularity, Scheme};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Everything that decides the bytes of an artifact, apart from its input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct Recipe {
     pub scheme: Scheme,
     /// How many columns of a row share a scale.
     pub group_size: GroupSize,
+    /// Tensors with a scheme of their own, granularity included.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemes: BTreeMap<String, Scheme>,
     /// How scales and codes are chosen.
     pub method: Method,
     /// What the model is observed on; none, if weights alone decide.
@@ -118,6 +122,7 @@ impl Recipe {
         Self {
             scheme,
             group_size: GroupSize::Auto,
+            schemes: BTreeMap::new(),
             method: Method::Search,
             calibrate: None,
             smooth: None,
@@ -142,6 +147,11 @@ impl Recipe {
             calibrate.held_out |= self.method == Method::Auto;
         }
         resolved
+    }
+
+    /// The data that it observes the model on.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &CalibrationSource> {
+        self.calibrate.iter().flat_map(|calibrate| &calibrate.data.sources)
     }
 
     /// The plain artifact that one of a choice between methods has to beat as a whole.

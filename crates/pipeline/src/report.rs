@@ -5,6 +5,7 @@
 use crate::calibration::facts::Calibrated;
 use crate::calibration::smoothing::{PlannedSmoothing, SmoothingReport};
 use crate::decision::Decision;
+use crate::mixed::MixedReport;
 use crate::output_loss::OutputLoss;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
@@ -52,6 +53,9 @@ pub struct Report {
     /// Which of several artifacts this is, and why; none, if there was but one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
+    /// How schemes were allocated to units; none, if all that are quantized have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixed: Option<MixedReport>,
     /// What the outputs of quantized matrices lost, where their inputs were observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_error: Option<OutputLoss>,
@@ -169,6 +173,7 @@ impl Report {
             smoothing: plan.smoothing.as_ref().and_then(PlannedSmoothing::report),
             block_runs: None,
             decision: None,
+            mixed: None,
             output_error: OutputLoss::of(
                 tensors
                     .iter()

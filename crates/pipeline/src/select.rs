@@ -194,6 +194,11 @@ fn choose(
     recipe: &Recipe,
     selection: &mut Selection,
 ) -> Result<(), Error> {
+    if let Some(scheme) = own_scheme(members, recipe)? {
+        let tensors = members.iter().map(|linear| (linear.tensor.clone(), scheme));
+        selection.schemes.extend(tensors);
+        return Ok(());
+    }
     let columns: Vec<usize> = members.iter().map(|linear| linear.view.columns()).collect();
     let requested = recipe.scheme;
     let granularity = recipe
@@ -216,6 +221,20 @@ fn choose(
         selection.schemes.insert(linear.tensor.clone(), scheme);
     }
     Ok(())
+}
+
+/// The scheme of its own that the recipe gives to a fused group, if it does.
+fn own_scheme(members: &[&LinearWeight], recipe: &Recipe) -> Result<Option<Scheme>, Error> {
+    let scheme_of = |linear: &LinearWeight| recipe.schemes.get(&linear.tensor).copied();
+    let Some(first) = members.first() else { return Ok(None) };
+    let scheme = scheme_of(first);
+    match members.iter().find(|linear| scheme_of(linear) != scheme) {
+        None => Ok(scheme),
+        Some(other) => Err(Error::Refused(format!(
+            "`{}` and `{}` are given different schemes, and runtimes fuse them into one matrix",
+            first.tensor, other.tensor
+        ))),
+    }
 }
 
 fn undivided(members: &[&LinearWeight], size: GroupSize) -> Error {

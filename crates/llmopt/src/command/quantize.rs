@@ -1,6 +1,7 @@
 //! `llmopt quantize`: the plan, or the plan carried out.
 
 mod closing;
+mod mixed;
 mod next_step;
 mod plan;
 
@@ -15,6 +16,9 @@ use llmopt_pipeline::Plan;
 
 pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
     let console = flags.console.console(flags.quiet.quiet);
+    if let Some(recipe) = request::mixed(flags)? {
+        return mixed::run(flags, recipe);
+    }
     let recipe = request::recipe(flags)?;
     request::report(flags.report.as_deref())?;
     let input = Input::of(flags.model.as_deref(), console)?;
@@ -50,9 +54,12 @@ pub(super) fn run(flags: &Quantize) -> Result<(), Failure> {
     Ok(())
 }
 
+pub(super) use mixed::plan_of as mixed_plan_of;
+
 /// A plan, as a part of another one's.
 pub(super) fn plan_of(planned: &Plan) -> String {
     plan::render(&planned.summary(), None, false)
 }
 
-const STOPPING: &str = "stopping after the current band; run the same command again to go on";
+/// What is said when a run is stopped.
+pub(super) const STOPPING: &str = "stopping after the current band; run the same command again to go on";

@@ -26,7 +26,7 @@ pub(super) fn run(flags: &Run) -> Result<(), Failure> {
     if flags.dry_run {
         return match console.json {
             true => print::json(&plan::document(&job, &timing)?),
-            false => print::data(&plan::render(&job, &timing)),
+            false => print::data(&plan::render(&job, &timing)?),
         };
     }
     let reports = requested.reports.iter().cloned().map(ReportFile::pending);

@@ -53,9 +53,12 @@ impl Stages<'_> {
 
     fn quantize(&self, given: &[Given], at: &Position) -> Result<JobStage, Problem> {
         match parsed("quantize", self.model, given, at)? {
-            Command::Quantize(flags) => request::recipe(&flags)
-                .map(JobStage::Quantize)
-                .map_err(|refusal| of_refusal(refusal, given, at)),
+            Command::Quantize(flags) => {
+                let mixed = request::mixed(&flags).transpose();
+                let plain = || request::recipe(&flags).map(JobStage::Quantize);
+                let stage = mixed.map_or_else(plain, |mixed| mixed.map(JobStage::Mixed));
+                stage.map_err(|refusal| of_refusal(refusal, given, at))
+            }
             _ => Err(Problem::new(at, "a stage is another command")),
         }
     }

@@ -103,6 +103,9 @@ impl Variant {
         rows: Range<usize>,
         columns: usize,
     ) -> Result<Vec<f32>, Error> {
+        if let Some(holder) = self.borrowed.get(weight) {
+            return holder.rows(weight, rows, columns);
+        }
         if rows.len() <= band_rows(columns) || !rows.start.is_multiple_of(ROW_STEP) {
             return self.few_rows(weight, rows, columns);
         }
@@ -150,6 +153,9 @@ impl Variant {
         columns: usize,
         buffers: &mut Buffers,
     ) -> Result<(), Error> {
+        if let Some(holder) = self.borrowed.get(weight) {
+            return holder.read(weight, rows, columns, buffers);
+        }
         match self.matrices.get(weight) {
             Some(stored) => self.read_quantized(weight, stored, rows.clone(), buffers)?,
             None => self.read_dense(weight, rows.clone(), columns, buffers)?,

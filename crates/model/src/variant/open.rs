@@ -86,6 +86,7 @@ impl Variant {
             matrices: Arc::new(stored),
             dense_activations,
             smoothing: None,
+            borrowed: Arc::default(),
         })
     }
 }

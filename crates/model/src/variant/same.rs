@@ -46,16 +46,22 @@ impl Variant {
 
     /// Bytes that hold a tensor.
     pub fn bytes_of(&self, tensor: &str) -> u64 {
-        let bytes = |name: &String| self.source.meta(name).map_or(0, |meta| meta.bytes());
-        self.parts_of(tensor).iter().map(bytes).sum()
+        let holder = self.holder(tensor);
+        let bytes = |name: &String| holder.source.meta(name).map_or(0, |meta| meta.bytes());
+        holder.parts_of(tensor).iter().map(bytes).sum()
     }
 
     fn stores_as(&self, tensor: &str, other: &Self) -> Result<bool, Error> {
         if self.scheme_of(tensor) != other.scheme_of(tensor) || !self.scales_as(tensor, other) {
             return Ok(false);
         }
-        for name in self.parts_of(tensor) {
-            let (Some(ours), Some(theirs)) = (self.source.entry(&name), other.source.entry(&name))
+        let (ours, theirs) = (self.holder(tensor), other.holder(tensor));
+        if Arc::ptr_eq(&ours.source, &theirs.source) {
+            return Ok(true);
+        }
+        for name in ours.parts_of(tensor) {
+            let (Some(ours), Some(theirs)) =
+                (ours.source.entry(&name), theirs.source.entry(&name))
             else {
                 return Ok(false);
             };
@@ -69,7 +75,7 @@ impl Variant {
     /// Whether smoothing does the same to a tensor in both.
     fn scales_as(&self, tensor: &str, other: &Self) -> bool {
         let of = |variant: &Self| variant.smoothing.clone().filter(|found| found.changes(tensor));
-        match (of(self), of(other)) {
+        match (of(self.holder(tensor)), of(other.holder(tensor))) {
             (Some(ours), Some(theirs)) => Arc::ptr_eq(&ours, &theirs),
             (ours, theirs) => ours.is_none() && theirs.is_none(),
         }

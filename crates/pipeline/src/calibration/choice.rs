@@ -146,7 +146,8 @@ impl Calibration {
         }
     }
 
-    /// Codes of each matrix by each of these methods, which share one solver.
+    /// Codes of each matrix by each of these methods, which share one solver for all matrices whose schemes ask
+    /// for the same order of columns.
     fn solved(
         &self,
         methods: &[Solving],
@@ -157,12 +158,10 @@ impl Calibration {
         let gemm = self.engine.gemm().in_f32();
         let shares = |other: &Solving| methods[0].settings.shares_solver(&other.settings);
         assert!(methods.iter().all(shares), "methods that are tried together share a solver");
-        let settings = methods[0].settings.on(&matrices[0].scheme);
-        let solver = Solver::prepare(gemm, moments, &settings).map_err(Failed::Moments)?;
-        let chosen = |solving: &Solving, rounded: Rounded| {
+        let chosen = |damping: f64, solving: &Solving, rounded: Rounded| {
             let Rounded { codes, errors, squared_outputs: fitted } = rounded;
             let facts = Calibrated {
-                damping: Some(solver.damping()),
+                damping: Some(damping),
                 ..facts(&solving.method.to_string(), seen)
             };
             let judge = judge.filter(|_| solving.settings.correction != Correction::None);
@@ -170,11 +169,22 @@ impl Calibration {
             let errors = SquaredErrors { fitted: Some(fitted), held_out: judge.and_then(squared) };
             Chosen { codes, facts, errors }
         };
-        let of_matrix = |(number, matrix): (usize, &Matrix)| {
-            rounded_by_each(&solver, methods, matrix, chosen)
-                .map_err(|error| Failed::Matrix(number, error))
-        };
-        matrices.iter().enumerate().map(of_matrix).collect()
+        let of_scheme = |matrix: &Matrix| methods[0].settings.on(&matrix.scheme);
+        let mut found: Vec<Vec<Chosen>> = matrices.iter().map(|_| Vec::new()).collect();
+        while let Some(open) = found.iter().position(Vec::is_empty) {
+            let settings = of_scheme(&matrices[open]);
+            let solver = Solver::prepare(gemm, moments, &settings).map_err(Failed::Moments)?;
+            for (number, matrix) in matrices.iter().enumerate() {
+                if of_scheme(matrix) == settings {
+                    let chosen = |solving: &Solving, rounded| {
+                        chosen(solver.damping(), solving, rounded)
+                    };
+                    found[number] = rounded_by_each(&solver, methods, matrix, chosen)
+                        .map_err(|error| Failed::Matrix(number, error))?;
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// A squared error of a matrix's outputs relative to them, as a root; none where no Gram matrix tells.

@@ -5,6 +5,7 @@ use crate::job::{JobRequest, JobStage};
 use llmopt_checkpoint::{Source, sha256, sha256_file};
 use llmopt_data::CalibrationSource;
 use llmopt_run::Error;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ impl Asked {
     /// If one of them cannot be read.
     pub(super) fn of(request: &JobRequest) -> Result<Self, Error> {
         let stages = request.stages.iter().map(stage).collect::<Result<_, _>>()?;
-        Ok(Self { model: model(&Source::open(&request.model)?)?, stages })
+        Ok(Self { model: model_state(&Source::open(&request.model)?)?, stages })
     }
 
     /// What the first `count` stages follow from.
@@ -34,7 +35,8 @@ impl Asked {
     }
 }
 
-fn model(source: &Source) -> Result<Value, Error> {
+/// What tells a model from any other, and from itself once it is changed, without reading its weights.
+pub(crate) fn model_state(source: &Source) -> Result<Value, Error> {
     let mut files = Map::new();
     for shard in source.shards() {
         let state = json!({ "bytes": shard.bytes, "modified": shard.modified()?.to_string() });
@@ -48,23 +50,30 @@ fn model(source: &Source) -> Result<Value, Error> {
 }
 
 fn stage(stage: &JobStage) -> Result<Value, Error> {
-    let told = |error: serde_json::Error| Error::Refused(error.to_string());
-    let (recipe, sources) = match stage {
-        JobStage::Prune(recipe) => (
-            serde_json::to_value(recipe).map_err(told)?,
-            recipe.calibrate.data.sources.iter().collect::<Vec<_>>(),
-        ),
-        JobStage::Quantize(recipe) => {
-            (serde_json::to_value(recipe).map_err(told)?, recipe.sources().collect())
+    match stage {
+        JobStage::Prune(recipe) => {
+            followed_from(stage.name(), recipe, recipe.calibrate.data.sources.iter())
         }
-    };
+        JobStage::Quantize(recipe) => followed_from(stage.name(), recipe, recipe.sources()),
+        JobStage::Mixed(mixed) => followed_from(stage.name(), mixed, mixed.recipe.sources()),
+    }
+}
+
+/// What is asked of a stage, with the hashes of the files that it observes the model on.
+pub(crate) fn followed_from<'s>(
+    name: &str,
+    recipe: &impl Serialize,
+    sources: impl Iterator<Item = &'s CalibrationSource>,
+) -> Result<Value, Error> {
+    let recipe =
+        serde_json::to_value(recipe).map_err(|error| Error::Refused(error.to_string()))?;
     let mut data = BTreeMap::new();
     for source in sources {
         if let CalibrationSource::File { path, .. } = source {
             data.insert(source.name(), sha256_file(path)?);
         }
     }
-    Ok(json!({ stage.name(): recipe, "data": data }))
+    Ok(json!({ name: recipe, "data": data }))
 }
 
 /// Where two such values differ: `stages.1.quantize.group_size: 64, and it was 128`.

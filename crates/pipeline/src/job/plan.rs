@@ -1,12 +1,12 @@
 //! A job before it begins: every stage planned on the whole model, which takes no less than what is left of it.
 
 use crate::job::{JobRequest, JobStage};
+use crate::mixed::{MixedPlan, MixedRequest, mixed_output, plan_mixed};
 use crate::output_target::Target;
 use crate::plan::Plan;
 use crate::pruning::mixes::plan_prune;
 use crate::pruning::plan::PrunePlan;
 use crate::pruning::recipe::{PruneRecipe, PruneRequest};
-use crate::recipe::Recipe;
 use crate::run::{plan, within};
 use llmopt_checkpoint::{Output as Staged, OutputOptions, Source};
 use llmopt_measure::{EvaluationPlan, EvaluationRequest, plan_evaluation};
@@ -29,6 +29,8 @@ pub enum PlannedStage {
     Prune(Box<PrunePlan>),
     /// Quantizing.
     Quantize(Box<Plan>),
+    /// Quantizing with mixed precision.
+    Mixed(Box<MixedPlan>),
 }
 
 /// Decides everything that can be decided without reading a weight.
@@ -61,7 +63,7 @@ fn check_order(stages: &[JobStage]) -> Result<(), Error> {
     let Some((_, before)) = stages.split_last() else {
         return refused("there is no stage".to_owned(), "`[[stage]]` prunes or quantizes");
     };
-    match before.iter().position(|stage| matches!(stage, JobStage::Quantize(_))) {
+    match before.iter().position(|stage| !matches!(stage, JobStage::Prune(_))) {
         Some(number) => refused(
             format!(
                 "stage {number} quantizes, and stage {} would {} its codes",
@@ -95,6 +97,7 @@ fn output(request: &JobRequest, resources: Resources) -> Result<PathBuf, Error> 
             JobStage::Quantize(recipe) => {
                 Target::default().default_output(&path, recipe, false).path()?
             }
+            JobStage::Mixed(_) => mixed_output(&path, &Target::default())?,
         };
     }
     Ok(path)
@@ -139,6 +142,12 @@ fn planned(
         JobStage::Quantize(recipe) => {
             let target = target(to, request);
             PlannedStage::Quantize(Box::new(plan(&request.model, &target, recipe, resources)?))
+        }
+        JobStage::Mixed(recipe) => {
+            let target = target(to, request);
+            let request =
+                MixedRequest { model: request.model.clone(), target, recipe: recipe.clone() };
+            PlannedStage::Mixed(Box::new(plan_mixed(&request, resources)?))
         }
     })
 }
@@ -195,6 +204,7 @@ impl JobPlan {
         let stages = self.stages.iter().map(|stage| match stage {
             PlannedStage::Prune(plan) => plan.summary().memory.predicted_peak,
             PlannedStage::Quantize(plan) => plan.summary().memory.predicted_peak,
+            PlannedStage::Mixed(plan) => plan.predicted_peak(),
         });
         let judged = self.evaluation.as_ref().map(|plan| plan.summary().memory.predicted_peak);
         stages.chain(judged).max().unwrap_or(0)
@@ -208,12 +218,5 @@ impl JobPlan {
     /// The folder of a stage's artifact.
     pub(super) fn folder(&self, number: usize) -> PathBuf {
         stage_folder(&self.stages_folder, number, &self.request.stages[number])
-    }
-}
-
-impl Recipe {
-    /// The data that it observes the model on.
-    pub(super) fn sources(&self) -> impl Iterator<Item = &llmopt_data::CalibrationSource> {
-        self.calibrate.iter().flat_map(|calibrate| &calibrate.data.sources)
     }
 }

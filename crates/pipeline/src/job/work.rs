@@ -4,6 +4,7 @@ use crate::chain::{Quantization, prune_and_quantize};
 use crate::job::asked::{Asked, differences};
 use crate::job::plan::{JobPlan, prune_request, target};
 use crate::job::{JobRequest, JobStage};
+use crate::mixed::{MixedRequest, plan_mixed, quantize_mixed};
 use crate::pruning::mixes::plan_prune;
 use crate::pruning::run::prune;
 use crate::run::{plan, quantize};
@@ -107,6 +108,12 @@ impl Work<'_> {
             (JobStage::Prune(pruning), _) => {
                 let request = prune_request(&model, to(number), request, pruning);
                 prune(&plan_prune(&request, resources)?, events, cancel)?;
+                Ok(number + 1)
+            }
+            (JobStage::Mixed(recipe), _) => {
+                let target = target(to(number), request);
+                let request = MixedRequest { model, target, recipe: recipe.clone() };
+                quantize_mixed(&plan_mixed(&request, resources)?, events, cancel)?;
                 Ok(number + 1)
             }
             (JobStage::Quantize(recipe), _) => {

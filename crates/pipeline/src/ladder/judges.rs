@@ -29,9 +29,9 @@ pub struct JudgedText {
 }
 
 /// Windows, and what they are.
-pub(super) struct Judges {
-    pub(super) windows: Vec<Vec<u32>>,
-    pub(super) text: JudgedText,
+pub(crate) struct Judges {
+    pub(crate) windows: Vec<Vec<u32>>,
+    pub(crate) text: JudgedText,
 }
 
 impl Judges {
@@ -45,7 +45,7 @@ impl Judges {
     ///
     /// # Errors
     /// If it cannot be read, or is shorter than a window.
-    pub(super) fn of_file(path: &Path, texts: &Texts<'_>, samples: usize) -> Result<Self, Error> {
+    pub(crate) fn of_file(path: &Path, texts: &Texts<'_>, samples: usize) -> Result<Self, Error> {
         let Windows { windows, .. } = texts.windows(path, Some(samples))?;
         let judges = Self::new(file_name(path), false, windows);
         let sha256 = Some(sha256_file(path)?);
@@ -57,7 +57,7 @@ impl Judges {
     ///
     /// # Errors
     /// If the data cannot be read, or are too short for both.
-    pub(super) fn of_calibration(
+    pub(crate) fn of_calibration(
         request: &CalibrationRequest,
         model: &Variant,
     ) -> Result<(Self, CalibrationRequest), Error> {
@@ -84,7 +84,7 @@ impl Judges {
     ///
     /// # Errors
     /// If there is no tokenizer to cut it, or statistics were taken on nearly all of it.
-    pub(super) fn of_builtin(
+    pub(crate) fn of_builtin(
         texts: &Texts<'_>,
         samples: usize,
         observed: Option<&CalibrationFacts>,

@@ -1,6 +1,6 @@
 //! Several sizes of a model from one set of statistics, judged against each other in one reading sweep.
 
-mod judges;
+pub(crate) mod judges;
 mod plan;
 mod report;
 mod run;

@@ -3,10 +3,9 @@
 use crate::calibration::{StatisticsReport, observed_to};
 use crate::ladder::plan::{LadderPlan, RungPlan, STATISTICS};
 use crate::ladder::report::{LadderReport, Rung};
-use crate::plan::Plan;
+use crate::made::Made;
 use crate::recipe::Calibrate;
-use crate::report::Report;
-use crate::run::{plan, without_small, write_artifact};
+use crate::run::plan;
 use llmopt_checkpoint::{Output as Staged, OutputOptions};
 use llmopt_data::{CalibrationFacts, CalibrationRequest, CalibrationSource};
 use llmopt_eval::Comparison;
@@ -15,13 +14,6 @@ use llmopt_model::Variant;
 use llmopt_run::{Cancel, Error, Events};
 use llmopt_sweep::Run;
 use std::path::Path;
-
-/// An artifact that is complete but for its name.
-struct Made {
-    plan: Plan,
-    staged: Staged,
-    report: Report,
-}
 
 /// Carries out a plan. Rungs that stay get their names last, when all are judged; nothing else is left, whatever
 /// happens.
@@ -106,26 +98,7 @@ fn rung_made(
     let recipe = request.recipe(rung.facts.bits, calibrate.cloned())?;
     let target = request.target(work.join(rung.named.file_name().unwrap_or_default()));
     let plan = plan(&request.model, &target, &recipe, ladder.resources)?;
-    let (path, options) = plan.staging();
-    let staged = Staged::begin(path, options)?;
-    let (plan, report) = written(plan, &staged, shown)?;
-    Ok(Made { plan, staged, report })
-}
-
-/// Writes an artifact, without matrices that turn out to be too small.
-fn written(
-    plan: Plan,
-    staged: &Staged,
-    shown: (&dyn Events, &Cancel),
-) -> Result<(Plan, Report), Error> {
-    match write_artifact(&plan, std::slice::from_ref(staged), None, shown) {
-        Ok((_, report)) => Ok((plan, report)),
-        Err(Error::TooSmall(small)) => match without_small(&plan, small, shown.0)? {
-            Some(smaller) => written(smaller, staged, shown),
-            None => Err(Error::Refused(format!("`{}` was planned twice", plan.output.display()))),
-        },
-        Err(error) => Err(error),
-    }
+    Made::new(plan, shown)
 }
 
 /// What each rung lost, in one sweep over the original and all of them.

@@ -69,7 +69,7 @@ fn rounded_doubles(report: &Report) -> Option<String> {
 }
 
 /// What the model was observed on.
-fn observed(report: &CalibrationReport) -> String {
+pub(super) fn observed(report: &CalibrationReport) -> String {
     let names: Vec<&str> = report.data.sources.iter().map(|source| source.name.as_str()).collect();
     let (windows, window) = (units::counted(report.data.windows, "window"), report.data.window);
     let saved: Vec<&str> = report.data.statistics.iter().map(|file| file.name.as_str()).collect();
@@ -91,7 +91,7 @@ fn decided(decision: &Decision) -> String {
 }
 
 /// What the artifact weighs.
-fn size(report: &Report) -> String {
+pub(super) fn size(report: &Report) -> String {
     format!(
         "{} to {} of weights ({}); bits per weight: {}",
         units::bytes(report.envelope.bytes_before),
@@ -102,7 +102,7 @@ fn size(report: &Report) -> String {
 }
 
 /// How many matrices have which scheme, and how many got something else than was asked for.
-fn schemes(report: &Report) -> String {
+pub(super) fn schemes(report: &Report) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for tensor in report.tensors.iter().filter(|tensor| tensor.loss.is_some()) {
         *counts.entry(&tensor.what).or_default() += 1;

@@ -19,6 +19,7 @@ pub(super) fn timing(job: &JobPlan) -> Result<Timing, Error> {
         add(match stage {
             PlannedStage::Prune(plan) => plan.estimate(&plan.speed()?, None),
             PlannedStage::Quantize(plan) => plan.estimate(&plan.speed()?, None)?,
+            PlannedStage::Mixed(plan) => plan.estimate()?,
         });
     }
     if let Some(plan) = job.evaluation() {
@@ -28,7 +29,7 @@ pub(super) fn timing(job: &JobPlan) -> Result<Timing, Error> {
 }
 
 /// The whole plan.
-pub(super) fn render(job: &JobPlan, timing: &Timing) -> String {
+pub(super) fn render(job: &JobPlan, timing: &Timing) -> Result<String, Error> {
     let facts = [
         ("to", format!("folder `{}`", job.output().display())),
         ("memory", format!("at most {}", units::bytes(job.predicted_peak()))),
@@ -40,6 +41,7 @@ pub(super) fn render(job: &JobPlan, timing: &Timing) -> String {
         let (name, plan) = match stage {
             PlannedStage::Prune(plan) => ("prune", prune::plan_of(plan)),
             PlannedStage::Quantize(plan) => ("quantize", quantize::plan_of(plan)),
+            PlannedStage::Mixed(plan) => ("quantize", quantize::mixed_plan_of(plan)?),
         };
         let _ = write!(text, "\nstage {number}: {name}{bound}\n\n{plan}");
     }
@@ -47,7 +49,7 @@ pub(super) fn render(job: &JobPlan, timing: &Timing) -> String {
         let plan = eval::plan_of(plan);
         let _ = write!(text, "\nevaluation, as it would be of the model itself\n\n{plan}");
     }
-    text
+    Ok(text)
 }
 
 /// The plan for programs.
@@ -63,6 +65,9 @@ pub(super) fn document(job: &JobPlan, timing: &Timing) -> Result<Value, Failure>
             }
             PlannedStage::Quantize(plan) => {
                 json!({ "quantize": value(serde_json::to_value(plan.summary()))? })
+            }
+            PlannedStage::Mixed(plan) => {
+                json!({ "quantize": value(serde_json::to_value(plan.summary()?))? })
             }
         });
     }

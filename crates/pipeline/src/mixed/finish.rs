@@ -1,0 +1,243 @@
+//! The end: what was found is solved for by the best method there is, judged, and put where it will be published.
+
+use crate::made::Made;
+use crate::mixed::plan::{MixedPlan, method_of_final};
+use crate::mixed::report::{MixedCandidate, MixedReport};
+use crate::mixed::request::Goal;
+use crate::mixed::run::Work;
+use crate::mixed::search::Searched;
+use crate::mixed::table::Table;
+use crate::recipe::Recipe;
+use crate::report::Report;
+use llmopt_checkpoint::{Output as Staged, REPORT_NAME, read_bytes};
+use llmopt_eval::WindowKlds;
+use llmopt_measure::judged_by_window;
+use llmopt_model::{Variant, report_file};
+use llmopt_run::Error;
+use llmopt_sweep::Run;
+use std::path::PathBuf;
+
+/// The last steps of a run.
+pub(super) struct Finish<'a> {
+    pub(super) work: &'a Work<'a>,
+    pub(super) table: &'a Table,
+}
+
+/// An artifact that was solved for.
+struct Solved {
+    name: String,
+    taken: Vec<usize>,
+    made: Made,
+}
+
+impl Finish<'_> {
+    fn plan(&self) -> &MixedPlan {
+        self.work.plan
+    }
+
+    /// The uniform choice that is to be beaten, and the bytes of a record. Where there is such a choice, it is
+    /// solved for now: its record is as long as the mixed artifact's but for what that tells of its allocation.
+    pub(super) fn uniform(&mut self, folders: &[PathBuf]) -> Result<(Option<usize>, u64), Error> {
+        let choice = self.plan().candidates.uniform_within_goal();
+        let taken = choice.and_then(|choice| self.plan().candidates.uniform(choice));
+        let of_allocation = self.allocation_bytes()?;
+        if let Some(taken) = taken {
+            let solved = self.solved("uniform", &taken)?;
+            let record = report_bytes(&solved.made.report)?.len() as u64;
+            return Ok((choice, record + of_allocation));
+        }
+        let mut record = 0;
+        for folder in folders {
+            let path = folder.join(REPORT_NAME);
+            record = record.max(read_bytes(&path, report_file::LIMIT)?.len() as u64);
+        }
+        Ok((choice, record + of_allocation))
+    }
+
+    /// Bytes that a record says of an allocation: schemes of most units, and the table.
+    fn allocation_bytes(&self) -> Result<u64, Error> {
+        let candidates = &self.plan().candidates;
+        // Every other unit differs from the one before it, as they seldom do.
+        let units = candidates.bytes.iter().enumerate();
+        let there = |(number, of): (usize, &Vec<Option<u64>>)| {
+            let mut there = (0..of.len() - 1).filter(|&choice| of[choice].is_some());
+            let first = there.next().unwrap_or(of.len() - 1);
+            if number % 3 == 0 { first } else { there.next().unwrap_or(first) }
+        };
+        let taken: Vec<usize> = units.map(there).collect();
+        let recipe = candidates.recipe_of(&taken, None, method_of_final(self.recipe()));
+        let report = MixedReport::new(self.plan(), self.table, &[]);
+        let report = report.with_units(self.plan(), self.table, &taken);
+        let length = |value: serde_json::Result<Vec<u8>>| value.map(|bytes| bytes.len() as u64);
+        let told = |error: serde_json::Error| Error::Refused(error.to_string());
+        let schemes = length(serde_json::to_vec_pretty(&recipe.schemes)).map_err(told)?;
+        let table = length(serde_json::to_vec_pretty(&report)).map_err(told)?;
+        // Both are further in than they are alone.
+        Ok((schemes + table) * 5 / 4 + CANDIDATES * BYTES_OF_CANDIDATE)
+    }
+
+    fn recipe(&self) -> &Recipe {
+        &self.plan().request.recipe.recipe
+    }
+
+    /// Solves for an allocation; an earlier attempt is gone on with.
+    fn solved(&self, name: &str, taken: &[usize]) -> Result<Solved, Error> {
+        let plan = self.plan();
+        let calibrate = plan.calibrate.clone();
+        let recipe = plan.candidates.recipe_of(taken, calibrate, method_of_final(self.recipe()));
+        let planned = plan.candidates.planned_at(&self.work.folder.join(name), &recipe)?;
+        let made = Made::new(planned, self.work.shown)?;
+        Ok(Solved { name: name.to_owned(), taken: taken.to_vec(), made })
+    }
+
+    /// Solves for what was found, takes the best, and puts its files where they will be published. Returns its
+    /// report and their names.
+    pub(super) fn published(
+        &mut self,
+        searched: &Searched,
+        record: u64,
+        staged: &Staged,
+    ) -> Result<(Report, Vec<String>), Error> {
+        let mut solved = Vec::new();
+        if let Some(uniform) = searched.uniform {
+            solved.push(self.solved("uniform", &searched.tried[uniform].taken)?);
+        }
+        let mut report = MixedReport::new(self.plan(), self.table, &searched.tried);
+        let mut klds = self.judged(&mut report, &solved)?;
+        for (number, &mixed) in searched.mixed.iter().enumerate() {
+            let name = format!("mixed-{number}");
+            self.work.shown.0.note(&format!("solving for {}", searched.tried[mixed].name));
+            let found = self.solved(&name, &searched.tried[mixed].taken)?;
+            let of = self.judged(&mut report, std::slice::from_ref(&found))?;
+            let holds = self.holds(&of[0]);
+            klds.extend(of);
+            solved.push(found);
+            if holds {
+                break;
+            }
+        }
+        let best = self.best(&solved, &klds, searched.uniform.is_some())?;
+        let taken = solved.swap_remove(best);
+        report.chosen = match taken.name.as_str() {
+            "uniform" => self.plan().candidates.choice_name(taken.taken[0]),
+            _ => "mixed".to_owned(),
+        };
+        let report = report.with_units(self.plan(), self.table, &taken.taken);
+        self.gather(taken.made, report, record, staged)
+    }
+
+    /// What was solved for, held against the original.
+    fn judged(
+        &self,
+        report: &mut MixedReport,
+        solved: &[Solved],
+    ) -> Result<Vec<WindowKlds>, Error> {
+        if solved.is_empty() {
+            return Ok(Vec::new());
+        }
+        let MixedPlan { variant, engine, resources, scratch, memory, judges, .. } = self.plan();
+        let mut variants = vec![variant.clone()];
+        for solved in solved {
+            variants.push(Variant::open(solved.made.staged.partial_path())?);
+        }
+        let (events, cancel) = self.work.shown;
+        let run = Run { engine, resources: *resources, scratch, events, cancel };
+        let klds = judged_by_window("judge", &variants, &judges.windows, memory, run)?;
+        for (solved, klds) in solved.iter().zip(&klds) {
+            report.candidates.push(MixedCandidate {
+                name: solved.name.clone(),
+                solved: true,
+                bytes: self.table.bytes(&solved.taken),
+                expected: self.table.expected(&solved.taken),
+                kld: klds.mean(),
+            });
+        }
+        Ok(klds)
+    }
+
+    /// Whether a quality that was asked for is met; a size always is.
+    fn holds(&self, klds: &WindowKlds) -> bool {
+        match self.plan().candidates.goal() {
+            Goal::Kld(limit) => {
+                let found = klds.mean();
+                found.interval().map_or(found.value, |(_, high)| high) <= limit
+            }
+            Goal::Size(_) | Goal::BitsPerWeight(_) => true,
+        }
+    }
+
+    /// The number of the artifact that is taken. Of a size it is the mixed one only if it diverges less than the
+    /// uniform one beyond the interval of their difference; of a quality it is the smallest that has it.
+    fn best(
+        &self,
+        solved: &[Solved],
+        klds: &[WindowKlds],
+        has_uniform: bool,
+    ) -> Result<usize, Error> {
+        if let Goal::Kld(limit) = self.plan().candidates.goal() {
+            let holding = (0..solved.len()).filter(|&at| self.holds(&klds[at]));
+            let bytes = |&at: &usize| self.table.bytes(&solved[at].taken);
+            return holding.min_by_key(bytes).ok_or_else(|| Error::RefusedWithHint {
+                what: format!(
+                    "none of the artifacts that were solved for stays below a KL divergence of {limit} with its \
+                     whole interval"
+                ),
+                hint: "a little more than what is asked for can be had".to_owned(),
+            });
+        }
+        let mixed = solved.len() - 1;
+        Ok(if has_uniform && mixed > 0 && !klds[mixed].is_below(&klds[0]) { 0 } else { mixed })
+    }
+
+    /// Puts an artifact's files into the staging folder of the output, with a record that tells of the allocation.
+    fn gather(
+        &self,
+        made: Made,
+        mixed: MixedReport,
+        reserved: u64,
+        staged: &Staged,
+    ) -> Result<(Report, Vec<String>), Error> {
+        let Made { plan, staged: from, report } = made;
+        let report = Report { mixed: Some(mixed), ..report };
+        let files = plan.files().values().sum();
+        let record = self.record(&report, files, reserved)?;
+        let mut names = Vec::new();
+        for name in plan.files().into_keys() {
+            staged.link(&from.partial_path().join(name), name)?;
+            names.push(name.to_owned());
+        }
+        staged.write(REPORT_NAME, &record)?;
+        names.push(REPORT_NAME.to_owned());
+        Ok((report, names))
+    }
+
+    /// The record, which has to fit into a size beside `files` bytes: without white space, if it is longer than what
+    /// was reserved for it.
+    fn record(&self, report: &Report, files: u64, reserved: u64) -> Result<Vec<u8>, Error> {
+        let Goal::Size(most) = self.plan().candidates.goal() else { return report_bytes(report) };
+        let pretty = report_bytes(report)?;
+        if files + pretty.len() as u64 <= most {
+            return Ok(pretty);
+        }
+        let short =
+            serde_json::to_vec(report).map_err(|error| Error::Refused(error.to_string()))?;
+        match files + short.len() as u64 <= most {
+            true => Ok(short),
+            false => Err(Error::Refused(format!(
+                "the artifact has {files} bytes and its record {}, which is more than the {most} that are asked \
+                 for: {reserved} were reserved for the record",
+                short.len()
+            ))),
+        }
+    }
+}
+
+fn report_bytes(report: &Report) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    report.write(&mut bytes).map_err(|error| Error::Refused(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// Allocations that are measured, at most.
+const CANDIDATES: u64 = 40;
+const BYTES_OF_CANDIDATE: u64 = 280;

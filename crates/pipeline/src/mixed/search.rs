@@ -1,0 +1,242 @@
+//! The search among allocations. The table proposes, windows that nothing was fitted to decide.
+
+use crate::mixed::candidates::Candidates;
+use crate::mixed::probe::Composer;
+use crate::mixed::table::Table;
+use llmopt_eval::WindowKlds;
+use llmopt_run::Error;
+
+/// An allocation that was measured, with the codes of its choices as they are.
+pub(super) struct Tried {
+    /// How it was found.
+    pub(super) name: String,
+    pub(super) taken: Vec<usize>,
+    pub(super) klds: WindowKlds,
+    /// Bytes of its units.
+    pub(super) bytes: u64,
+}
+
+/// Everything that was tried, in order, and what is worth being solved.
+pub(super) struct Searched {
+    pub(super) tried: Vec<Tried>,
+    /// Numbers of allocations, the preferred one first.
+    pub(super) mixed: Vec<usize>,
+    /// The number of the uniform one.
+    pub(super) uniform: Option<usize>,
+}
+
+/// A search under way.
+pub(super) struct Search<'a> {
+    pub(super) composer: &'a Composer<'a>,
+    pub(super) candidates: &'a Candidates,
+    pub(super) table: &'a Table,
+    pub(super) tried: Vec<Tried>,
+}
+
+impl Search<'_> {
+    /// The allocation of least divergence within a size, of which `record` bytes are the record's. `uniform` is the
+    /// choice that is to be beaten.
+    pub(super) fn within(
+        mut self,
+        size: (u64, u64),
+        uniform: Option<usize>,
+    ) -> Result<Searched, Error> {
+        let mut proposed = Vec::new();
+        if let Some(choice) = uniform {
+            let taken = self.candidates.uniform(choice);
+            let name = format!("uniform {}", self.candidates.choices[choice]);
+            proposed.extend(taken.map(|taken| (name, taken)));
+        }
+        let uniform = (!proposed.is_empty()).then_some(0);
+        for trust in TRUSTS {
+            let taken = self.candidates.fitted(self.table, size, trust)?;
+            proposed.extend(taken.map(|taken| (format!("table, trust {trust}"), taken)));
+        }
+        self.measure(proposed)?;
+        let from = uniform.map_or(0, |_| 1);
+        let Some(mut best) = self.least(from) else {
+            return Err(Error::Refused("no allocation has the size that is asked for".to_owned()));
+        };
+        for round in 1..=ROUNDS {
+            let begun = self.tried.len();
+            let swaps = self.swaps(best, size)?;
+            let name = |(number, taken)| (format!("swap {round}.{}", number + 1), taken);
+            self.measure(swaps.into_iter().enumerate().map(name).collect())?;
+            match self.least(begun) {
+                Some(next) if self.tried[next].klds.is_below(&self.tried[best].klds) => best = next,
+                _ => break,
+            }
+        }
+        Ok(Searched { mixed: vec![best], uniform, tried: self.tried })
+    }
+
+    /// The smallest allocations whose divergence is at most `limit`, with the whole interval; several, for the case
+    /// that solving makes the first one worse.
+    pub(super) fn below(mut self, limit: f64) -> Result<Searched, Error> {
+        let uniform: Vec<(String, Vec<usize>)> = (0..self.candidates.choices.len())
+            .filter_map(|choice| {
+                let taken = self.candidates.uniform(choice)?;
+                Some((format!("uniform {}", self.candidates.choices[choice]), taken))
+            })
+            .collect();
+        let uniforms = uniform.len();
+        self.measure(uniform)?;
+        let smallest = (0..uniforms).find(|&of| self.holds(of, limit));
+        let (first, last) = self.range();
+        self.measure(self.ladder(first, last))?;
+        let bracket = |of: &Self| {
+            let of_table = || uniforms..of.tried.len();
+            let holding = of_table().filter(|&at| of.holds(at, limit));
+            let holding = holding.min_by_key(|&at| of.tried[at].bytes)?;
+            let high = of.tried[holding].bytes;
+            let low = of_table().map(|at| of.tried[at].bytes).filter(|&bytes| bytes < high).max();
+            Some((low.unwrap_or(first), high))
+        };
+        if let Some((low, high)) = bracket(&self) {
+            self.measure(self.ladder(low, high))?;
+        }
+        let mut mixed: Vec<usize> =
+            (uniforms..self.tried.len()).filter(|&at| self.holds(at, limit)).collect();
+        mixed.sort_by_key(|&at| self.tried[at].bytes);
+        mixed.truncate(SOLVED);
+        match mixed.is_empty() && smallest.is_none() {
+            true => Err(self.unreachable(limit)),
+            false => Ok(Searched { mixed, uniform: smallest, tried: self.tried }),
+        }
+    }
+
+    fn unreachable(&self, limit: f64) -> Error {
+        let best = self.tried.iter().map(|tried| tried.klds.mean().high);
+        let best = best.fold(f64::INFINITY, f64::min);
+        Error::RefusedWithHint {
+            what: format!(
+                "no allocation of the widths stays below a KL divergence of {limit} with its whole interval: the \
+                 least upper end is {best:.3e}"
+            ),
+            hint: "a larger `--max-kld`, wider `--widths`, or more windows, which make the interval smaller"
+                .to_owned(),
+        }
+    }
+
+    /// Whether the upper end of an interval is at most `limit`.
+    fn holds(&self, of: usize, limit: f64) -> bool {
+        let found = self.tried[of].klds.mean();
+        found.interval().map_or(found.value, |(_, high)| high) <= limit
+    }
+
+    /// Bytes of the units of the smallest allocation, and of the largest that quantizes every unit.
+    fn range(&self) -> (u64, u64) {
+        let of = |least: bool| -> u64 {
+            let bytes = |known: &Vec<Option<crate::mixed::table::Known>>| {
+                let there = known[..known.len() - 1].iter().flatten().map(|known| known.bytes);
+                if least { there.min() } else { there.max() }
+            };
+            self.table.units.iter().filter_map(bytes).sum()
+        };
+        (of(true), of(false))
+    }
+
+    /// Allocations of sizes between two, equally far from each other in proportion.
+    fn ladder(&self, first: u64, last: u64) -> Vec<(String, Vec<usize>)> {
+        let ratio = libm::log(last as f64 / first.max(1) as f64) / (STEPS - 1) as f64;
+        let budget = |step: usize| (first as f64 * libm::exp(ratio * step as f64)).ceil() as u64;
+        let budgets = (0..STEPS).map(|step| if step + 1 == STEPS { last } else { budget(step) });
+        let allocated = |budget: u64| {
+            let taken = self.table.allocation(budget, 1.0)?;
+            Some((format!("table, {} bytes", self.table.bytes(&taken)), taken))
+        };
+        budgets.filter_map(allocated).collect()
+    }
+
+    /// Measures what was not measured yet.
+    fn measure(&mut self, proposed: Vec<(String, Vec<usize>)>) -> Result<(), Error> {
+        let mut new: Vec<(String, Vec<usize>)> = Vec::new();
+        for (name, taken) in proposed {
+            let known = self.tried.iter().map(|tried| &tried.taken);
+            if !known.chain(new.iter().map(|(_, taken)| taken)).any(|known| *known == taken) {
+                new.push((name, taken));
+            }
+        }
+        let taken: Vec<Vec<usize>> = new.iter().map(|(_, taken)| taken.clone()).collect();
+        let found = self.composer.judged(&taken)?;
+        for ((name, taken), klds) in new.into_iter().zip(found) {
+            let bytes = self.table.bytes(&taken);
+            self.tried.push(Tried { name, taken, klds, bytes });
+        }
+        Ok(())
+    }
+
+    /// The number of the one that diverges least of those from `first` on.
+    fn least(&self, first: usize) -> Option<usize> {
+        let kld = |at: &usize| self.tried[*at].klds.mean().value;
+        (first..self.tried.len()).min_by(|a, b| kld(a).total_cmp(&kld(b)))
+    }
+
+    /// Allocations that differ from one in two units, of which one gets more and the other less: those that the
+    /// table expects to cost least, each unit in two of them at most.
+    fn swaps(&self, of: usize, (goal, record): (u64, u64)) -> Result<Vec<Vec<usize>>, Error> {
+        let taken = &self.tried[of].taken;
+        let mut swaps: Vec<(f64, usize, usize, Vec<usize>)> = Vec::new();
+        for raised in 0..taken.len() {
+            for lowered in (0..taken.len()).filter(|&lowered| lowered != raised) {
+                swaps.extend(self.swapped(taken, raised, lowered));
+            }
+        }
+        swaps.sort_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        let (mut found, mut used) = (Vec::new(), vec![0; taken.len()]);
+        for (_, raised, lowered, swapped) in swaps {
+            if used[raised] >= OFTEN || used[lowered] >= OFTEN {
+                continue;
+            }
+            if self.candidates.measured(self.candidates.sized(&swapped)?, record) <= goal {
+                used[raised] += 1;
+                used[lowered] += 1;
+                found.push(swapped);
+            }
+            if found.len() == SWAPS {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// An allocation with one unit raised by a choice and another lowered by one, and what the table expects of it.
+    fn swapped(
+        &self,
+        taken: &[usize],
+        raised: usize,
+        lowered: usize,
+    ) -> Option<(f64, usize, usize, Vec<usize>)> {
+        let there = |unit: usize, choice: &usize| self.table.units[unit][*choice].is_some();
+        let last = self.candidates.choices.len();
+        let up = (taken[raised] + 1..=last).find(|choice| there(raised, choice))?;
+        let down = (0..taken[lowered]).rev().find(|choice| there(lowered, choice))?;
+        let mut swapped = taken.to_vec();
+        (swapped[raised], swapped[lowered]) = (up, down);
+        if self.table.bytes(&swapped) > self.table.bytes(taken) + self.slack(taken) {
+            return None;
+        }
+        let change = |unit: usize| {
+            Some(self.table.cost(unit, swapped[unit])? - self.table.cost(unit, taken[unit])?)
+        };
+        Some((change(raised)? + change(lowered)?, raised, lowered, swapped))
+    }
+
+    /// Bytes by which a swap may grow an allocation, if the goal allows: what an allocation leaves over.
+    fn slack(&self, taken: &[usize]) -> u64 {
+        self.table.bytes(taken) / 200
+    }
+}
+
+/// How much the probes are believed.
+const TRUSTS: [f64; 5] = [1.0, 0.75, 0.5, 0.25, 1.25];
+/// Rounds of swaps, at most.
+const ROUNDS: usize = 4;
+/// Swaps of a round.
+const SWAPS: usize = 8;
+/// Swaps of a round that one unit is part of, at most.
+const OFTEN: usize = 2;
+/// Sizes that are tried at once.
+const STEPS: usize = 8;
+/// Allocations that are solved for one after the other until one holds.
+const SOLVED: usize = 3;

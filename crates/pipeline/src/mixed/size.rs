@@ -1,0 +1,159 @@
+//! Sizes to the byte: of an allocation, and of the best allocation that meets a size.
+
+use crate::method::Method;
+use crate::mixed::candidates::Candidates;
+use crate::mixed::request::Goal;
+use crate::mixed::table::Table;
+use llmopt_run::Error;
+use std::path::Path;
+
+/// Bytes of an artifact without its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// Of its weight files.
+    pub(super) weights: u64,
+    /// Of all files.
+    pub(super) files: u64,
+}
+
+impl Candidates {
+    /// The sizes of an allocation.
+    ///
+    /// # Errors
+    /// If it cannot be planned.
+    pub(super) fn sized(&self, taken: &[usize]) -> Result<Sizes, Error> {
+        if taken.iter().all(|&of| of == self.choices.len()) {
+            let weights = self.source_bytes();
+            let side = self.fixed.checkpoint.source.side_files().iter().map(|file| file.bytes);
+            let config = self.fixed.checkpoint.source.config_bytes().map_or(0, |bytes| bytes.len());
+            return Ok(Sizes { weights, files: weights + side.sum::<u64>() + config as u64 });
+        }
+        let recipe = self.recipe_of(taken, None, Method::Search);
+        let plan = self.planned_at(Path::new("mixed-size.tmp"), &recipe)?;
+        Ok(Sizes { weights: plan.weight_bytes(), files: plan.files().values().sum() })
+    }
+
+    /// The sizes of the smallest allocation and of the largest.
+    pub(super) fn range(&self) -> Result<(Sizes, Sizes), Error> {
+        let smallest: Vec<usize> = self.bytes.iter().map(|of| smallest_of(of)).collect();
+        let largest = vec![self.choices.len(); self.units.len()];
+        Ok((self.sized(&smallest)?, self.sized(&largest)?))
+    }
+
+    /// Bytes that a goal leaves to what [`Candidates::measured`] measures; none of a goal that is no size.
+    pub(super) fn goal_bytes(&self) -> Option<u64> {
+        match self.goal() {
+            Goal::Size(bytes) => Some(bytes),
+            Goal::BitsPerWeight(bits) => Some((bits * self.parameters as f64 / 8.0).floor() as u64),
+            Goal::Kld(_) => None,
+        }
+    }
+
+    /// The size that a goal is about; `record` are the bytes of the record, which is a file, and no weight file.
+    pub(super) fn measured(&self, sizes: Sizes, record: u64) -> u64 {
+        match self.goal() {
+            Goal::BitsPerWeight(_) => sizes.weights,
+            Goal::Size(_) | Goal::Kld(_) => sizes.files + record,
+        }
+    }
+
+    /// Refuses a size that no allocation has.
+    pub(super) fn check_goal(&self) -> Result<(), Error> {
+        let Some(goal) = self.goal_bytes() else { return Ok(()) };
+        let (smallest, largest) = self.range()?;
+        let record = self.least_record();
+        let told = |sizes: Sizes| match self.goal() {
+            Goal::BitsPerWeight(_) => {
+                let bits = sizes.weights as f64 * 8.0 / self.parameters.max(1) as f64;
+                format!("{bits:.3} bits per parameter")
+            }
+            Goal::Size(_) | Goal::Kld(_) => format!("{} bytes", self.measured(sizes, record)),
+        };
+        let refused = |what: String, hint: &str| {
+            Err(Error::RefusedWithHint { what, hint: hint.to_owned() })
+        };
+        if self.measured(smallest, record) > goal {
+            return refused(
+                format!("{} cannot be reached: the smallest is {}", self.goal(), told(smallest)),
+                "`--widths` with smaller ones, `--embeddings` or `--lm-head` make less, where the model has \
+                 them; so does `llmopt prune`",
+            );
+        }
+        match self.measured(largest, 0) <= goal {
+            true => refused(
+                format!("{} needs no quantization: the model has {}", self.goal(), told(largest)),
+                "ask for less",
+            ),
+            false => Ok(()),
+        }
+    }
+
+    /// Bytes of a record, at least: what is said of every tensor.
+    fn least_record(&self) -> u64 {
+        let model = &self.fixed.checkpoint.model;
+        let said = |name: &String| LEAST_OF_TENSOR + name.len() as u64;
+        model.tensors().iter().map(|tensor| said(&tensor.name)).sum()
+    }
+
+    /// Bits of a weight of the units, on average, with which a size is met; none, if the goal is no size.
+    pub(super) fn average_bits(&self) -> Result<Option<f64>, Error> {
+        let Some(goal) = self.goal_bytes() else { return Ok(None) };
+        let (smallest, _) = self.range()?;
+        let fewest: u64 = self.bytes.iter().filter_map(|of| of[smallest_of(of)]).sum();
+        let beside = self.measured(smallest, self.least_record()).saturating_sub(fewest);
+        let left = goal.saturating_sub(beside);
+        Ok(Some(left as f64 * 8.0 / self.unit_weights().max(1) as f64))
+    }
+
+    /// The largest choice that every unit can have within the goal, if it is a size.
+    pub(super) fn uniform_within_goal(&self) -> Option<usize> {
+        let goal = self.goal_bytes()?;
+        let fits = |choice: &usize| {
+            let sizes = self.uniform(*choice).map(|taken| self.sized(&taken));
+            let record = self.least_record();
+            matches!(sizes, Some(Ok(sizes)) if self.measured(sizes, record) <= goal)
+        };
+        let bytes = |choice: &usize| -> u64 { self.bytes.iter().filter_map(|of| of[*choice]).sum() };
+        (0..self.choices.len()).filter(fits).max_by_key(bytes)
+    }
+
+    /// The allocation of least cost that meets a size, with as much trust in the probes; none, if none meets it.
+    ///
+    /// Headers and the configuration are longer with some allocations than with others: what is left for the units
+    /// is found by measuring.
+    ///
+    /// # Errors
+    /// If an allocation cannot be planned.
+    pub(super) fn fitted(
+        &self,
+        table: &Table,
+        (goal, record): (u64, u64),
+        trust: f64,
+    ) -> Result<Option<Vec<usize>>, Error> {
+        let (smallest, _) = self.range()?;
+        let fewest: u64 = self.bytes.iter().filter_map(|of| of[smallest_of(of)]).sum();
+        let mut beside = self.measured(smallest, record).saturating_sub(fewest);
+        for _ in 0..ROUNDS {
+            let Some(taken) = table.allocation(goal.saturating_sub(beside), trust) else {
+                return Ok(None);
+            };
+            let found = self.measured(self.sized(&taken)?, record);
+            if found <= goal {
+                return Ok(Some(taken));
+            }
+            beside += found - goal;
+        }
+        Ok(None)
+    }
+}
+
+/// The number of the smallest choice.
+fn smallest_of(of: &[Option<u64>]) -> usize {
+    let there = of.iter().enumerate().filter_map(|(at, bytes)| Some((at, (*bytes)?)));
+    there.min_by_key(|&(_, bytes)| bytes).map_or(0, |(at, _)| at)
+}
+
+/// Bytes that a record says of a tensor beside its name.
+const LEAST_OF_TENSOR: u64 = 160;
+/// Allocations after which a budget is no longer made smaller.
+const ROUNDS: usize = 8;
