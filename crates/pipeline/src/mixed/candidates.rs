@@ -30,6 +30,8 @@ pub(super) struct Candidates {
     pub(super) bytes: Vec<Vec<Option<u64>>>,
     /// Bytes of all files, if every unit had a choice that can.
     whole: Vec<u64>,
+    /// The largest choice that meets a size if every unit has it; none, if it is no size, or none does.
+    pub(super) uniform: Option<Choice>,
     /// Weights of the model.
     pub(super) parameters: u64,
 }
@@ -50,10 +52,19 @@ impl Candidates {
         let given = !widths.is_empty();
         let asked = if given { &widths[..] } else { &MixedRecipe::WIDTHS };
         let choices = Choice::all(recipe, asked);
-        let mut candidates =
-            Self { fixed, units, choices, bytes: Vec::new(), whole: Vec::new(), parameters: 0 };
+        let uniform = Choice::uniform(recipe, asked);
+        let mut candidates = Self {
+            fixed,
+            units,
+            choices,
+            bytes: Vec::new(),
+            whole: Vec::new(),
+            uniform: None,
+            parameters: 0,
+        };
         let notes = candidates.keep_what_runtimes_take(given)?;
         candidates.check_goal()?;
+        candidates.uniform = candidates.largest_within_goal(&uniform);
         candidates.keep_near_goal()?;
         Ok((candidates, notes))
     }
@@ -148,7 +159,7 @@ impl Candidates {
     }
 
     /// The plan of an artifact with one choice wherever it can be had, by weights alone.
-    fn choice_plan(&self, choice: Choice) -> Result<Plan, Error> {
+    pub(super) fn choice_plan(&self, choice: Choice) -> Result<Plan, Error> {
         let recipe = self.choice_recipe(choice, None, Method::Search);
         self.planned_at(Path::new(NOWHERE), &recipe)
     }
@@ -212,8 +223,8 @@ impl Candidates {
         (0..self.choices.len()).rev().max_by_key(count).unwrap_or(0)
     }
 
-    /// The allocation that gives a choice to every unit that can have it; none, if some cannot.
-    pub(super) fn uniform(&self, choice: usize) -> Option<Vec<usize>> {
+    /// The allocation that gives a choice to every unit; none, if some cannot have it.
+    pub(super) fn everywhere(&self, choice: usize) -> Option<Vec<usize>> {
         self.suits_all(self.choices[choice]).then(|| vec![choice; self.units.len()])
     }
 
@@ -225,6 +236,13 @@ impl Candidates {
             units: self.units.iter().filter(|unit| self.scheme_of(*choice, unit).is_some()).count(),
         };
         self.choices.iter().zip(&self.whole).map(planned).collect()
+    }
+
+    /// Bytes of every unit in an artifact.
+    pub(super) fn bytes_in(&self, plan: &Plan) -> Vec<u64> {
+        let stored = stored(plan);
+        let bytes = |tensor: &String| stored.get(tensor).map_or(0, |&(_, after)| after);
+        self.units.iter().map(|unit| unit.tensors.iter().map(bytes).sum()).collect()
     }
 
     /// Bytes of the model's weight files.

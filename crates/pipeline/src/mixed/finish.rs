@@ -5,8 +5,9 @@ use crate::mixed::plan::{MixedPlan, method_of_final};
 use crate::mixed::report::{MixedCandidate, MixedReport};
 use crate::mixed::request::Goal;
 use crate::mixed::run::Work;
-use crate::mixed::search::Searched;
+use crate::mixed::search::{Searched, Tried};
 use crate::mixed::table::Table;
+use crate::mixed::units::Choice;
 use crate::recipe::Recipe;
 use crate::report::Report;
 use llmopt_checkpoint::{Output as Staged, REPORT_NAME, read_bytes};
@@ -25,9 +26,13 @@ pub(super) struct Finish<'a> {
 
 /// An artifact that was solved for.
 struct Solved {
+    /// How it was found, or the name of the choice that all units have.
     name: String,
-    taken: Vec<usize>,
+    /// What each unit got; none, if that is one choice.
+    taken: Option<Vec<usize>>,
     made: Made,
+    /// Bytes of its units.
+    bytes: u64,
 }
 
 impl Finish<'_> {
@@ -35,23 +40,20 @@ impl Finish<'_> {
         self.work.plan
     }
 
-    /// The uniform choice that is to be beaten, and the bytes of a record. Where there is such a choice, it is
-    /// solved for now: its record is as long as the mixed artifact's but for what that tells of its allocation.
-    pub(super) fn uniform(&mut self, folders: &[PathBuf]) -> Result<(Option<usize>, u64), Error> {
-        let choice = self.plan().candidates.uniform_within_goal();
-        let taken = choice.and_then(|choice| self.plan().candidates.uniform(choice));
+    /// The bytes of a record, about. Where a uniform choice is to be beaten, it is solved for now: its record is as
+    /// long as the mixed artifact's but for what that tells of its allocation.
+    pub(super) fn record_bytes(&self, folders: &[PathBuf]) -> Result<u64, Error> {
         let of_allocation = self.allocation_bytes()?;
-        if let Some(taken) = taken {
-            let solved = self.solved("uniform", &taken)?;
-            let record = report_bytes(&solved.made.report)?.len() as u64;
-            return Ok((choice, record + of_allocation));
+        if let Some(choice) = self.plan().candidates.uniform {
+            let solved = self.solved_everywhere(choice)?;
+            return Ok(report_bytes(&solved.made.report)?.len() as u64 + of_allocation);
         }
         let mut record = 0;
         for folder in folders {
             let path = folder.join(REPORT_NAME);
             record = record.max(read_bytes(&path, report_file::LIMIT)?.len() as u64);
         }
-        Ok((choice, record + of_allocation))
+        Ok(record + of_allocation)
     }
 
     /// Bytes that a record says of an allocation: schemes of most units, and the table.
@@ -67,7 +69,10 @@ impl Finish<'_> {
         let taken: Vec<usize> = units.map(there).collect();
         let recipe = candidates.recipe_of(&taken, None, method_of_final(self.recipe()));
         let report = MixedReport::new(self.plan(), self.table, &[]);
-        let report = report.with_units(self.plan(), self.table, &taken);
+        let none = vec![0; taken.len()];
+        let report = report.with_units(self.plan(), self.table, &none, |unit| {
+            candidates.choice_name(taken[unit])
+        });
         let length = |value: serde_json::Result<Vec<u8>>| value.map(|bytes| bytes.len() as u64);
         let told = |error: serde_json::Error| Error::Refused(error.to_string());
         let schemes = length(serde_json::to_vec_pretty(&recipe.schemes)).map_err(told)?;
@@ -80,34 +85,51 @@ impl Finish<'_> {
         &self.plan().request.recipe.recipe
     }
 
-    /// Solves for an allocation; an earlier attempt is gone on with.
-    fn solved(&self, name: &str, taken: &[usize]) -> Result<Solved, Error> {
-        let plan = self.plan();
-        let calibrate = plan.calibrate.clone();
-        let recipe = plan.candidates.recipe_of(taken, calibrate, method_of_final(self.recipe()));
-        let planned = plan.candidates.planned_at(&self.work.folder.join(name), &recipe)?;
-        let made = Made::new(planned, self.work.shown)?;
-        Ok(Solved { name: name.to_owned(), taken: taken.to_vec(), made })
+    /// Solves for a choice that every unit has.
+    fn solved_everywhere(&self, choice: Choice) -> Result<Solved, Error> {
+        let (calibrate, method) = (self.plan().calibrate.clone(), method_of_final(self.recipe()));
+        let recipe = self.plan().candidates.choice_recipe(choice, calibrate, method);
+        self.solved(&format!("uniform {choice}"), "uniform", None, &recipe)
+    }
+
+    /// Solves for an allocation.
+    fn solved_mixed(&self, tried: &Tried, folder: &str) -> Result<Solved, Error> {
+        let (calibrate, method) = (self.plan().calibrate.clone(), method_of_final(self.recipe()));
+        let recipe = self.plan().candidates.recipe_of(&tried.taken, calibrate, method);
+        self.solved(&tried.name, folder, Some(tried.taken.clone()), &recipe)
+    }
+
+    /// An artifact; an earlier attempt at it is gone on with.
+    fn solved(
+        &self,
+        name: &str,
+        folder: &str,
+        taken: Option<Vec<usize>>,
+        recipe: &Recipe,
+    ) -> Result<Solved, Error> {
+        self.work.shown.0.note(&format!("solving for {name}"));
+        let path = self.work.folder.join(folder);
+        let made = Made::new(self.plan().candidates.planned_at(&path, recipe)?, self.work.shown)?;
+        let bytes = self.plan().candidates.bytes_in(&made.plan).iter().sum();
+        Ok(Solved { name: name.to_owned(), taken, made, bytes })
     }
 
     /// Solves for what was found, takes the best, and puts its files where they will be published. Returns its
     /// report and their names.
     pub(super) fn published(
-        &mut self,
+        &self,
         searched: &Searched,
         record: u64,
         staged: &Staged,
     ) -> Result<(Report, Vec<String>), Error> {
         let mut solved = Vec::new();
-        if let Some(uniform) = searched.uniform {
-            solved.push(self.solved("uniform", &searched.tried[uniform].taken)?);
+        if let Some(choice) = searched.uniform {
+            solved.push(self.solved_everywhere(choice)?);
         }
         let mut report = MixedReport::new(self.plan(), self.table, &searched.tried);
         let mut klds = self.judged(&mut report, &solved)?;
         for (number, &mixed) in searched.mixed.iter().enumerate() {
-            let name = format!("mixed-{number}");
-            self.work.shown.0.note(&format!("solving for {}", searched.tried[mixed].name));
-            let found = self.solved(&name, &searched.tried[mixed].taken)?;
+            let found = self.solved_mixed(&searched.tried[mixed], &format!("mixed-{number}"))?;
             let of = self.judged(&mut report, std::slice::from_ref(&found))?;
             let holds = self.holds(&of[0]);
             klds.extend(of);
@@ -116,13 +138,17 @@ impl Finish<'_> {
                 break;
             }
         }
-        let best = self.best(&solved, &klds, searched.uniform.is_some())?;
+        let best = self.best(&solved, &klds)?;
         let taken = solved.swap_remove(best);
-        report.chosen = match taken.name.as_str() {
-            "uniform" => self.plan().candidates.choice_name(taken.taken[0]),
-            _ => "mixed".to_owned(),
+        report.chosen = taken.name.clone();
+        report.is_uniform = taken.taken.is_none();
+        let bytes = self.plan().candidates.bytes_in(&taken.made.plan);
+        let report = match &taken.taken {
+            Some(of) => report.with_units(self.plan(), self.table, &bytes, |unit| {
+                self.plan().candidates.choice_name(of[unit])
+            }),
+            None => report.with_units(self.plan(), self.table, &bytes, |_| taken.name.clone()),
         };
-        let report = report.with_units(self.plan(), self.table, &taken.taken);
         self.gather(taken.made, report, record, staged)
     }
 
@@ -147,8 +173,8 @@ impl Finish<'_> {
             report.candidates.push(MixedCandidate {
                 name: solved.name.clone(),
                 solved: true,
-                bytes: self.table.bytes(&solved.taken),
-                expected: self.table.expected(&solved.taken),
+                bytes: solved.bytes,
+                expected: solved.taken.as_ref().map(|taken| self.table.expected(taken)),
                 kld: klds.mean(),
             });
         }
@@ -168,16 +194,10 @@ impl Finish<'_> {
 
     /// The number of the artifact that is taken. Of a size it is the mixed one only if it diverges less than the
     /// uniform one beyond the interval of their difference; of a quality it is the smallest that has it.
-    fn best(
-        &self,
-        solved: &[Solved],
-        klds: &[WindowKlds],
-        has_uniform: bool,
-    ) -> Result<usize, Error> {
+    fn best(&self, solved: &[Solved], klds: &[WindowKlds]) -> Result<usize, Error> {
         if let Goal::Kld(limit) = self.plan().candidates.goal() {
             let holding = (0..solved.len()).filter(|&at| self.holds(&klds[at]));
-            let bytes = |&at: &usize| self.table.bytes(&solved[at].taken);
-            return holding.min_by_key(bytes).ok_or_else(|| Error::RefusedWithHint {
+            return holding.min_by_key(|&at| solved[at].bytes).ok_or_else(|| Error::RefusedWithHint {
                 what: format!(
                     "none of the artifacts that were solved for stays below a KL divergence of {limit} with its \
                      whole interval"
@@ -186,7 +206,7 @@ impl Finish<'_> {
             });
         }
         let mixed = solved.len() - 1;
-        Ok(if has_uniform && mixed > 0 && !klds[mixed].is_below(&klds[0]) { 0 } else { mixed })
+        Ok(if mixed > 0 && !klds[mixed].is_below(&klds[0]) { 0 } else { mixed })
     }
 
     /// Puts an artifact's files into the staging folder of the output, with a record that tells of the allocation.

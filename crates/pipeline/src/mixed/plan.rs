@@ -233,7 +233,6 @@ impl MixedPlan {
         let recipe = &self.request.recipe.recipe;
         let sources = recipe.calibrate.iter().flat_map(|calibrate| &calibrate.data.sources);
         let (smallest, largest) = self.candidates.range()?;
-        let uniform = self.candidates.uniform_within_goal();
         Ok(MixedSummary {
             model: self.variant.name(),
             output: self.output.display().to_string(),
@@ -244,7 +243,7 @@ impl MixedPlan {
             parameters: self.candidates.parameters,
             units: self.candidates.units.len(),
             choices: self.candidates.planned(),
-            uniform: uniform.map(|choice| self.candidates.choices[choice].to_string()),
+            uniform: self.candidates.uniform.map(|choice| choice.to_string()),
             sources: sources.map(CalibrationSource::name).collect(),
             judged_on: self.judges.text.clone(),
             probing_tokens: self.probing.iter().map(Vec::len).sum(),

@@ -5,7 +5,7 @@ use crate::method::Method;
 use crate::mixed::plan::{MixedPlan, method_of_choices};
 use crate::mixed::request::Goal;
 use crate::mixed::search::Tried;
-use crate::mixed::table::Table;
+use crate::mixed::table::{Known, Table};
 use llmopt_eval::Estimate;
 use serde::Serialize;
 
@@ -14,8 +14,10 @@ use serde::Serialize;
 pub struct MixedReport {
     /// What the artifact had to meet.
     pub goal: Goal,
-    /// What was taken: `mixed`, or the name of the uniform choice that was not beaten.
+    /// The candidate that was taken.
     pub chosen: String,
+    /// Whether that is a uniform choice, which no allocation has beaten.
+    pub is_uniform: bool,
     /// How all choices were solved for.
     pub method_of_choices: Method,
     /// Tokens that units were probed on.
@@ -54,10 +56,9 @@ pub struct UnitChoice {
     pub choice: String,
     /// Bytes of the unit.
     pub bytes: u64,
-    /// Squared relative error of the unit's outputs, or without calibration of its weights.
+    /// Squared relative error of the unit's outputs, or without calibration of its weights, to four digits. What a
+    /// choice is expected to cost is the probe's KL divergence, times this, over that of the choice probed with.
     pub error: f64,
-    /// The KL divergence that is expected of it, in nats.
-    pub cost: f64,
 }
 
 /// An allocation that was measured.
@@ -69,8 +70,8 @@ pub struct MixedCandidate {
     pub solved: bool,
     /// Bytes of its units.
     pub bytes: u64,
-    /// The KL divergence that the table expects, in nats.
-    pub expected: f64,
+    /// The KL divergence that the table expects, in nats; none of a choice that is not in it.
+    pub expected: Option<f64>,
     /// Mean KL divergence from the original, in nats.
     pub kld: Estimate,
 }
@@ -82,12 +83,13 @@ impl MixedReport {
             name: tried.name.clone(),
             solved: false,
             bytes: tried.bytes,
-            expected: table.expected(&tried.taken),
+            expected: Some(table.expected(&tried.taken)),
             kld: tried.klds.mean(),
         };
         Self {
             goal: plan.request.recipe.goal,
             chosen: String::new(),
+            is_uniform: false,
             method_of_choices: method_of_choices(&plan.request.recipe.recipe),
             probing_tokens: plan.probing.iter().map(Vec::len).sum(),
             judged_on: plan.judges.text.clone(),
@@ -96,35 +98,48 @@ impl MixedReport {
         }
     }
 
-    /// With the units as an allocation has them.
-    pub(super) fn with_units(mut self, plan: &MixedPlan, table: &Table, taken: &[usize]) -> Self {
-        let units = plan.candidates.units.len();
-        self.units = (0..units).map(|unit| MixedUnit::new(plan, table, unit, taken[unit])).collect();
+    /// With the units as an artifact has them: their bytes, and what the choice of each is called.
+    pub(super) fn with_units(
+        mut self,
+        plan: &MixedPlan,
+        table: &Table,
+        bytes: &[u64],
+        choice: impl Fn(usize) -> String,
+    ) -> Self {
+        let unit = |(unit, &bytes)| MixedUnit::new(plan, table, unit, (bytes, choice(unit)));
+        self.units = bytes.iter().enumerate().map(unit).collect();
         self
     }
 }
 
 impl MixedUnit {
-    fn new(plan: &MixedPlan, table: &Table, number: usize, taken: usize) -> Self {
+    fn new(
+        plan: &MixedPlan,
+        table: &Table,
+        number: usize,
+        (bytes, choice): (u64, String),
+    ) -> Self {
         let candidates = &plan.candidates;
         let (unit, known) = (&candidates.units[number], &table.units[number]);
-        let name = |choice: usize| candidates.choice_name(choice);
         let as_it_is = known.last().copied().flatten().map_or(0, |known| known.bytes);
-        let bytes = known[taken].map_or(0, |known| known.bytes);
         let (probed, probe_kld) = table.probes[number];
-        let choice = |(choice, known): (usize, &Option<crate::mixed::table::Known>)| {
-            let (known, cost) = ((*known)?, table.cost(number, choice)?);
-            let (bytes, error) = (known.bytes, known.error);
-            Some(UnitChoice { choice: name(choice), bytes, error, cost })
+        let could = |(choice, known): (usize, &Option<Known>)| {
+            let Known { bytes, error } = (*known)?;
+            Some(UnitChoice { choice: candidates.choice_name(choice), bytes, error: short(error) })
         };
         Self {
             name: unit.name.clone(),
             layer: unit.layer,
-            choice: name(taken),
-            bits: bytes as f64 / as_it_is.max(1) as f64 * candidates.source_bits(unit),
-            probed: name(probed),
-            probe_kld,
-            choices: known.iter().enumerate().filter_map(choice).collect(),
+            choice,
+            bits: short(bytes as f64 / as_it_is.max(1) as f64 * candidates.source_bits(unit)),
+            probed: candidates.choice_name(probed),
+            probe_kld: short(probe_kld),
+            choices: known.iter().enumerate().filter_map(could).collect(),
         }
     }
+}
+
+/// A number to four digits.
+fn short(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
 }

@@ -8,7 +8,8 @@ use crate::mixed::probe::{Composer, probed_with};
 use crate::mixed::request::Goal;
 use crate::mixed::search::Search;
 use crate::mixed::table::{Known, Table, errors};
-use crate::recipe::Calibrate;
+use crate::mixed::units::Choice;
+use crate::recipe::{Calibrate, GroupSize};
 use crate::report::Report;
 use crate::run::quantize;
 use llmopt_checkpoint::{Output as Staged, PendingFile, keep_in_folder, read_bytes};
@@ -82,14 +83,14 @@ impl Work<'_> {
             folders.iter().map(|folder| Variant::open(folder)).collect::<Result<_, _>>()?;
         let composer = Composer { plan: self.plan, of_choices, shown: self.shown };
         let table = self.table(&folders, &composer)?;
-        let mut finish = Finish { work: self, table: &table };
-        let (uniform, record) = finish.uniform(&folders)?;
+        let finish = Finish { work: self, table: &table };
+        let record = finish.record_bytes(&folders)?;
         let candidates = &self.plan.candidates;
         let search =
             Search { composer: &composer, candidates, table: &table, tried: Vec::new() };
         let searched = match (candidates.goal(), candidates.goal_bytes()) {
             (Goal::Kld(limit), _) => search.below(limit)?,
-            (_, goal) => search.within((goal.unwrap_or(u64::MAX), record), uniform)?,
+            (_, goal) => search.within((goal.unwrap_or(u64::MAX), record), self.near())?,
         };
         finish.published(&searched, record, staged)
     }
@@ -164,9 +165,10 @@ impl Work<'_> {
     /// The choice near what most units will get.
     fn near(&self) -> usize {
         let candidates = &self.plan.candidates;
-        let last = candidates.choices.len() - 1;
-        let four = || candidates.choices.iter().position(|choice| choice.bits >= 4);
-        candidates.uniform_within_goal().or_else(four).unwrap_or(last).min(last)
+        let usual = Choice { bits: 4, size: GroupSize::Auto };
+        let most = candidates.uniform.unwrap_or(usual).nominal_bits();
+        let choices = candidates.choices.iter();
+        choices.filter(|choice| choice.nominal_bits() <= most).count().saturating_sub(1)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::mixed::candidates::Candidates;
 use crate::mixed::probe::Composer;
 use crate::mixed::table::Table;
+use crate::mixed::units::Choice;
 use llmopt_eval::WindowKlds;
 use llmopt_run::Error;
 
@@ -21,8 +22,8 @@ pub(super) struct Searched {
     pub(super) tried: Vec<Tried>,
     /// Numbers of allocations, the preferred one first.
     pub(super) mixed: Vec<usize>,
-    /// The number of the uniform one.
-    pub(super) uniform: Option<usize>,
+    /// The uniform choice that is to be beaten.
+    pub(super) uniform: Option<Choice>,
 }
 
 /// A search under way.
@@ -34,26 +35,18 @@ pub(super) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The allocation of least divergence within a size, of which `record` bytes are the record's. `uniform` is the
-    /// choice that is to be beaten.
-    pub(super) fn within(
-        mut self,
-        size: (u64, u64),
-        uniform: Option<usize>,
-    ) -> Result<Searched, Error> {
-        let mut proposed = Vec::new();
-        if let Some(choice) = uniform {
-            let taken = self.candidates.uniform(choice);
-            let name = format!("uniform {}", self.candidates.choices[choice]);
-            proposed.extend(taken.map(|taken| (name, taken)));
-        }
-        let uniform = (!proposed.is_empty()).then_some(0);
+    /// The allocation of least divergence within a size, of which `record` bytes are the record's. The choice near
+    /// it is measured as well, to be seen beside it.
+    pub(super) fn within(mut self, size: (u64, u64), near: usize) -> Result<Searched, Error> {
+        let mut proposed: Vec<(String, Vec<usize>)> = self.uniform(near).into_iter().collect();
+        let from = proposed.len();
         for trust in TRUSTS {
             let taken = self.candidates.fitted(self.table, size, trust)?;
             proposed.extend(taken.map(|taken| (format!("table, trust {trust}"), taken)));
         }
         self.measure(proposed)?;
-        let from = uniform.map_or(0, |_| 1);
+        // An allocation that is the same as the uniform choice was measured with it.
+        let from = if self.tried.len() > from { from } else { 0 };
         let Some(mut best) = self.least(from) else {
             return Err(Error::Refused("no allocation has the size that is asked for".to_owned()));
         };
@@ -67,21 +60,26 @@ impl Search<'_> {
                 _ => break,
             }
         }
-        Ok(Searched { mixed: vec![best], uniform, tried: self.tried })
+        Ok(Searched { mixed: vec![best], uniform: self.candidates.uniform, tried: self.tried })
+    }
+
+    /// A choice for every unit, if all can have it.
+    fn uniform(&self, choice: usize) -> Option<(String, Vec<usize>)> {
+        let taken = self.candidates.everywhere(choice)?;
+        Some((format!("uniform {}", self.candidates.choices[choice]), taken))
     }
 
     /// The smallest allocations whose divergence is at most `limit`, with the whole interval; several, for the case
     /// that solving makes the first one worse.
     pub(super) fn below(mut self, limit: f64) -> Result<Searched, Error> {
-        let uniform: Vec<(String, Vec<usize>)> = (0..self.candidates.choices.len())
-            .filter_map(|choice| {
-                let taken = self.candidates.uniform(choice)?;
-                Some((format!("uniform {}", self.candidates.choices[choice]), taken))
-            })
-            .collect();
+        let choices = 0..self.candidates.choices.len();
+        let uniform: Vec<(String, Vec<usize>)> =
+            choices.filter_map(|choice| self.uniform(choice)).collect();
         let uniforms = uniform.len();
         self.measure(uniform)?;
-        let smallest = (0..uniforms).find(|&of| self.holds(of, limit));
+        let holding = (0..uniforms).filter(|&of| self.holds(of, limit));
+        let smallest = holding.min_by_key(|&of| self.tried[of].bytes);
+        let smallest = smallest.map(|of| self.candidates.choices[self.tried[of].taken[0]]);
         let (first, last) = self.range();
         self.measure(self.ladder(first, last))?;
         let bracket = |of: &Self| {

@@ -4,6 +4,8 @@ use crate::method::Method;
 use crate::mixed::candidates::Candidates;
 use crate::mixed::request::Goal;
 use crate::mixed::table::Table;
+use crate::mixed::units::Choice;
+use crate::plan::Plan;
 use llmopt_run::Error;
 use std::path::Path;
 
@@ -14,6 +16,12 @@ pub(super) struct Sizes {
     pub(super) weights: u64,
     /// Of all files.
     pub(super) files: u64,
+}
+
+impl Sizes {
+    fn of(plan: &Plan) -> Self {
+        Self { weights: plan.weight_bytes(), files: plan.files().values().sum() }
+    }
 }
 
 impl Candidates {
@@ -29,8 +37,7 @@ impl Candidates {
             return Ok(Sizes { weights, files: weights + side.sum::<u64>() + config as u64 });
         }
         let recipe = self.recipe_of(taken, None, Method::Search);
-        let plan = self.planned_at(Path::new("mixed-size.tmp"), &recipe)?;
-        Ok(Sizes { weights: plan.weight_bytes(), files: plan.files().values().sum() })
+        Ok(Sizes::of(&self.planned_at(Path::new("mixed-size.tmp"), &recipe)?))
     }
 
     /// The sizes of the smallest allocation and of the largest.
@@ -105,16 +112,15 @@ impl Candidates {
         Ok(Some(left as f64 * 8.0 / self.unit_weights().max(1) as f64))
     }
 
-    /// The largest choice that every unit can have within the goal, if it is a size.
-    pub(super) fn uniform_within_goal(&self) -> Option<usize> {
+    /// The largest of these choices that every unit can have and that meets a size, if the goal is one.
+    pub(super) fn largest_within_goal(&self, choices: &[Choice]) -> Option<Choice> {
         let goal = self.goal_bytes()?;
-        let fits = |choice: &usize| {
-            let sizes = self.uniform(*choice).map(|taken| self.sized(&taken));
-            let record = self.least_record();
-            matches!(sizes, Some(Ok(sizes)) if self.measured(sizes, record) <= goal)
+        let record = self.least_record();
+        let fits = |choice: &&Choice| {
+            let plan = self.suits_all(**choice).then(|| self.choice_plan(**choice));
+            matches!(plan, Some(Ok(plan)) if self.measured(Sizes::of(&plan), record) <= goal)
         };
-        let bytes = |choice: &usize| -> u64 { self.bytes.iter().filter_map(|of| of[*choice]).sum() };
-        (0..self.choices.len()).filter(fits).max_by_key(bytes)
+        choices.iter().rev().find(fits).copied()
     }
 
     /// The allocation of least cost that meets a size, with as much trust in the probes; none, if none meets it.

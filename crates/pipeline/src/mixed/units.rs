@@ -79,6 +79,22 @@ impl Choice {
         widths.into_iter().flat_map(of_width).collect()
     }
 
+    /// Every width with every usual group size: what people give to a whole model.
+    pub(super) fn uniform(recipe: &Recipe, widths: &[u8]) -> Vec<Self> {
+        let mut all = Self::all(recipe, widths);
+        if recipe.group_size == GroupSize::Auto {
+            let narrow = all.iter().map(|choice| choice.bits).filter(|&bits| bits < 8);
+            let sizes = || GroupSize::AUTO.map(GroupSize::Columns).into_iter();
+            let grouped = narrow.flat_map(|bits| sizes().map(move |size| Self { bits, size }));
+            let grouped: Vec<Self> = grouped.filter(|choice| !all.contains(choice)).collect();
+            all.extend(grouped);
+        }
+        let same = |a: &Self, b: &Self| (a.bits, a.nominal_bits()) == (b.bits, b.nominal_bits());
+        all.sort_by(|a, b| a.nominal_bits().total_cmp(&b.nominal_bits()));
+        all.dedup_by(|a, b| same(a, b));
+        all
+    }
+
     /// The scheme that a unit gets; none, if its rows are not cut evenly.
     pub(super) fn scheme_of(&self, unit: &Unit, recipe: &Recipe) -> Option<Scheme> {
         let scheme = self.scheme(recipe);
@@ -171,6 +187,13 @@ mod tests {
         let told: Vec<String> = schemes.flatten().map(|scheme| scheme.to_string()).collect();
         let expected = ["w2a16 g64", "w2a16 g32", "w4a16 g64", "w4a16 g32", "w5a16 g64", "w8a16"];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn uniform_choices_have_every_usual_group_size() {
+        let found = Choice::uniform(&recipe(), &[8, 4]);
+        let told: Vec<String> = found.iter().map(Choice::to_string).collect();
+        assert_eq!(told, ["w4a16", "w4a16-g64", "w4a16-g32", "w8a16"]);
     }
 
     #[test]

@@ -128,9 +128,9 @@ fn closed(output: &Path, report: &Report) -> String {
 }
 
 fn taken(mixed: &MixedReport) -> String {
-    match mixed.chosen.as_str() {
-        "mixed" => "an allocation: the table below".to_owned(),
-        uniform => format!("uniform {uniform}: no allocation was better beyond the interval"),
+    match mixed.is_uniform {
+        false => format!("{}, solved for", mixed.chosen),
+        true => format!("{}: no allocation was better beyond the interval", mixed.chosen),
     }
 }
 
@@ -176,7 +176,7 @@ fn candidates(candidates: &[MixedCandidate]) -> String {
             candidate.name.clone(),
             if candidate.solved { "solved for" } else { "composed" }.to_owned(),
             units::count(candidate.bytes),
-            format!("{:.3e}", candidate.expected),
+            candidate.expected.map_or_else(String::new, |expected| format!("{expected:.3e}")),
             format!("{:.3e}", kld.value),
             kld.interval()
                 .map_or_else(String::new, |(low, high)| format!("{low:.3e} to {high:.3e}")),
