@@ -6,8 +6,8 @@ use crate::flags::{self, CalibrationDtype, DataFlags, Eval, Group, Prune, Quanti
 use crate::vain;
 use llmopt_pipeline::{
     Axis, Calibrate, CalibrationRequest, CalibrationSource, DenseDtype, EvaluationRequest, Format,
-    Goal, GroupSize, KernelChoice, Method, MixedRecipe, PruneMethod, PruneRecipe, PruneRequest, Recipe, Resources,
-    Runtime, Scheme, SourceError, Target,
+    Goal, GroupSize, KernelChoice, Method, MixedRecipe, PruneMethod, PruneRecipe, PruneRequest,
+    Recipe, Resources, Runtime, Scheme, SourceError, Target,
 };
 use std::path::{Path, PathBuf};
 

@@ -100,8 +100,8 @@ pub use llmopt_verify::{
 };
 pub use method::{Method, UnknownMethod};
 pub use mixed::{
-    Goal, MixedCandidate, MixedPlan, MixedRecipe, MixedReport, MixedRequest, MixedSummary, MixedUnit,
-    PlannedChoice, UnitChoice, plan_mixed, quantize_mixed,
+    Goal, MixedCandidate, MixedPlan, MixedRecipe, MixedReport, MixedRequest, MixedSummary,
+    MixedUnit, PlannedChoice, UnitChoice, plan_mixed, quantize_mixed,
 };
 pub use output_loss::OutputLoss;
 pub use output_target::Target;

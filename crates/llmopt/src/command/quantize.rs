@@ -62,4 +62,5 @@ pub(super) fn plan_of(planned: &Plan) -> String {
 }
 
 /// What is said when a run is stopped.
-pub(super) const STOPPING: &str = "stopping after the current band; run the same command again to go on";
+pub(super) const STOPPING: &str =
+    "stopping after the current band; run the same command again to go on";

@@ -60,8 +60,7 @@ impl Variant {
             return Ok(true);
         }
         for name in ours.parts_of(tensor) {
-            let (Some(ours), Some(theirs)) =
-                (ours.source.entry(&name), theirs.source.entry(&name))
+            let (Some(ours), Some(theirs)) = (ours.source.entry(&name), theirs.source.entry(&name))
             else {
                 return Ok(false);
             };

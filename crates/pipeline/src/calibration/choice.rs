@@ -160,10 +160,8 @@ impl Calibration {
         assert!(methods.iter().all(shares), "methods that are tried together share a solver");
         let chosen = |damping: f64, solving: &Solving, rounded: Rounded| {
             let Rounded { codes, errors, squared_outputs: fitted } = rounded;
-            let facts = Calibrated {
-                damping: Some(damping),
-                ..facts(&solving.method.to_string(), seen)
-            };
+            let facts =
+                Calibrated { damping: Some(damping), ..facts(&solving.method.to_string(), seen) };
             let judge = judge.filter(|_| solving.settings.correction != Correction::None);
             let squared = |judge: &Observation| Some(squared_outputs(gemm, judge.gram()?, &errors));
             let errors = SquaredErrors { fitted: Some(fitted), held_out: judge.and_then(squared) };
@@ -176,9 +174,8 @@ impl Calibration {
             let solver = Solver::prepare(gemm, moments, &settings).map_err(Failed::Moments)?;
             for (number, matrix) in matrices.iter().enumerate() {
                 if of_scheme(matrix) == settings {
-                    let chosen = |solving: &Solving, rounded| {
-                        chosen(solver.damping(), solving, rounded)
-                    };
+                    let chosen =
+                        |solving: &Solving, rounded| chosen(solver.damping(), solving, rounded);
                     found[number] = rounded_by_each(&solver, methods, matrix, chosen)
                         .map_err(|error| Failed::Matrix(number, error))?;
                 }

@@ -65,8 +65,7 @@ pub(crate) fn followed_from<'s>(
     recipe: &impl Serialize,
     sources: impl Iterator<Item = &'s CalibrationSource>,
 ) -> Result<Value, Error> {
-    let recipe =
-        serde_json::to_value(recipe).map_err(|error| Error::Refused(error.to_string()))?;
+    let recipe = serde_json::to_value(recipe).map_err(|error| Error::Refused(error.to_string()))?;
     let mut data = BTreeMap::new();
     for source in sources {
         if let CalibrationSource::File { path, .. } = source {

@@ -30,8 +30,8 @@ pub(super) struct Candidates {
     pub(super) bytes: Vec<Vec<Option<u64>>>,
     /// Bytes of all files, if every unit had a choice that can.
     whole: Vec<u64>,
-    /// The largest choice that meets a size if every unit has it; none, if it is no size, or none does.
-    pub(super) uniform: Option<Choice>,
+    /// Choices that meet a size if every unit has them, the largest first; none, if the goal is no size.
+    pub(super) uniform: Vec<Choice>,
     /// Weights of the model.
     pub(super) parameters: u64,
 }
@@ -59,12 +59,12 @@ impl Candidates {
             choices,
             bytes: Vec::new(),
             whole: Vec::new(),
-            uniform: None,
+            uniform: Vec::new(),
             parameters: 0,
         };
         let notes = candidates.keep_what_runtimes_take(given)?;
         candidates.check_goal()?;
-        candidates.uniform = candidates.largest_within_goal(&uniform);
+        candidates.uniform = candidates.within_goal(uniform);
         candidates.keep_near_goal()?;
         Ok((candidates, notes))
     }
@@ -91,7 +91,9 @@ impl Candidates {
         let gone: Vec<u8> =
             gone.into_iter().filter(|bits| kept.iter().all(|kept| kept.bits != *bits)).collect();
         if let Some(error) = gone.first().filter(|_| given || kept.is_empty()) {
-            return Err(refused.remove(error).unwrap_or_else(|| Error::Refused(NO_WIDTH.to_owned())));
+            return Err(refused
+                .remove(error)
+                .unwrap_or_else(|| Error::Refused(NO_WIDTH.to_owned())));
         }
         let Some(any) = plans.first() else { return Err(Error::Refused(NO_WIDTH.to_owned())) };
         self.parameters = any.parameters();
@@ -111,11 +113,7 @@ impl Candidates {
         })
     }
 
-    fn bytes_of(
-        &self,
-        unit: &Unit,
-        stored: &[BTreeMap<String, (u64, u64)>],
-    ) -> Vec<Option<u64>> {
+    fn bytes_of(&self, unit: &Unit, stored: &[BTreeMap<String, (u64, u64)>]) -> Vec<Option<u64>> {
         let sum = |of: &BTreeMap<String, (u64, u64)>, after: bool| -> u64 {
             let tensors = unit.tensors.iter().filter_map(|tensor| of.get(tensor));
             tensors.map(|&(before, now)| if after { now } else { before }).sum()
@@ -299,7 +297,7 @@ fn retain<T>(items: &mut Vec<T>, keeps: impl Fn(usize) -> bool) {
 const NOWHERE: &str = "mixed-choice.tmp";
 /// A unit that is not quantized.
 const AS_IT_IS: &str = "as it is";
-const NO_WIDTH: &str = "no runtime asked for takes any of the widths";
+const NO_WIDTH: &str = "no width is left: the group size divides the rows of no matrix";
 /// Bits below the average that a choice may be.
 const BELOW: f64 = 2.05;
 /// Bits above it.

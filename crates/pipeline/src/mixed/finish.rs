@@ -6,6 +6,7 @@ use crate::mixed::report::{MixedCandidate, MixedReport};
 use crate::mixed::request::Goal;
 use crate::mixed::run::Work;
 use crate::mixed::search::{Searched, Tried};
+use crate::mixed::size::Sizes;
 use crate::mixed::table::Table;
 use crate::mixed::units::Choice;
 use crate::recipe::Recipe;
@@ -40,20 +41,25 @@ impl Finish<'_> {
         self.work.plan
     }
 
-    /// The bytes of a record, about. Where a uniform choice is to be beaten, it is solved for now: its record is as
-    /// long as the mixed artifact's but for what that tells of its allocation.
-    pub(super) fn record_bytes(&self, folders: &[PathBuf]) -> Result<u64, Error> {
-        let of_allocation = self.allocation_bytes()?;
-        if let Some(choice) = self.plan().candidates.uniform {
-            let solved = self.solved_everywhere(choice)?;
-            return Ok(report_bytes(&solved.made.report)?.len() as u64 + of_allocation);
+    /// The uniform choice that is to be beaten, and the bytes of a record, about. The choice is solved for now: its
+    /// record is as long as the mixed artifact's but for what that tells of its allocation.
+    pub(super) fn uniform(&self, folders: &[PathBuf]) -> Result<(Option<Choice>, u64), Error> {
+        let (candidates, of_allocation) = (&self.plan().candidates, self.allocation_bytes()?);
+        let goal = candidates.goal_bytes().unwrap_or(u64::MAX);
+        for &choice in &candidates.uniform {
+            let made = self.solved_everywhere(choice)?.made;
+            let record = report_bytes(&made.report)?.len() as u64 + of_allocation;
+            if candidates.measured(Sizes::of(&made.plan), record) <= goal {
+                return Ok((Some(choice), record));
+            }
+            made.staged.discard()?;
         }
         let mut record = 0;
         for folder in folders {
             let path = folder.join(REPORT_NAME);
             record = record.max(read_bytes(&path, report_file::LIMIT)?.len() as u64);
         }
-        Ok(record + of_allocation)
+        Ok((None, record + of_allocation))
     }
 
     /// Bytes that a record says of an allocation: schemes of most units, and the table.
@@ -70,9 +76,8 @@ impl Finish<'_> {
         let recipe = candidates.recipe_of(&taken, None, method_of_final(self.recipe()));
         let report = MixedReport::new(self.plan(), self.table, &[]);
         let none = vec![0; taken.len()];
-        let report = report.with_units(self.plan(), self.table, &none, |unit| {
-            candidates.choice_name(taken[unit])
-        });
+        let report = report
+            .with_units(self.plan(), self.table, &none, |unit| candidates.choice_name(taken[unit]));
         let length = |value: serde_json::Result<Vec<u8>>| value.map(|bytes| bytes.len() as u64);
         let told = |error: serde_json::Error| Error::Refused(error.to_string());
         let schemes = length(serde_json::to_vec_pretty(&recipe.schemes)).map_err(told)?;
@@ -218,7 +223,8 @@ impl Finish<'_> {
         staged: &Staged,
     ) -> Result<(Report, Vec<String>), Error> {
         let Made { plan, staged: from, report } = made;
-        let report = Report { mixed: Some(mixed), ..report };
+        // The same work takes other runs of blocks after an interruption.
+        let report = Report { mixed: Some(mixed), block_runs: None, ..report };
         let files = plan.files().values().sum();
         let record = self.record(&report, files, reserved)?;
         let mut names = Vec::new();

@@ -6,6 +6,7 @@ use crate::ladder::judges::{JudgedText, Judges};
 use crate::method::Method;
 use crate::mixed::candidates::{Candidates, Fixed};
 use crate::mixed::request::{Goal, MixedRecipe, MixedRequest};
+use crate::mixed::units::Choice;
 use crate::output_target::Target;
 use crate::plan::{Plan, nearest_folder};
 use crate::recipe::{Calibrate, Format, Recipe};
@@ -137,7 +138,10 @@ fn check(recipe: &MixedRecipe) -> Result<(), Error> {
     match is_plain {
         true => Ok(()),
         false => refused(
-            &format!("mixed precision is for integer weights alone, not for `{}`", recipe.scheme.name()),
+            &format!(
+                "mixed precision is for integer weights alone, not for `{}`",
+                recipe.scheme.name()
+            ),
             "leave `--scheme` out; `--widths` says which widths may be used",
         ),
     }
@@ -152,10 +156,11 @@ impl MixedPlan {
         let options = OutputOptions { force: target.force, file: false, source: model };
         Staged::check(&output, options)?;
         let kernel = recipe.calibrate.as_ref().map_or(KernelChoice::Auto, |found| found.kernel);
-        let gemm = Gemm::new(Precision::F32, kernel)
-            .map_err(|error| Error::Refused(error.to_string()))?;
+        let gemm =
+            Gemm::new(Precision::F32, kernel).map_err(|error| Error::Refused(error.to_string()))?;
         let engine = Engine::new(gemm);
-        let fixed = Fixed { checkpoint: Checkpoint::open(model)?, request: request.clone(), resources };
+        let fixed =
+            Fixed { checkpoint: Checkpoint::open(model)?, request: request.clone(), resources };
         let (candidates, notes) = Candidates::new(fixed)?;
         let (judges, fit) = judges(recipe, &variant)?;
         let probing = probing(fit.as_ref(), &variant, &judges)?;
@@ -243,7 +248,7 @@ impl MixedPlan {
             parameters: self.candidates.parameters,
             units: self.candidates.units.len(),
             choices: self.candidates.planned(),
-            uniform: self.candidates.uniform.map(|choice| choice.to_string()),
+            uniform: self.candidates.uniform.first().map(Choice::to_string),
             sources: sources.map(CalibrationSource::name).collect(),
             judged_on: self.judges.text.clone(),
             probing_tokens: self.probing.iter().map(Vec::len).sum(),
@@ -296,11 +301,7 @@ impl MixedPlan {
 
     /// What the artifact is staged under.
     pub(super) fn options(&self) -> OutputOptions<'_> {
-        OutputOptions {
-            force: self.request.target.force,
-            file: false,
-            source: &self.request.model,
-        }
+        OutputOptions { force: self.request.target.force, file: false, source: &self.request.model }
     }
 
     fn disk(&self) -> Result<Disk, Error> {
@@ -357,7 +358,10 @@ fn output(request: &MixedRequest) -> Result<PathBuf, Error> {
     match path.extension().is_some_and(|ending| ending == "safetensors") {
         false => Ok(path),
         true => Err(Error::RefusedWithHint {
-            what: format!("the output `{}` is a file, and mixed precision makes a folder", path.display()),
+            what: format!(
+                "the output `{}` is a file, and mixed precision makes a folder",
+                path.display()
+            ),
             hint: "schemes that differ are told by `config.json`: leave the ending out".to_owned(),
         }),
     }

@@ -113,12 +113,7 @@ impl MixedReport {
 }
 
 impl MixedUnit {
-    fn new(
-        plan: &MixedPlan,
-        table: &Table,
-        number: usize,
-        (bytes, choice): (u64, String),
-    ) -> Self {
+    fn new(plan: &MixedPlan, table: &Table, number: usize, (bytes, choice): (u64, String)) -> Self {
         let candidates = &plan.candidates;
         let (unit, known) = (&candidates.units[number], &table.units[number]);
         let as_it_is = known.last().copied().flatten().map_or(0, |known| known.bytes);

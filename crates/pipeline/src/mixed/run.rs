@@ -6,7 +6,7 @@ use crate::mixed::finish::Finish;
 use crate::mixed::plan::{MixedPlan, method_of_choices};
 use crate::mixed::probe::{Composer, probed_with};
 use crate::mixed::request::Goal;
-use crate::mixed::search::Search;
+use crate::mixed::search::{Search, Searched};
 use crate::mixed::table::{Known, Table, errors};
 use crate::mixed::units::Choice;
 use crate::recipe::{Calibrate, GroupSize};
@@ -84,13 +84,15 @@ impl Work<'_> {
         let composer = Composer { plan: self.plan, of_choices, shown: self.shown };
         let table = self.table(&folders, &composer)?;
         let finish = Finish { work: self, table: &table };
-        let record = finish.record_bytes(&folders)?;
+        let (uniform, record) = finish.uniform(&folders)?;
         let candidates = &self.plan.candidates;
-        let search =
-            Search { composer: &composer, candidates, table: &table, tried: Vec::new() };
+        let search = Search { composer: &composer, candidates, table: &table, tried: Vec::new() };
         let searched = match (candidates.goal(), candidates.goal_bytes()) {
             (Goal::Kld(limit), _) => search.below(limit)?,
-            (_, goal) => search.within((goal.unwrap_or(u64::MAX), record), self.near())?,
+            (_, goal) => {
+                let goal = goal.unwrap_or(u64::MAX);
+                Searched { uniform, ..search.within((goal, record), self.near())? }
+            }
         };
         finish.published(&searched, record, staged)
     }
@@ -166,7 +168,7 @@ impl Work<'_> {
     fn near(&self) -> usize {
         let candidates = &self.plan.candidates;
         let usual = Choice { bits: 4, size: GroupSize::Auto };
-        let most = candidates.uniform.unwrap_or(usual).nominal_bits();
+        let most = candidates.uniform.first().copied().unwrap_or(usual).nominal_bits();
         let choices = candidates.choices.iter();
         choices.filter(|choice| choice.nominal_bits() <= most).count().saturating_sub(1)
     }

@@ -60,7 +60,7 @@ impl Search<'_> {
                 _ => break,
             }
         }
-        Ok(Searched { mixed: vec![best], uniform: self.candidates.uniform, tried: self.tried })
+        Ok(Searched { mixed: vec![best], uniform: None, tried: self.tried })
     }
 
     /// A choice for every unit, if all can have it.

@@ -4,7 +4,7 @@ use crate::method::Method;
 use crate::mixed::candidates::Candidates;
 use crate::mixed::request::Goal;
 use crate::mixed::table::Table;
-use crate::mixed::units::Choice;
+use crate::mixed::units::{Choice, Unit};
 use crate::plan::Plan;
 use llmopt_run::Error;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    fn of(plan: &Plan) -> Self {
+    pub(super) fn of(plan: &Plan) -> Self {
         Self { weights: plan.weight_bytes(), files: plan.files().values().sum() }
     }
 }
@@ -76,9 +76,8 @@ impl Candidates {
             }
             Goal::Size(_) | Goal::Kld(_) => format!("{} bytes", self.measured(sizes, record)),
         };
-        let refused = |what: String, hint: &str| {
-            Err(Error::RefusedWithHint { what, hint: hint.to_owned() })
-        };
+        let refused =
+            |what: String, hint: &str| Err(Error::RefusedWithHint { what, hint: hint.to_owned() });
         if self.measured(smallest, record) > goal {
             return refused(
                 format!("{} cannot be reached: the smallest is {}", self.goal(), told(smallest)),
@@ -95,11 +94,14 @@ impl Candidates {
         }
     }
 
-    /// Bytes of a record, at least: what is said of every tensor.
+    /// Bytes of a record, at least: what is said of every tensor and every unit.
     fn least_record(&self) -> u64 {
         let model = &self.fixed.checkpoint.model;
         let said = |name: &String| LEAST_OF_TENSOR + name.len() as u64;
-        model.tensors().iter().map(|tensor| said(&tensor.name)).sum()
+        let of_tensors: u64 = model.tensors().iter().map(|tensor| said(&tensor.name)).sum();
+        let units: &[Unit] = if matches!(self.goal(), Goal::Size(_)) { &self.units } else { &[] };
+        let of_choices = LEAST_OF_CHOICE * (1 + self.choices.len() as u64);
+        of_tensors + units.iter().map(|unit| of_choices + unit.name.len() as u64).sum::<u64>()
     }
 
     /// Bits of a weight of the units, on average, with which a size is met; none, if the goal is no size.
@@ -112,15 +114,16 @@ impl Candidates {
         Ok(Some(left as f64 * 8.0 / self.unit_weights().max(1) as f64))
     }
 
-    /// The largest of these choices that every unit can have and that meets a size, if the goal is one.
-    pub(super) fn largest_within_goal(&self, choices: &[Choice]) -> Option<Choice> {
-        let goal = self.goal_bytes()?;
+    /// Those of these choices that every unit can have and that meet a size, the largest first.
+    pub(super) fn within_goal(&self, mut choices: Vec<Choice>) -> Vec<Choice> {
+        let Some(goal) = self.goal_bytes() else { return Vec::new() };
         let record = self.least_record();
-        let fits = |choice: &&Choice| {
-            let plan = self.suits_all(**choice).then(|| self.choice_plan(**choice));
+        choices.reverse();
+        choices.retain(|&choice| {
+            let plan = self.suits_all(choice).then(|| self.choice_plan(choice));
             matches!(plan, Some(Ok(plan)) if self.measured(Sizes::of(&plan), record) <= goal)
-        };
-        choices.iter().rev().find(fits).copied()
+        });
+        choices
     }
 
     /// The allocation of least cost that meets a size, with as much trust in the probes; none, if none meets it.
@@ -161,5 +164,7 @@ fn smallest_of(of: &[Option<u64>]) -> usize {
 
 /// Bytes that a record says of a tensor beside its name.
 const LEAST_OF_TENSOR: u64 = 160;
+/// Bytes that it says of a choice of a unit.
+const LEAST_OF_CHOICE: u64 = 60;
 /// Allocations after which a budget is no longer made smaller.
 const ROUNDS: usize = 8;

@@ -138,12 +138,10 @@ mod tests {
     #[test]
     fn costs_grow_from_the_probe_as_errors_do() {
         let table = table();
-        assert_eq!([0, 1, 2, 3].map(|choice| table.cost(0, choice)), [
-            Some(0.016),
-            Some(0.001),
-            None,
-            Some(0.0)
-        ]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|choice| table.cost(0, choice)),
+            [Some(0.016), Some(0.001), None, Some(0.0)]
+        );
         assert!((table.expected(&[0, 1]) - 0.116).abs() < 1e-12);
     }
 

@@ -73,16 +73,27 @@ fn planned(summary: &MixedSummary, timing: Option<&Timing>) -> String {
             ),
         ),
         ("units", format!("{} of {} parameters", summary.units, units::count(summary.parameters))),
-        ("observe", match &summary.sources[..] {
-            [] => "nothing: weights alone decide what a choice loses".to_owned(),
-            sources => sources.join(", "),
-        }),
-        ("probe", format!("each unit alone, on {}", units::counted(summary.probing_tokens, "token"))),
+        (
+            "observe",
+            match &summary.sources[..] {
+                [] => "nothing: weights alone decide what a choice loses".to_owned(),
+                sources => sources.join(", "),
+            },
+        ),
+        (
+            "probe",
+            format!("each unit alone, on {}", units::counted(summary.probing_tokens, "token")),
+        ),
         ("judge", report::judged_on(&summary.judged_on)),
-        ("beat", match &summary.uniform {
-            Some(uniform) => format!("uniform {uniform}, which is taken if no allocation is better"),
-            None => "uniform choices, as far as they meet the goal".to_owned(),
-        }),
+        (
+            "beat",
+            match &summary.uniform {
+                Some(uniform) => {
+                    format!("uniform {uniform}, which is taken if no allocation is better")
+                }
+                None => "uniform choices, as far as they meet the goal".to_owned(),
+            },
+        ),
         ("method", summary.method.to_string()),
         ("memory", format!("at most {peak} of {budget}")),
         ("disk", format!("{} needed meanwhile, {free} free", units::bytes(summary.disk.needed))),
