@@ -27,6 +27,7 @@ mod generate;
 mod inspect;
 mod ladder;
 mod memory;
+mod mixed;
 mod nonfinite;
 mod notes;
 mod provenance;
