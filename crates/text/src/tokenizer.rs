@@ -1,5 +1,7 @@
 //! The tokenizer of a model: a text to ids and back.
 
+mod pieces;
+
 use crate::error::TokenizerError;
 use crate::guard;
 
@@ -43,7 +45,7 @@ impl Tokenizer {
     ///
     /// If the vocabulary has neither a token for a character nor one for the unknown.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        self.ids(text, false)
+        pieces::encoded(text, PIECE, |piece| self.ids(piece, false))
     }
 
     /// The ids of a text with what the tokenizer puts around it.
@@ -87,6 +89,9 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 }
+
+/// Bytes of a text that are encoded at once, about, of a long one: some 10 MB of memory.
+const PIECE: usize = 1 << 16;
 
 /// Files of tokenizers that Transformers converts: SentencePiece, byte-level BPE, and WordPiece.
 const SLOW_TOKENIZERS: [&[&str]; 5] = [

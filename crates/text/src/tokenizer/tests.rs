@@ -84,6 +84,17 @@ fn pieces_are_joined_and_the_unknown_goes_by_bytes() {
 }
 
 #[test]
+fn a_long_text_has_the_ids_that_it_has_at_once() {
+    let text = include_str!("../../../../testdata/tiny-llama/calibration.txt");
+    let odd = "  \n\n\t x\u{a0}\u{3000}é 🙂\r\n<|endoftext|>  y\n".repeat(20);
+    let long = [text, &odd, text, text, &odd, text, text, text, text].concat();
+    assert!(long.len() > 4 * PIECE, "{}", long.len());
+    for tokenizer in [tiny_llama(), parsed(&metaspace()).unwrap()] {
+        assert!(tokenizer.encode(&long).unwrap() == tokenizer.ids(&long, false).unwrap());
+    }
+}
+
+#[test]
 fn ids_beyond_the_vocabulary_decode_to_nothing() {
     let tokenizer = tiny_llama();
     assert_eq!(tokenizer.decode(&[263, u32::MAX, 526]).unwrap(), " the man");
