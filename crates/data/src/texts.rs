@@ -74,7 +74,7 @@ impl<'a> Texts<'a> {
             }
             DataKind::Plain => {
                 self.folder()?;
-                documents_of_text(&read_data(path)?)
+                documents_of_text(read_data(path)?)
             }
         };
         let documents = documents.map_err(|error| wrong(path, error.into()))?;

@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 /// # Errors
 ///
 /// If it is empty.
-pub fn documents_of_text(text: &str) -> Result<Vec<String>, DocumentError> {
+pub fn documents_of_text(text: String) -> Result<Vec<String>, DocumentError> {
     match text.is_empty() {
         true => Err(DocumentError::Empty),
-        false => Ok(vec![text.to_owned()]),
+        false => Ok(vec![text]),
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_plain_text_is_one_document() {
-        assert_eq!(documents_of_text("a\n\nb"), Ok(vec!["a\n\nb".to_owned()]));
-        assert_eq!(documents_of_text(""), Err(DocumentError::Empty));
+        assert_eq!(documents_of_text("a\n\nb".to_owned()), Ok(vec!["a\n\nb".to_owned()]));
+        assert_eq!(documents_of_text(String::new()), Err(DocumentError::Empty));
     }
 }

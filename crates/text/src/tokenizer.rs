@@ -45,7 +45,19 @@ impl Tokenizer {
     ///
     /// If the vocabulary has neither a token for a character nor one for the unknown.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        pieces::encoded(text, PIECE, |piece| self.ids(piece, false))
+        let mut ids = Vec::new();
+        self.encode_each(text, |piece| ids.extend(piece))?;
+        Ok(ids)
+    }
+
+    /// Hands on the ids of [`Tokenizer::encode`] piece by piece, so that those of a long text need not be
+    /// held.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_each(&self, text: &str, take: impl FnMut(&[u32])) -> Result<(), TokenizerError> {
+        pieces::encode_each(text, PIECE, |piece| self.ids(piece, false), take)
     }
 
     /// The ids of a text with what the tokenizer puts around it.

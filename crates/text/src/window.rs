@@ -18,11 +18,11 @@ pub fn text_windows<D: AsRef<str>>(
     documents: &[D],
     options: WindowOptions,
 ) -> Result<Windows, Error> {
-    let mut ids = Vec::new();
+    let mut cutter = Cutter::new(options)?;
     for document in documents {
-        ids.extend(tokenizer.encode(document.as_ref())?);
+        tokenizer.encode_each(document.as_ref(), |ids| cutter.feed(ids))?;
     }
-    let mut windows = windows_of(&ids, options)?;
+    let mut windows = cutter.finish()?;
     windows.facts.documents = Some(documents.len());
     Ok(windows)
 }
@@ -33,36 +33,78 @@ pub fn text_windows<D: AsRef<str>>(
 ///
 /// If there are fewer ids than a window takes, or the options ask for nothing.
 pub fn windows_of(ids: &[u32], options: WindowOptions) -> Result<Windows, WindowError> {
-    options.check()?;
-    let WindowOptions { window, samples, bos } = options;
-    let bos = match bos {
-        Bos::None => None,
-        Bos::Window(id) => Some(id),
-    };
-    let (mut windows, mut ends, mut rest) = (Vec::new(), Vec::new(), ids);
-    while windows.len() < samples.unwrap_or(usize::MAX) {
+    let mut cutter = Cutter::new(options)?;
+    ids.chunks(options.window).for_each(|piece| cutter.feed(piece));
+    cutter.finish()
+}
+
+/// Cuts ids into windows as they come. Of ids that are in no window it holds less than a window's.
+struct Cutter {
+    options: WindowOptions,
+    windows: Vec<Vec<u32>>,
+    ends: Vec<usize>,
+    tokens: usize,
+    rest: Vec<u32>,
+}
+
+impl Cutter {
+    fn new(options: WindowOptions) -> Result<Self, WindowError> {
+        options.check()?;
+        Ok(Self { options, windows: Vec::new(), ends: Vec::new(), tokens: 0, rest: Vec::new() })
+    }
+
+    fn feed(&mut self, ids: &[u32]) {
+        self.tokens += ids.len();
+        if self.is_full() {
+            return;
+        }
+        self.rest.extend(ids);
+        let mut begin = 0;
+        while let Some(taken) = self.cut(begin) {
+            begin += taken;
+        }
+        self.rest.drain(..begin);
+    }
+
+    fn is_full(&self) -> bool {
+        self.options.samples.is_some_and(|samples| self.windows.len() >= samples)
+    }
+
+    /// Cuts a window from the rest behind `begin`, if that is enough; returns how many ids it took.
+    fn cut(&mut self, begin: usize) -> Option<usize> {
+        if self.is_full() {
+            return None;
+        }
+        let rest = &self.rest[begin..];
         // A text may begin with the token itself, as chat templates write it: no second one is put before it.
-        let before = bos.filter(|bos| rest.first() != Some(bos));
-        let taken = window - usize::from(before.is_some());
-        let Some((piece, after)) = rest.split_at_checked(taken) else { break };
-        windows.push(before.into_iter().chain(piece.iter().copied()).collect::<Vec<u32>>());
-        rest = after;
-        ends.push(ids.len() - rest.len());
+        let before = self.options.bos.id().filter(|bos| rest.first() != Some(bos));
+        let taken = self.options.window - usize::from(before.is_some());
+        let piece = rest.get(..taken)?;
+        self.windows.push(before.into_iter().chain(piece.iter().copied()).collect());
+        self.ends.push(self.tokens - rest.len() + taken);
+        Some(taken)
     }
-    if windows.is_empty() {
-        let needed = window - usize::from(bos.is_some());
-        return Err(WindowError::TooShort { tokens: ids.len(), needed });
+
+    fn finish(self) -> Result<Windows, WindowError> {
+        let Self { options: WindowOptions { window, bos, .. }, windows, ends, tokens, .. } = self;
+        let bos = bos.id();
+        let Some(&end) = ends.last() else {
+            return Err(WindowError::TooShort {
+                tokens,
+                needed: window - usize::from(bos.is_some()),
+            });
+        };
+        let facts = WindowFacts {
+            documents: None,
+            text_tokens: tokens,
+            window,
+            windows: windows.len(),
+            dropped_tokens: tokens - end,
+            masked_tokens: 0,
+            bos,
+        };
+        Ok(Windows { windows, ends, facts })
     }
-    let facts = WindowFacts {
-        documents: None,
-        text_tokens: ids.len(),
-        window,
-        windows: windows.len(),
-        dropped_tokens: rest.len(),
-        masked_tokens: 0,
-        bos,
-    };
-    Ok(Windows { windows, ends, facts })
 }
 
 /// How a text is cut.
@@ -99,6 +141,15 @@ pub enum Bos {
     None,
     /// This token; the window takes one token less of the text, and the next one goes on there.
     Window(u32),
+}
+
+impl Bos {
+    fn id(self) -> Option<u32> {
+        match self {
+            Self::None => None,
+            Self::Window(id) => Some(id),
+        }
+    }
 }
 
 /// A text in windows.
@@ -245,6 +296,23 @@ mod tests {
         let found = text_windows(&tokenizer, &["Once upon a time", " in a land"], all).unwrap();
         assert_eq!(found.windows, [expected]);
         assert_eq!(found.facts.documents, Some(2));
+    }
+
+    #[test]
+    fn ids_are_cut_as_they_come_and_none_are_held_that_no_window_takes() {
+        let ids: Vec<u32> = (0..997).map(|n| n * n % 7).collect();
+        for (samples, bos, piece) in
+            [(None, Bos::Window(2), 1), (Some(5), Bos::None, 10), (Some(50), Bos::Window(4), 400)]
+        {
+            let options = options(16, samples, bos);
+            let mut cutter = Cutter::new(options).unwrap();
+            for piece in ids.chunks(piece) {
+                cutter.feed(piece);
+                assert!(cutter.is_full() || cutter.rest.len() < 16, "{}", cutter.rest.len());
+                assert!(cutter.rest.capacity() <= 2 * (16 + piece.len()));
+            }
+            assert_eq!(cutter.finish(), windows_of(&ids, options), "{samples:?} {bos:?}");
+        }
     }
 
     #[test]

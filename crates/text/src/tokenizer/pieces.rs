@@ -4,22 +4,23 @@
 //! any place, but tried on the next few thousand bytes: ids depend on what stands near them, by the pattern that splits
 //! words and by merges inside of these. Where no place holds, the rest is encoded at once.
 
-/// The ids of a text by `encode`, which gives those of a short one.
-pub(super) fn encoded<E>(
+/// Hands on the ids of a text piece by piece, as `encode` gives those of a short one.
+pub(super) fn encode_each<E>(
     text: &str,
     piece: usize,
     encode: impl Fn(&str) -> Result<Vec<u32>, E>,
-) -> Result<Vec<u32>, E> {
-    let (mut ids, mut rest) = (Vec::new(), text);
+    mut take: impl FnMut(&[u32]),
+) -> Result<(), E> {
+    let mut rest = text;
     let tried = piece / 8;
     while rest.len() > piece + tried {
         let window = &rest[..boundary(rest, piece + tried)];
         let Some((before, cut)) = first_piece(window, piece, &encode)? else { break };
-        ids.extend(before);
+        take(&before);
         rest = &rest[cut..];
     }
-    ids.extend(encode(rest)?);
-    Ok(ids)
+    take(&encode(rest)?);
+    Ok(())
 }
 
 /// The ids of the first part of `window`, and where it ends; none, if no place to cut was found.
@@ -76,6 +77,14 @@ mod tests {
         }
     }
 
+    fn encoded(
+        text: &str,
+        encode: impl Fn(&str) -> Result<Vec<u32>, Infallible>,
+    ) -> Result<Vec<u32>, Infallible> {
+        let mut ids = Vec::new();
+        encode_each(text, 512, encode, |piece| ids.extend(piece)).map(|()| ids)
+    }
+
     fn text() -> String {
         (0..2000).map(|n| format!("word {n}{}", if n % 7 == 0 { '\n' } else { ' ' })).collect()
     }
@@ -84,7 +93,7 @@ mod tests {
     fn ids_are_those_of_the_whole_and_no_piece_is_long() {
         let (text, longest) = (text(), Cell::new(0));
         let whole = words(&Cell::new(0))(&text).expect("ids");
-        assert_eq!(encoded(&text, 512, words(&longest)), Ok(whole));
+        assert_eq!(encoded(&text, words(&longest)), Ok(whole));
         assert!(longest.get() <= 600, "{}", longest.get());
     }
 
@@ -93,7 +102,7 @@ mod tests {
         let longest = Cell::new(0);
         let marked = |text: &str| words(&longest)(&format!("^{text}"));
         let text = text();
-        assert_eq!(encoded(&text, 512, marked), words(&Cell::new(0))(&format!("^{text}")));
+        assert_eq!(encoded(&text, marked), words(&Cell::new(0))(&format!("^{text}")));
         assert_eq!(longest.get(), text.len() + 1);
     }
 
@@ -101,7 +110,7 @@ mod tests {
     fn text_without_a_place_to_cut_is_encoded_at_once() {
         let longest = Cell::new(0);
         let text = "é".repeat(5000);
-        encoded(&text, 512, words(&longest)).expect("ids");
+        encoded(&text, words(&longest)).expect("ids");
         assert_eq!(longest.get(), text.len());
     }
 }
