@@ -40,6 +40,20 @@ impl Lock {
     }
 }
 
+/// Removes the lock of a run that was killed once its `folder` had its name. One that another run holds stays.
+pub(crate) fn remove_left(folder: &Path) -> Result<(), Error> {
+    let path = folder.join(LOCK);
+    let is_lock = |facts: fs::Metadata| facts.is_file() && facts.len() == 0;
+    if !fs::symlink_metadata(&path).is_ok_and(is_lock) {
+        return Ok(());
+    }
+    let file = File::options().append(true).open(&path);
+    match file.map(|file| file.try_lock().is_ok()) {
+        Ok(true) => fs::remove_file(&path).map_err(|error| Error::write(&path, error)),
+        _ => Ok(()),
+    }
+}
+
 fn make_folder(folder: &Path) -> Result<(), Error> {
     match fs::create_dir(folder) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(Error::write(folder, error)),
@@ -91,6 +105,21 @@ mod tests {
         fs::remove_dir_all(&path).unwrap();
         symlink(folder.path(), &path).unwrap();
         check(&format!("`{}` is in the way", path.display()));
+    }
+
+    #[test]
+    fn a_lock_that_was_left_goes_unless_it_is_held_or_none_of_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let held = Lock::take(&path).unwrap();
+        remove_left(&path).unwrap();
+        assert!(path.join(LOCK).exists());
+        drop(held);
+        remove_left(&path).unwrap();
+        assert!(!path.join(LOCK).exists());
+        fs::write(path.join(LOCK), "theirs").unwrap();
+        remove_left(&path).unwrap();
+        assert!(path.join(LOCK).exists());
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use crate::disk::reserve;
 use crate::file::open_regular;
 use crate::hash::{Hashing, PIECE_BYTES};
-use crate::lock::{LOCK, Lock};
+use crate::lock::{LOCK, Lock, remove_left};
 use crate::output_path::{OutputPath, rename, sync_folder};
+use crate::work_folder::remove_folder;
 use crate::{Error, Journal, RequestError, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -37,6 +38,7 @@ impl Output {
     pub fn check(target: &Path, options: OutputOptions<'_>) -> Result<(), Error> {
         let path = OutputPath::new(target)?;
         path.refuse_overlap(options.source)?;
+        remove_left(&path.target)?;
         match path.is_interrupted() {
             true => Ok(()),
             false => path.refuse_existing(options.force, options.file),
@@ -88,8 +90,25 @@ impl Output {
         if let Some(resumed) = Journal::resume(&path, identity)? {
             return Ok(resumed);
         }
-        keep_only(&self.path.partial, &BTreeSet::from([PathBuf::from(LOCK)]))?;
+        self.keep_only(BTreeSet::new())?;
         Ok((Vec::new(), Journal::start(&path, identity)?))
+    }
+
+    /// Removes everything but the files `keep` and the lock, the journal first: it must never tell of what is
+    /// no longer here.
+    fn keep_only(&self, mut keep: BTreeSet<PathBuf>) -> Result<(), Error> {
+        self.remove_journal()?;
+        keep.insert(PathBuf::from(LOCK));
+        keep_only(&self.path.partial, &keep)
+    }
+
+    fn remove_journal(&self) -> Result<(), Error> {
+        let journal = self.path.partial.join(JOURNAL);
+        if !journal.exists() {
+            return Ok(());
+        }
+        fs::remove_file(&journal).map_err(|error| Error::write(&journal, error))?;
+        sync_folder(&self.path.partial)
     }
 
     /// A file of exactly `bytes` bytes, whose room on the disk is kept. One of that length that is
@@ -183,11 +202,9 @@ impl Output {
     }
 
     fn publish_folder(self, keep: &[String]) -> Result<(), Error> {
-        let mut kept: BTreeSet<PathBuf> = keep.iter().map(PathBuf::from).collect();
-        // Held until the folder has its name, so that no second run begins in between.
-        kept.insert(PathBuf::from(LOCK));
         self.path.refuse_existing(self.force, false)?;
-        keep_only(&self.path.partial, &kept)?;
+        // The lock is held until the folder has its name, so that no second run begins in between.
+        self.keep_only(keep.iter().map(PathBuf::from).collect())?;
         self.path.swap_in()?;
         let lock = self.path.target.join(LOCK);
         fs::remove_file(&lock).map_err(|error| Error::write(&lock, error))?;
@@ -196,8 +213,7 @@ impl Output {
         self.path.recover()
     }
 
-    /// The weights come last, and the journal goes just before them: it must never tell of weights that
-    /// are no longer here.
+    /// The weights come last, and the journal goes just before them.
     fn publish_file(self, keep: &[String]) -> Result<(), Error> {
         let weights = self.path.target.file_name();
         let (weights, beside): (Vec<_>, Vec<_>) =
@@ -206,10 +222,7 @@ impl Output {
         for name in beside {
             rename(&self.path_for(name)?, &self.path.parent.join(name))?;
         }
-        let journal = self.path.partial.join(JOURNAL);
-        if journal.exists() {
-            fs::remove_file(&journal).map_err(|error| Error::write(&journal, error))?;
-        }
+        self.remove_journal()?;
         for name in weights {
             rename(&self.path_for(name)?, &self.path.parent.join(name))?;
         }
@@ -227,6 +240,7 @@ impl Output {
 
     /// Removes everything that was written.
     pub fn discard(self) -> Result<(), Error> {
+        self.keep_only(BTreeSet::new())?;
         let partial = &self.path.partial;
         fs::remove_dir_all(partial).map_err(|error| Error::write(partial, error))
     }
@@ -319,9 +333,7 @@ fn keep_only(folder: &Path, keep: &BTreeSet<PathBuf>) -> Result<(), Error> {
         let path = entry.path();
         let is_folder = entry.file_type().map_err(failed)?.is_dir();
         match (is_folder, inner.is_empty()) {
-            (true, true) => {
-                fs::remove_dir_all(&path).map_err(|error| Error::write(&path, error))?
-            }
+            (true, true) => remove_folder(&path)?,
             (true, false) => keep_only(&path, &inner)?,
             (false, true) => fs::remove_file(&path).map_err(|error| Error::write(&path, error))?,
             (false, false) => {}

@@ -122,6 +122,38 @@ fn an_interrupted_replacement_is_ended() {
 }
 
 #[test]
+fn the_lock_of_a_run_that_was_killed_behind_its_last_rename_goes() {
+    let folder = input().with("out/config.json", "new").with("out/.lock", "");
+    assert_eq!(folder.text(begin(&folder, false).unwrap_err()), "`DIR/out` exists already");
+    check(&folder, &[("in/config.json", "{}"), ("out/config.json", "new")]);
+}
+
+#[test]
+fn the_journal_goes_before_anything_that_it_may_tell_of() {
+    let many = |folder: Folder| {
+        (0..500).fold(folder, |folder, n| folder.with(&format!("out.partial/stages/{n}"), ""))
+    };
+    let watched = |remove: &(dyn Fn(Output) + Sync)| {
+        let folder = input();
+        let output = begin(&folder, false).unwrap();
+        drop(output.journal("work").unwrap());
+        output.write("new", b"new").unwrap();
+        let folder = many(folder);
+        let stages = folder.join("out.partial/stages");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while fs::read_dir(&stages).is_ok_and(|names| names.count() == 500) {}
+                assert!(!folder.join("out.partial/.journal").exists());
+            });
+            remove(output);
+        });
+    };
+    watched(&|output| output.publish(&names(&["new"])).unwrap());
+    watched(&|output| output.discard().unwrap());
+    watched(&|output| drop(output.journal("other work").unwrap()));
+}
+
+#[test]
 fn a_file_output_is_published_with_its_weights_last() {
     let folder = Folder::new().with("in.safetensors", "in").with("out.llmopt.json", "stale");
     let output = begin_file(&folder, false).unwrap();

@@ -35,6 +35,7 @@ mod prune;
 mod quantize;
 mod resume;
 mod run;
+mod run_faults;
 mod smooth;
 mod statistics;
 mod synthetic;

@@ -4,7 +4,7 @@ use crate::dir::Dir;
 use crate::synthetic::Random;
 use std::time::{Duration, Instant};
 
-const RECIPE: &str = r#"
+pub(crate) const RECIPE: &str = r#"
 model = "tiny-llama"
 output = "out"
 threads = 2
@@ -28,7 +28,7 @@ samples = 8
 gates = ["kld <= 5", "size <= 5MB"]
 "#;
 
-fn with_recipe(recipe: &str) -> Dir {
+pub(crate) fn with_recipe(recipe: &str) -> Dir {
     let dir = Dir::with_tiny_llama();
     dir.write("llmopt.toml", recipe.as_bytes());
     dir

@@ -144,12 +144,15 @@ impl Work<'_> {
                 "stage {first} and what is behind it begin anew: {difference}{more}"
             ));
         }
+        let folder = self.plan.stages_folder();
         let keeps = |name: &str| number_of(name).is_some_and(|number| number < first);
-        Ok(keep_in_folder(self.plan.stages_folder(), keeps)?)
+        // What a stage was asked for goes first: without it, one that is removed in part is none.
+        keep_in_folder(folder, |name| keeps(name) || !name.ends_with(ASKED))?;
+        Ok(keep_in_folder(folder, keeps)?)
     }
 
     fn asked_file(&self, number: usize) -> PathBuf {
-        self.plan.stages_folder().join(format!("{number}.json"))
+        self.plan.stages_folder().join(format!("{number}{ASKED}"))
     }
 
     /// What a stage was asked for by an earlier attempt; none, if there was no such.
@@ -168,6 +171,9 @@ impl Work<'_> {
 fn number_of(name: &str) -> Option<usize> {
     name.split(['-', '.']).next()?.parse().ok()
 }
+
+/// How the names of files end that hold what a stage was asked for.
+const ASKED: &str = ".json";
 
 /// Bytes of what a job asks for, at most.
 const MOST_ASKED: u64 = 64 << 20;
