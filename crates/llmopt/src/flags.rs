@@ -187,7 +187,7 @@ pub(crate) struct Quantize {
     /// runs at once]
     #[arg(long, value_name = "N", value_parser = positive, help_heading = RUN)]
     pub(crate) threads: Option<usize>,
-    /// Write the report to this `.json` file, too
+    /// Write the report to this `.json` file, too; with mixed precision also to an `.html` page
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run", help_heading = RUN)]
     pub(crate) report: Option<PathBuf>,
     /// List every tensor of the plan

@@ -4,6 +4,7 @@
 pub(crate) mod card;
 mod escape;
 mod figures;
+mod file_of;
 mod gates;
 pub(crate) mod github;
 mod html;
@@ -11,13 +12,16 @@ mod junit;
 mod kinds;
 mod ladder;
 mod markdown;
+mod mixed;
 mod numbers;
 #[cfg(test)]
 mod sample;
 mod table;
 
+pub(crate) use file_of::{FileOf, pending, publish};
 pub(crate) use gates::missed;
-pub(crate) use ladder::{LadderFile, group_size, judged_on, ladder};
+pub(crate) use ladder::{group_size, judged_on, ladder, ladder_file};
+pub(crate) use mixed::{goal, mixed, mixed_facts, mixed_file};
 pub(crate) use table::table;
 
 use crate::failure::{Failure, Refusal};
@@ -92,16 +96,6 @@ fn title(evaluation: &Evaluation) -> String {
         Some(reference) => format!("{artifact} against {}", reference.name),
         None => artifact.clone(),
     }
-}
-
-/// A file that can be written, before the work whose result it will hold.
-pub(crate) fn pending(path: &Path) -> Result<PendingFile, Failure> {
-    PendingFile::create(path).map_err(|error| llmopt_pipeline::Error::from(error).into())
-}
-
-/// Gives a file its content.
-pub(crate) fn publish(file: PendingFile, text: &str) -> Result<(), Failure> {
-    file.publish(text.as_bytes()).map_err(|error| llmopt_pipeline::Error::from(error).into())
 }
 
 #[cfg(test)]

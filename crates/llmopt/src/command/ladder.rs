@@ -5,7 +5,7 @@ use crate::failure::{Failure, Refusal};
 use crate::flags::{CalibrationDtype, DataFlags, Group, Ladder};
 use crate::print::{self, Table};
 use crate::progress::Progress;
-use crate::report::{self, LadderFile};
+use crate::report::{self, FileOf};
 use crate::{request, signal, units, vain};
 use llmopt_pipeline::{
     Calibrate, CalibrationRequest, CalibrationSource, GroupSize, LadderPlan, LadderReport,
@@ -15,7 +15,7 @@ use std::fmt::Write;
 
 pub(super) fn run(flags: &Ladder) -> Result<(), Failure> {
     let console = flags.console.console(flags.quiet.quiet);
-    let reports = flags.report.iter().map(|path| LadderFile::new(path));
+    let reports = flags.report.iter().map(|path| report::ladder_file(path));
     let reports = reports.collect::<Result<Vec<_>, _>>()?;
     let input = Input::of(flags.model.as_deref(), console)?;
     let resources = request::resources(flags.memory, flags.threads);
@@ -24,7 +24,7 @@ pub(super) fn run(flags: &Ladder) -> Result<(), Failure> {
         let summary = plan.summary()?;
         return if console.json { print::json(&summary) } else { print::data(&planned(&summary)) };
     }
-    let reports = reports.into_iter().map(LadderFile::pending).collect::<Result<Vec<_>, _>>()?;
+    let reports = reports.into_iter().map(FileOf::pending).collect::<Result<Vec<_>, _>>()?;
     let progress = Progress::begin(console, None);
     signal::watch(&progress, "stopping");
     let found = llmopt_pipeline::ladder(&plan, &*progress, &signal::CANCEL)?;

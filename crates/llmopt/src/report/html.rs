@@ -5,6 +5,7 @@ mod blocks;
 mod divergence;
 mod ladder;
 mod making;
+mod mixed;
 mod parts;
 mod sizes;
 mod svg;
@@ -16,6 +17,7 @@ use crate::units;
 use escape::{escaped, prose};
 pub(super) use ladder::page as ladder;
 use llmopt_pipeline::{Evaluation, TaskResult, TextResult};
+pub(super) use mixed::page as mixed;
 use parts::table;
 use std::fmt::Write;
 

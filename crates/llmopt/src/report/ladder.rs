@@ -2,58 +2,25 @@
 
 use super::markdown::code;
 use super::numbers::{interval, share, significant};
-use super::{html, pending, publish};
-use crate::failure::{Failure, Refusal};
+use super::{FileOf, html};
+use crate::failure::Refusal;
 use crate::print::{self, Table};
 use crate::units;
-use llmopt_pipeline::{JudgedText, LadderReport, PendingFile, PlannedRung, Rung};
+use llmopt_pipeline::{JudgedText, LadderReport, PlannedRung, Rung};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// A file that a report of a ladder goes to.
-pub(crate) struct LadderFile {
-    path: PathBuf,
-    written: Written,
-}
-
-/// Such a file that can be written.
-pub(crate) struct PendingLadder {
-    file: PendingFile,
-    written: Written,
-}
-
-/// How a report becomes the text of a file.
-type Written = fn(&LadderReport) -> Result<String, Failure>;
-
-impl LadderFile {
-    /// Refuses what could not be written when the work is done.
-    pub(crate) fn new(path: &Path) -> Result<Self, Refusal> {
-        let written: Written = match path.extension().and_then(|ending| ending.to_str()) {
-            Some("json") => |report| print::document(report),
-            Some("md") => |report| Ok(markdown(report)),
-            Some("html") => |report| Ok(html::ladder(report)),
-            _ => {
-                return Err(Refusal::new(
-                    format!("`--report {}` ends in no kind of report of a ladder", path.display()),
-                    "they end in `.json`, `.md` or `.html`",
-                ));
-            }
-        };
-        crate::request::folder_of("--report", path)?;
-        Ok(Self { path: path.to_owned(), written })
-    }
-
-    /// Makes sure that it can be written, before the work.
-    pub(crate) fn pending(self) -> Result<PendingLadder, Failure> {
-        Ok(PendingLadder { file: pending(&self.path)?, written: self.written })
-    }
-}
-
-impl PendingLadder {
-    /// Writes it.
-    pub(crate) fn publish(self, report: &LadderReport) -> Result<(), Failure> {
-        publish(self.file, &(self.written)(report)?)
-    }
+/// The file that a report of a ladder goes to.
+pub(crate) fn ladder_file(path: &Path) -> Result<FileOf<LadderReport>, Refusal> {
+    FileOf::new(
+        path,
+        "of a ladder",
+        &[
+            ("json", |report| print::document(report)),
+            ("md", |report| Ok(markdown(report))),
+            ("html", |report| Ok(html::ladder(report))),
+        ],
+    )
 }
 
 /// The table of a terminal, and the picture of it.

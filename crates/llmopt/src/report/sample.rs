@@ -1,11 +1,11 @@
 //! Evaluations made by hand, for tests of reports.
 
-use llmopt_pipeline::Accuracy;
 use llmopt_pipeline::{
-    BlockLoss, ChoiceComparison, ClassSize, Comparison, Divergence, Estimate, Evaluation, Gate,
-    Histogram, JudgedOn, JudgedText, LadderReport, ModelFacts, OnUnsure, PlannedRung, Protocol,
-    Provenance, ProvenanceData, ProvenanceSource, Rung, TaskProtocol, TaskResult, TensorFacts,
-    TextProtocol, TextResult, WindowFacts,
+    Accuracy, BlockLoss, ChoiceComparison, ClassSize, Comparison, Divergence, Estimate, Evaluation,
+    Gate, Goal, Histogram, JudgedOn, JudgedText, LadderReport, MixedCandidate, MixedReport,
+    MixedUnit, ModelFacts, OnUnsure, PlannedRung, Protocol, Provenance, ProvenanceData,
+    ProvenanceSource, Rung, TaskProtocol, TaskResult, TensorFacts, TextProtocol, TextResult,
+    UnitChoice, WindowFacts,
 };
 
 /// An int4 artifact of a small llama against the original, one gate of three missed.
@@ -84,6 +84,45 @@ pub(crate) fn ladder() -> LadderReport {
             rung(6, 11_300_000, 0.001_93, 0.9754),
             rung(4, 10_347_008, 0.031_2, 0.9217),
             rung(3, 9_870_000, 0.184, 0.8123),
+        ],
+    }
+}
+
+/// Two layers of two units, and what was measured of them.
+pub(crate) fn mixed() -> MixedReport {
+    let unit = |layer: usize, name: &str, choice: &str, bits: f64, probe_kld: f64| MixedUnit {
+        name: format!("model.layers.{layer}.{name}"),
+        layer: Some(layer),
+        choice: choice.to_owned(),
+        bits,
+        probed: "w4a16".to_owned(),
+        probe_kld,
+        choices: vec![UnitChoice { choice: choice.to_owned(), bytes: 49_152, error: 0.012_34 }],
+    };
+    let candidate = |name: &str, solved, expected, kld: f64| MixedCandidate {
+        name: name.to_owned(),
+        solved,
+        bytes: 3_242_880,
+        expected,
+        kld: estimate(kld, kld * 0.95, kld * 1.06),
+    };
+    MixedReport {
+        goal: Goal::BitsPerWeight(7.118),
+        chosen: "table, trust 1".to_owned(),
+        is_uniform: false,
+        method_of_choices: "gptq+cd".parse().unwrap(),
+        probing_tokens: 2048,
+        judged_on: ladder().judged_on,
+        units: vec![
+            unit(0, "self_attn.qkv_proj", "w4a16-g32", 4.5, 41.7e-6),
+            unit(0, "mlp.down_proj", "w6a16", 6.125, 341.5e-6),
+            unit(1, "self_attn.qkv_proj", "w3a16", 3.125, 6.4e-6),
+            unit(1, "mlp.down_proj", "w2a16", 2.125, 3.4e-6),
+        ],
+        candidates: vec![
+            candidate("table, trust 1", false, Some(0.001_146), 0.001_098),
+            candidate("uniform w4a16", true, None, 0.001_108),
+            candidate("table, trust 1", true, Some(0.001_146), 0.000_713),
         ],
     }
 }

@@ -17,6 +17,7 @@ use llmopt_measure::judged_by_window;
 use llmopt_model::{Variant, report_file};
 use llmopt_run::Error;
 use llmopt_sweep::Run;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// The last steps of a run.
@@ -26,7 +27,7 @@ pub(super) struct Finish<'a> {
 }
 
 /// An artifact that was solved for.
-struct Solved {
+pub(super) struct Solved {
     /// How it was found, or the name of the choice that all units have.
     name: String,
     /// What each unit got; none, if that is one choice.
@@ -43,16 +44,16 @@ impl Finish<'_> {
 
     /// The uniform choice that is to be beaten, and the bytes of a record, about. The choice is solved for now: its
     /// record is as long as the mixed artifact's but for what that tells of its allocation.
-    pub(super) fn uniform(&self, folders: &[PathBuf]) -> Result<(Option<Choice>, u64), Error> {
+    pub(super) fn uniform(&self, folders: &[PathBuf]) -> Result<(Option<Solved>, u64), Error> {
         let (candidates, of_allocation) = (&self.plan().candidates, self.allocation_bytes()?);
         let goal = candidates.goal_bytes().unwrap_or(u64::MAX);
         for &choice in &candidates.uniform {
-            let made = self.solved_everywhere(choice)?.made;
-            let record = report_bytes(&made.report)?.len() as u64 + of_allocation;
-            if candidates.measured(Sizes::of(&made.plan), record) <= goal {
-                return Ok((Some(choice), record));
+            let solved = self.solved_everywhere(choice)?;
+            let record = report_bytes(&solved.made.report)?.len() as u64 + of_allocation;
+            if candidates.measured(Sizes::of(&solved.made.plan), record) <= goal {
+                return Ok((Some(solved), record));
             }
-            made.staged.discard()?;
+            solved.made.staged.discard()?;
         }
         let mut record = 0;
         for folder in folders {
@@ -78,12 +79,9 @@ impl Finish<'_> {
         let none = vec![0; taken.len()];
         let report = report
             .with_units(self.plan(), self.table, &none, |unit| candidates.choice_name(taken[unit]));
-        let length = |value: serde_json::Result<Vec<u8>>| value.map(|bytes| bytes.len() as u64);
-        let told = |error: serde_json::Error| Error::Refused(error.to_string());
-        let schemes = length(serde_json::to_vec_pretty(&recipe.schemes)).map_err(told)?;
-        let table = length(serde_json::to_vec_pretty(&report)).map_err(told)?;
-        // Both are further in than they are alone.
-        Ok((schemes + table) * 5 / 4 + CANDIDATES * BYTES_OF_CANDIDATE)
+        Ok(bytes_within(&recipe.schemes, 2)?
+            + bytes_within(&report, 1)?
+            + CANDIDATES * BYTES_OF_CANDIDATE)
     }
 
     fn recipe(&self) -> &Recipe {
@@ -119,15 +117,15 @@ impl Finish<'_> {
         Ok(Solved { name: name.to_owned(), taken, made, bytes })
     }
 
-    /// Solves for what was found, takes the best, and puts its files where they will be published. Returns its
+    /// Solves for what was found, takes the best of that and of a uniform choice that was solved for before, and puts its files where they will be published. Returns its
     /// report and their names.
     pub(super) fn published(
         &self,
         searched: &Searched,
-        record: u64,
-        staged: &Staged,
+        uniform: Option<Solved>,
+        (record, staged): (u64, &Staged),
     ) -> Result<(Report, Vec<String>), Error> {
-        let mut solved = Vec::new();
+        let mut solved: Vec<Solved> = uniform.into_iter().collect();
         if let Some(choice) = searched.uniform {
             solved.push(self.solved_everywhere(choice)?);
         }
@@ -258,12 +256,20 @@ impl Finish<'_> {
     }
 }
 
+/// Bytes of a value in a document that is written with white space, so many levels in.
+fn bytes_within(value: &impl Serialize, levels: usize) -> Result<u64, Error> {
+    let text =
+        serde_json::to_vec_pretty(value).map_err(|error| Error::Refused(error.to_string()))?;
+    let lines = text.iter().filter(|byte| **byte == b'\n').count();
+    Ok((text.len() + 2 * levels * lines) as u64)
+}
+
 fn report_bytes(report: &Report) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     report.write(&mut bytes).map_err(|error| Error::Refused(error.to_string()))?;
     Ok(bytes)
 }
 
-/// Allocations that are measured, at most.
-const CANDIDATES: u64 = 40;
+/// Allocations that are measured, as a rule: where there are more, the record is written without white space.
+const CANDIDATES: u64 = 24;
 const BYTES_OF_CANDIDATE: u64 = 280;

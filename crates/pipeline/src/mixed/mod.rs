@@ -9,6 +9,7 @@
 
 mod allocate;
 mod candidates;
+mod estimate;
 mod finish;
 mod plan;
 mod probe;

@@ -13,14 +13,12 @@ use crate::recipe::{Calibrate, Format, Recipe};
 use crate::run::{plan, within};
 use llmopt_checkpoint::{Output as Staged, OutputOptions, free_disk};
 use llmopt_data::{CalibrationRequest, CalibrationSet, CalibrationSource, Texts};
-use llmopt_estimate::{Speed, TimeEstimate, Windows};
 use llmopt_forward::Engine;
 use llmopt_linalg::{Gemm, KernelChoice, Precision};
 use llmopt_measure::Divergences;
 use llmopt_model::{Checkpoint, Variant};
 use llmopt_run::{Disk, Error, Resources};
 use llmopt_scheme::{Activations, Numeric};
-use llmopt_sweep::count::read;
 use llmopt_sweep::{ReadingMemory, judging, planned};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -42,9 +40,9 @@ pub struct MixedPlan {
     pub(super) scratch: PathBuf,
     pub(super) resources: Resources,
     /// The artifact with the first of the choices everywhere: a bound of what solving takes.
-    bound: Box<Plan>,
+    pub(super) bound: Box<Plan>,
     /// The same by the method that solves for all choices, on the data themselves.
-    observed: Option<Box<Plan>>,
+    pub(super) observed: Option<Box<Plan>>,
     output: PathBuf,
     notes: Vec<String>,
 }
@@ -267,33 +265,6 @@ impl MixedPlan {
         plans.chain([self.memory.predicted_peak]).max().unwrap_or(0)
     }
 
-    /// How long it will take.
-    ///
-    /// # Errors
-    /// If the speed of this machine cannot be found.
-    pub fn estimate(&self) -> Result<TimeEstimate, Error> {
-        let speed = self.bound.speed()?;
-        let solved = self.bound.estimate(&speed, None)?.seconds;
-        let choices = self.candidates.choices.len() as f64;
-        let table = match &self.observed {
-            Some(plan) => {
-                let window = self.probing.first().map_or(1, Vec::len);
-                let alone = plan.estimate(&speed, Some(Windows { windows: 1, window }))?.seconds;
-                plan.estimate(&speed, None)?.seconds + (choices - 1.0) * alone
-            }
-            None => choices * solved,
-        };
-        let program = self.variant.program();
-        let on = |windows: &[Vec<u32>]| read(program, &judging(windows));
-        // A probe parts from the original halfway through the model, on average, and all of them end it.
-        let units = self.candidates.units.len() as f64;
-        let probes = on(&self.probing) * (1.0 + units * PROBED_SHARE);
-        let swept = on(&self.judges.windows) * READ_IN_SEARCH;
-        let stages = [("probe", probes), ("search", swept)];
-        let TimeEstimate { seconds, stages } = TimeEstimate::of(&stages, &reading(&speed, self)?);
-        Ok(TimeEstimate { seconds: seconds + table + 2.0 * solved, stages })
-    }
-
     /// What a reader should know.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
@@ -337,11 +308,6 @@ impl MixedPlan {
             }),
         }
     }
-}
-
-/// The machine's speed at running the model in the precision of judging.
-fn reading(speed: &Speed, plan: &MixedPlan) -> Result<Speed, Error> {
-    speed.running(&plan.engine, &plan.variant)
 }
 
 /// The name of what is made of `input`, if it is given none.
@@ -467,14 +433,10 @@ impl Fixed {
 /// Candidates of a reading sweep, beside the original.
 pub(super) const SIDE_BY_SIDE: usize = 16;
 /// Tokens that tell units apart: a divergence is as exact on few as on many, and all units see the same.
-const PROBING_TOKENS: usize = 2048;
+const PROBING_TOKENS: usize = 1024;
 /// Windows of which some judge, where nothing is observed.
 const SAMPLES: usize = 128;
 /// The best method that needs nothing but Gram matrices.
 const SOLVER: &str = "gptq+cd";
 /// The best method.
 const BEST: &str = "qep+cd";
-/// Share of a run of the original that a probe takes: half of the blocks, and the head.
-const PROBED_SHARE: f64 = 0.6;
-/// Runs of whole models in the search and the last sweep.
-const READ_IN_SEARCH: f64 = 40.0;

@@ -6,7 +6,7 @@ use crate::mixed::finish::Finish;
 use crate::mixed::plan::{MixedPlan, method_of_choices};
 use crate::mixed::probe::{Composer, probed_with};
 use crate::mixed::request::Goal;
-use crate::mixed::search::{Search, Searched};
+use crate::mixed::search::Search;
 use crate::mixed::table::{Known, Table, errors};
 use crate::mixed::units::Choice;
 use crate::recipe::{Calibrate, GroupSize};
@@ -89,12 +89,9 @@ impl Work<'_> {
         let search = Search { composer: &composer, candidates, table: &table, tried: Vec::new() };
         let searched = match (candidates.goal(), candidates.goal_bytes()) {
             (Goal::Kld(limit), _) => search.below(limit)?,
-            (_, goal) => {
-                let goal = goal.unwrap_or(u64::MAX);
-                Searched { uniform, ..search.within((goal, record), self.near())? }
-            }
+            (_, goal) => search.within((goal.unwrap_or(u64::MAX), record))?,
         };
-        finish.published(&searched, record, staged)
+        finish.published(&searched, uniform, (record, staged))
     }
 
     /// What all choices are solved with: sums that are there, or are made now.

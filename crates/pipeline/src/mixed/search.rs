@@ -22,7 +22,7 @@ pub(super) struct Searched {
     pub(super) tried: Vec<Tried>,
     /// Numbers of allocations, the preferred one first.
     pub(super) mixed: Vec<usize>,
-    /// The uniform choice that is to be beaten.
+    /// The uniform choice that is to be beaten, if it is known only now.
     pub(super) uniform: Option<Choice>,
 }
 
@@ -35,19 +35,15 @@ pub(super) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The allocation of least divergence within a size, of which `record` bytes are the record's. The choice near
-    /// it is measured as well, to be seen beside it.
-    pub(super) fn within(mut self, size: (u64, u64), near: usize) -> Result<Searched, Error> {
-        let mut proposed: Vec<(String, Vec<usize>)> = self.uniform(near).into_iter().collect();
-        let from = proposed.len();
+    /// The allocation of least divergence within a size, of which so many bytes are the record's.
+    pub(super) fn within(mut self, size: (u64, u64)) -> Result<Searched, Error> {
+        let mut proposed = Vec::new();
         for trust in TRUSTS {
             let taken = self.candidates.fitted(self.table, size, trust)?;
             proposed.extend(taken.map(|taken| (format!("table, trust {trust}"), taken)));
         }
         self.measure(proposed)?;
-        // An allocation that is the same as the uniform choice was measured with it.
-        let from = if self.tried.len() > from { from } else { 0 };
-        let Some(mut best) = self.least(from) else {
+        let Some(mut best) = self.least(0) else {
             return Err(Error::Refused("no allocation has the size that is asked for".to_owned()));
         };
         for round in 1..=ROUNDS {
@@ -227,11 +223,11 @@ impl Search<'_> {
 }
 
 /// How much the probes are believed.
-const TRUSTS: [f64; 5] = [1.0, 0.75, 0.5, 0.25, 1.25];
+const TRUSTS: [f64; 4] = [1.0, 0.75, 0.5, 1.25];
 /// Rounds of swaps, at most.
 const ROUNDS: usize = 4;
 /// Swaps of a round.
-const SWAPS: usize = 8;
+const SWAPS: usize = 4;
 /// Swaps of a round that one unit is part of, at most.
 const OFTEN: usize = 2;
 /// Sizes that are tried at once.

@@ -6,19 +6,16 @@ use crate::failure::Failure;
 use crate::flags::Quantize;
 use crate::print::{self, Table};
 use crate::progress::Progress;
+use crate::report::FileOf;
 use crate::timing::{RequestedAmount, Timing};
 use crate::{report, request, signal, units};
-use llmopt_pipeline::{
-    Error, Goal, MixedCandidate, MixedPlan, MixedRecipe, MixedReport, MixedRequest, MixedSummary,
-    MixedUnit, Report,
-};
-use std::collections::BTreeMap;
+use llmopt_pipeline::{Error, MixedPlan, MixedRecipe, MixedRequest, MixedSummary, Report};
 use std::fmt::Write;
 use std::path::Path;
 
 pub(super) fn run(flags: &Quantize, recipe: MixedRecipe) -> Result<(), Failure> {
     let console = flags.console.console(flags.quiet.quiet);
-    request::report(flags.report.as_deref())?;
+    let file = flags.report.as_deref().map(report::mixed_file).transpose()?;
     let input = Input::of(flags.model.as_deref(), console)?;
     input.announce_output(flags.output.as_deref(), console);
     let resources = request::resources(flags.memory, flags.threads);
@@ -34,7 +31,7 @@ pub(super) fn run(flags: &Quantize, recipe: MixedRecipe) -> Result<(), Failure> 
             false => print::data(&planned(&summary, Some(&timing))),
         };
     }
-    let file = flags.report.as_deref().map(report::pending).transpose()?;
+    let file = file.map(FileOf::pending).transpose()?;
     request::near_bound(plan.predicted_peak(), resources);
     let progress = Progress::begin(console, Some(&timing));
     signal::watch(&progress, STOPPING);
@@ -46,7 +43,7 @@ pub(super) fn run(flags: &Quantize, recipe: MixedRecipe) -> Result<(), Failure> 
         print::say(closed(plan.output(), &report).trim_end());
     }
     if let Some(file) = file {
-        report::publish(file, &print::document(&report)?)?;
+        file.publish(&report)?;
     }
     Ok(())
 }
@@ -63,7 +60,7 @@ fn planned(summary: &MixedSummary, timing: Option<&Timing>) -> String {
     let mut facts = vec![
         ("from", format!("`{}`, {}", summary.model, units::bytes(summary.input_bytes))),
         ("to", format!("folder `{}`", summary.output)),
-        ("goal", goal(summary.goal)),
+        ("goal", report::goal(summary.goal)),
         (
             "range",
             format!(
@@ -113,88 +110,17 @@ fn planned(summary: &MixedSummary, timing: Option<&Timing>) -> String {
     text
 }
 
-fn goal(goal: Goal) -> String {
-    match goal {
-        Goal::Size(bytes) => format!("at most {} bytes of all files", units::count(bytes)),
-        Goal::BitsPerWeight(bits) => format!("at most {bits} bits for each parameter of the model"),
-        Goal::Kld(nats) => format!("a KL divergence of at most {nats}, upper end of its interval"),
-    }
-}
-
 /// Where the artifact is, what it weighs, which units got what, and what was tried.
-fn closed(output: &Path, report: &Report) -> String {
+fn closed(output: &Path, made: &Report) -> String {
     let mut facts = vec![
         ("wrote", format!("folder `{}`", output.display())),
-        ("size", closing::size(report)),
-        ("schemes", closing::schemes(report)),
+        ("size", closing::size(made)),
+        ("schemes", closing::schemes(made)),
     ];
-    facts.extend(report.calibration.as_ref().map(|data| ("observed", closing::observed(data))));
-    let Some(mixed) = &report.mixed else { return print::facts(&facts) };
-    facts.push(("goal", goal(mixed.goal)));
-    facts.push(("taken", taken(mixed)));
-    facts.push(("judged", report::judged_on(&mixed.judged_on)));
+    facts.extend(made.calibration.as_ref().map(|data| ("observed", closing::observed(data))));
+    let Some(mixed) = &made.mixed else { return print::facts(&facts) };
+    facts.extend(report::mixed_facts(mixed));
     let mut text = print::facts(&facts);
-    let _ = write!(text, "\n{}\n{}", depth(&mixed.units), candidates(&mixed.candidates));
+    let _ = write!(text, "\n{}", report::mixed(mixed));
     text
 }
-
-fn taken(mixed: &MixedReport) -> String {
-    match mixed.is_uniform {
-        false => format!("{}, solved for", mixed.chosen),
-        true => format!("{}: no allocation was better beyond the interval", mixed.chosen),
-    }
-}
-
-/// Bits of every unit, a line for each layer; units that span layers stand alone.
-fn depth(units: &[MixedUnit]) -> String {
-    let mut layers: BTreeMap<Option<usize>, Vec<&MixedUnit>> = BTreeMap::new();
-    units.iter().for_each(|unit| layers.entry(unit.layer).or_default().push(unit));
-    let mut table =
-        Table::new(&["layer", "units, with what a probe of each cost, in 1e-6 nats", "bits"]);
-    for (layer, units) in layers {
-        let told = units.iter().map(|unit| {
-            format!("{} {} ({:.1})", short(&unit.name), unit.choice, unit.probe_kld * 1e6)
-        });
-        let bits = units.iter().map(|unit| bar(unit.bits));
-        table.row([
-            layer.map_or_else(String::new, |layer| layer.to_string()),
-            told.collect::<Vec<_>>().join(", "),
-            bits.collect::<Vec<_>>().join(" "),
-        ]);
-    }
-    table.to_string()
-}
-
-/// The last part of a module's path.
-fn short(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(_, last)| last)
-}
-
-/// A sign for each bit.
-fn bar(bits: f64) -> String {
-    let count = (bits.round() as usize).min(WIDEST);
-    format!("{}{}", "#".repeat(count), ".".repeat(WIDEST - count))
-}
-
-/// Everything that was measured.
-fn candidates(candidates: &[MixedCandidate]) -> String {
-    let columns =
-        ["allocation", "codes", ">bytes of units", ">expected", ">KL divergence", "95 % interval"];
-    let mut table = Table::new(&columns);
-    for candidate in candidates {
-        let kld = &candidate.kld;
-        table.row([
-            candidate.name.clone(),
-            if candidate.solved { "solved for" } else { "composed" }.to_owned(),
-            units::count(candidate.bytes),
-            candidate.expected.map_or_else(String::new, |expected| format!("{expected:.3e}")),
-            format!("{:.3e}", kld.value),
-            kld.interval()
-                .map_or_else(String::new, |(low, high)| format!("{low:.3e} to {high:.3e}")),
-        ]);
-    }
-    table.to_string()
-}
-
-/// Signs of a bar: an unquantized unit fills it.
-const WIDEST: usize = 16;
