@@ -74,8 +74,7 @@ pub(crate) const AXES: &[Planned] =
 
 const COMMANDS: &[(&str, &str)] = &[("bench", THERE_ARE)];
 
-const OPTIONS: &[(&str, &str)] =
-    &[("--target-size", CHOOSE), ("--target-bpw", CHOOSE), ("--max-kld", CHOOSE)];
+const OPTIONS: &[(&str, &str)] = &[("--sparsity-max", PRUNE_FIRST)];
 
 /// Options as other tools of this field spell them, and what does the same here.
 const ELSEWHERE: &[(&[&str], &str)] = &[
@@ -131,7 +130,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
 
 const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `run`, `recipe`, `calibrate`, `ladder`, `eval`, `diff`, \
      `generate`, `verify`, `card` and `completions`";
-const CHOOSE: &str = "`llmopt inspect MODEL` says what each scheme would weigh";
+const PRUNE_FIRST: &str = "`llmopt prune` makes a smaller model first, which `quantize` then takes";
 
 #[cfg(test)]
 mod tests {

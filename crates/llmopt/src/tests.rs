@@ -50,11 +50,10 @@ fn what_is_not_in_this_version_is_refused_by_name() {
     let commands = "there are `inspect`, `quantize`, `prune`, `run`, `recipe`, `calibrate`, `ladder`, `eval`, `diff`, \
                     `generate`, `verify`, `card` and `completions`";
     refused("bench model --anything", "`bench` is not in this version", commands);
-    let weights = "`llmopt inspect MODEL` says what each scheme would weigh";
-    for option in ["--target-size", "--target-bpw", "--max-kld"] {
-        let message = format!("`{option}` is not in this version");
-        refused(&format!("quantize model {option} 1"), &message, weights);
-        refused(&format!("quantize model {option}=1"), &message, weights);
+    let first = "`llmopt prune` makes a smaller model first, which `quantize` then takes";
+    for option in ["--sparsity-max 0.2", "--sparsity-max=0.2"] {
+        let message = "`--sparsity-max` is not in this version";
+        refused(&format!("quantize model --target-bpw 4 {option}"), message, first);
     }
 }
 

@@ -8,7 +8,6 @@ Examples:
 pub(crate) const QUANTIZE: &str = "\
 Examples:
   llmopt quantize Llama-3.1-8B --bits 4 --calibrate text.jsonl
-  llmopt quantize Llama-3.1-8B --target-size 5GB --calibrate text.jsonl
   llmopt quantize model.safetensors --bits 8";
 
 pub(crate) const PRUNE: &str = "\
