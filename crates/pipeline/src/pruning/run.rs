@@ -200,7 +200,8 @@ fn swept(
     };
     if let Some(behind) = behind {
         let (stage, finish, how_made) = (&stage, &finish, &how_made);
-        behind(&Begun { stage, finish, how_made, folder: staged.partial_path(), identity })?;
+        let begun = Begun { stage, finish, how_made, folder: staged.partial_path(), identity };
+        boundary.or_settled(behind(&begun))?;
     }
     let done = on_threads(plan.resources.threads, || match batches.is_empty() {
         true => stage.prune_unobserved(),
