@@ -7,10 +7,10 @@ use crate::dir::Dir;
 fn what_is_refused_is_an_error_with_a_hint_on_standard_error() {
     let dir = Dir::new();
     let check = |args: &str, stderr: &str| dir.refused(args, 2, stderr);
-    let weights = "hint: `llmopt inspect MODEL` says what each scheme would weigh";
+    let first = "hint: `llmopt prune` makes a smaller model first, which `quantize` then takes";
     check(
-        "quantize model --target-size 1",
-        &format!("error: `--target-size` is not in this version\n\n{weights}\n"),
+        "quantize model --target-bpw 4 --sparsity-max 0.2",
+        &format!("error: `--sparsity-max` is not in this version\n\n{first}\n"),
     );
     check(
         "quantize model --format dense --tp 2",
@@ -84,10 +84,10 @@ fn completions_know_every_option() {
     let dir = Dir::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = dir.done(&format!("completions {shell}")).stdout;
-        for word in ["group-size", "calibrate", "whole-block", "inspect", "completions"] {
+        for word in ["group-size", "calibrate", "max-kld", "inspect", "completions"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
-        assert!(!script.contains("max-kld"), "{shell}");
+        assert!(!script.contains("sparsity-max"), "{shell}");
     }
     for shell in ["bash", "zsh", "fish"] {
         let script = dir.done(&format!("completions {shell}")).stdout;
