@@ -101,8 +101,8 @@ fn rows(
 
 fn measured(body: &mut String, mixed: &MixedReport) {
     let _ = writeln!(body, "<section>\n<h2>What was measured</h2>");
-    let caption = "Size of the units against KL divergence from the original, with 95 % intervals: light what was \
-                   composed of the choices’ codes, dark what was solved for.";
+    let caption = "Size of the units against KL divergence from the original, with 95 % intervals: outlined what was \
+                   solved for, the others composed of the choices’ codes.";
     figure(body, |screen| frontier(screen, &mixed.candidates), caption);
     let headings = CANDIDATE.map(|name| name.trim_start_matches('>'));
     table(body, &headings, mixed.candidates.iter().map(cells));
