@@ -30,6 +30,13 @@ impl CalibrationRequest {
         Self { sources, samples: 128, window: None, bos: false, date: None, seed: 0 }
     }
 
+    /// Whether nothing of it is drawn from the model.
+    pub fn is_of_texts(&self) -> bool {
+        let is_drawn =
+            |source: &CalibrationSource| matches!(source, CalibrationSource::SelfDrawn { .. });
+        !self.sources.iter().any(is_drawn)
+    }
+
     /// Checks that there are sources, each of them once and with a weight.
     ///
     /// # Errors

@@ -28,6 +28,12 @@ impl WindowKlds {
         Bootstrap::new(self.sums.len()).mean(&self.sums, &self.counts)
     }
 
+    /// Whether the mean is at most `limit`, with the upper end of its interval where there is one.
+    pub fn holds(&self, limit: f64) -> bool {
+        let mean = self.mean();
+        mean.interval().map_or(mean.value, |(_, high)| high) <= limit
+    }
+
     /// How much more it diverges than `other` did on the same windows, in nats per token. Windows are drawn in
     /// pairs, so that the interval does not hold what both find hard.
     pub fn beyond(&self, other: &Self) -> Estimate {

@@ -30,6 +30,9 @@ impl Method {
     /// The names of all methods.
     pub const NAMES: &[&str] = &["auto", "search", "rtn", "gptq", "gptq+cd", "qep", "qep+cd"];
 
+    /// The best method that needs nothing but Gram matrices.
+    pub(crate) const OF_GRAMS: Self = Self::Solved("gptq+cd");
+
     /// The method whose artifact that of [`Method::Auto`] is judged against as a whole. It needs no data, and
     /// so is not among what the windows held out choose from site by site.
     pub(crate) const RIVAL: Self = Self::Rtn;

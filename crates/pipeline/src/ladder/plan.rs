@@ -272,11 +272,9 @@ fn judges(
         None => (request.window, false, None),
     };
     let texts = Texts::new(variant, window, bos, date);
-    let is_text =
-        |source: &CalibrationSource| !matches!(source, CalibrationSource::SelfDrawn { .. });
     match (&request.text, data) {
         (Some(path), data) => Ok((Judges::of_file(path, &texts, request.samples)?, data.cloned())),
-        (None, Some(data)) if data.sources.iter().all(is_text) => {
+        (None, Some(data)) if data.is_of_texts() => {
             let (judges, fit) = Judges::of_calibration(data, variant)?;
             Ok((judges, Some(fit)))
         }
@@ -344,7 +342,7 @@ impl LadderRequest {
         let Some(&bits) = self.bits.first() else { return Ok(()) };
         let calibrate = Calibrate { data: data.clone(), sequential: false, ..calibrate.clone() };
         let recipe = self.recipe(bits, Some(calibrate))?;
-        let recipe = Recipe { method: Method::Solved(SOLVER), ..recipe };
+        let recipe = Recipe { method: Method::OF_GRAMS, ..recipe };
         let target = self.target(folder.join(WORK).join("solved"));
         plan(&self.model, &target, &recipe, resources).map(|_| ())
     }
@@ -394,8 +392,6 @@ impl PlannedRung {
     }
 }
 
-/// The best method that needs nothing but Gram matrices.
-const SOLVER: &str = "gptq+cd";
 /// What statistics are called while rungs are made of them.
 pub(super) const STATISTICS: &str = "statistics.safetensors";
 /// A folder that is not there yet: plans are made for places in it.

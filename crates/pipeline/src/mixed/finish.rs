@@ -66,7 +66,7 @@ impl Finish<'_> {
     /// Bytes that a record says of an allocation: schemes of most units, and the table.
     fn allocation_bytes(&self) -> Result<u64, Error> {
         let candidates = &self.plan().candidates;
-        // Every other unit differs from the one before it, as they seldom do.
+        // Two of three units differ from the most common choice, which is more than do as a rule.
         let units = candidates.bytes.iter().enumerate();
         let there = |(number, of): (usize, &Vec<Option<u64>>)| {
             let mut there = (0..of.len() - 1).filter(|&choice| of[choice].is_some());
@@ -117,8 +117,8 @@ impl Finish<'_> {
         Ok(Solved { name: name.to_owned(), taken, made, bytes })
     }
 
-    /// Solves for what was found, takes the best of that and of a uniform choice that was solved for before, and puts its files where they will be published. Returns its
-    /// report and their names.
+    /// Solves for what was found, takes the best of that and of a uniform choice that was solved for before, and puts
+    /// its files where they will be published. Returns its report and their names.
     pub(super) fn published(
         &self,
         searched: &Searched,
@@ -187,10 +187,7 @@ impl Finish<'_> {
     /// Whether a quality that was asked for is met; a size always is.
     fn holds(&self, klds: &WindowKlds) -> bool {
         match self.plan().candidates.goal() {
-            Goal::Kld(limit) => {
-                let found = klds.mean();
-                found.interval().map_or(found.value, |(_, high)| high) <= limit
-            }
+            Goal::Kld(limit) => klds.holds(limit),
             Goal::Size(_) | Goal::BitsPerWeight(_) => true,
         }
     }
@@ -205,7 +202,8 @@ impl Finish<'_> {
                     "none of the artifacts that were solved for stays below a KL divergence of {limit} with its \
                      whole interval"
                 ),
-                hint: "a little more than what is asked for can be had".to_owned(),
+                hint: "a larger `--max-kld` is needed, or more windows, which make the interval smaller"
+                    .to_owned(),
             });
         }
         let mixed = solved.len() - 1;

@@ -280,17 +280,10 @@ impl MixedPlan {
         let statistics = self.statistics.as_ref().map(StatisticsPlan::summary).transpose()?;
         let statistics = statistics.map_or(0, |made| made.bytes);
         let hidden = if self.memory.spills { self.memory.hidden_bytes } else { 0 };
-        let made = 2 * self.candidates.source_bytes().min(self.goal_bytes());
+        let most = self.candidates.goal_bytes().unwrap_or(u64::MAX);
+        let made = 2 * self.candidates.source_bytes().min(most);
         let free = free_disk(&nearest_folder(&self.output)).ok();
         Ok(Disk { needed: choices + statistics + hidden + made, free })
-    }
-
-    fn goal_bytes(&self) -> u64 {
-        match self.request.recipe.goal {
-            Goal::Size(bytes) => bytes,
-            Goal::BitsPerWeight(bits) => (bits * self.candidates.parameters as f64 / 8.0) as u64,
-            Goal::Kld(_) => u64::MAX,
-        }
     }
 
     fn check_disk(&self) -> Result<(), Error> {
@@ -337,8 +330,8 @@ fn output(request: &MixedRequest) -> Result<PathBuf, Error> {
 pub(super) fn method_of_choices(recipe: &Recipe) -> Method {
     match recipe.method {
         _ if recipe.calibrate.is_none() => method_of_final(recipe),
-        Method::Auto => Method::Solved(SOLVER),
-        method if method.needs().cross => Method::Solved(SOLVER),
+        Method::Auto => Method::OF_GRAMS,
+        method if method.needs().cross => Method::OF_GRAMS,
         method => method,
     }
 }
@@ -347,7 +340,7 @@ pub(super) fn method_of_choices(recipe: &Recipe) -> Method {
 pub(super) fn method_of_final(recipe: &Recipe) -> Method {
     let saved = recipe.sources().any(CalibrationSource::is_statistics);
     match (recipe.method, &recipe.calibrate) {
-        (Method::Auto, Some(_)) if saved => Method::Solved(SOLVER),
+        (Method::Auto, Some(_)) if saved => Method::OF_GRAMS,
         (Method::Auto, Some(_)) => Method::Solved(BEST),
         (Method::Auto, None) => Method::Search,
         (method, _) => method,
@@ -359,12 +352,10 @@ fn judges(
     recipe: &Recipe,
     variant: &Variant,
 ) -> Result<(Judges, Option<CalibrationRequest>), Error> {
-    let is_text =
-        |source: &CalibrationSource| !matches!(source, CalibrationSource::SelfDrawn { .. });
     let data = recipe.calibrate.as_ref().map(|calibrate| &calibrate.data);
     let saved = recipe.sources().any(CalibrationSource::is_statistics);
     match data.filter(|_| !saved) {
-        Some(data) if data.sources.iter().all(is_text) => {
+        Some(data) if data.is_of_texts() => {
             let (judges, fit) = Judges::of_calibration(data, variant)?;
             Ok((judges, Some(fit)))
         }
@@ -382,9 +373,7 @@ fn probing(
     variant: &Variant,
     judges: &Judges,
 ) -> Result<Vec<Vec<u32>>, Error> {
-    let is_text =
-        |source: &CalibrationSource| !matches!(source, CalibrationSource::SelfDrawn { .. });
-    let windows = match fit.filter(|fit| fit.sources.iter().all(is_text)) {
+    let windows = match fit.filter(|fit| fit.is_of_texts()) {
         Some(fit) => CalibrationSet::read(fit, variant)?.mixed(Vec::new()).0,
         None => judges.windows.clone(),
     };
@@ -436,7 +425,5 @@ pub(super) const SIDE_BY_SIDE: usize = 16;
 const PROBING_TOKENS: usize = 1024;
 /// Windows of which some judge, where nothing is observed.
 const SAMPLES: usize = 128;
-/// The best method that needs nothing but Gram matrices.
-const SOLVER: &str = "gptq+cd";
 /// The best method.
 const BEST: &str = "qep+cd";

@@ -2,7 +2,7 @@
 
 use crate::mixed::candidates::Candidates;
 use crate::mixed::probe::Composer;
-use crate::mixed::table::Table;
+use crate::mixed::table::{Known, Table};
 use crate::mixed::units::Choice;
 use llmopt_eval::WindowKlds;
 use llmopt_run::Error;
@@ -73,14 +73,14 @@ impl Search<'_> {
             choices.filter_map(|choice| self.uniform(choice)).collect();
         let uniforms = uniform.len();
         self.measure(uniform)?;
-        let holding = (0..uniforms).filter(|&of| self.holds(of, limit));
+        let holding = (0..uniforms).filter(|&of| self.tried[of].klds.holds(limit));
         let smallest = holding.min_by_key(|&of| self.tried[of].bytes);
         let smallest = smallest.map(|of| self.candidates.choices[self.tried[of].taken[0]]);
         let (first, last) = self.range();
         self.measure(self.ladder(first, last))?;
         let bracket = |of: &Self| {
             let of_table = || uniforms..of.tried.len();
-            let holding = of_table().filter(|&at| of.holds(at, limit));
+            let holding = of_table().filter(|&at| of.tried[at].klds.holds(limit));
             let holding = holding.min_by_key(|&at| of.tried[at].bytes)?;
             let high = of.tried[holding].bytes;
             let low = of_table().map(|at| of.tried[at].bytes).filter(|&bytes| bytes < high).max();
@@ -90,7 +90,7 @@ impl Search<'_> {
             self.measure(self.ladder(low, high))?;
         }
         let mut mixed: Vec<usize> =
-            (uniforms..self.tried.len()).filter(|&at| self.holds(at, limit)).collect();
+            (uniforms..self.tried.len()).filter(|&at| self.tried[at].klds.holds(limit)).collect();
         mixed.sort_by_key(|&at| self.tried[at].bytes);
         mixed.truncate(SOLVED);
         match mixed.is_empty() && smallest.is_none() {
@@ -112,16 +112,10 @@ impl Search<'_> {
         }
     }
 
-    /// Whether the upper end of an interval is at most `limit`.
-    fn holds(&self, of: usize, limit: f64) -> bool {
-        let found = self.tried[of].klds.mean();
-        found.interval().map_or(found.value, |(_, high)| high) <= limit
-    }
-
     /// Bytes of the units of the smallest allocation, and of the largest that quantizes every unit.
     fn range(&self) -> (u64, u64) {
         let of = |least: bool| -> u64 {
-            let bytes = |known: &Vec<Option<crate::mixed::table::Known>>| {
+            let bytes = |known: &Vec<Option<Known>>| {
                 let there = known[..known.len() - 1].iter().flatten().map(|known| known.bytes);
                 if least { there.min() } else { there.max() }
             };
@@ -170,21 +164,22 @@ impl Search<'_> {
     /// table expects to cost least, each unit in two of them at most.
     fn swaps(&self, of: usize, (goal, record): (u64, u64)) -> Result<Vec<Vec<usize>>, Error> {
         let taken = &self.tried[of].taken;
-        let mut swaps: Vec<(f64, usize, usize, Vec<usize>)> = Vec::new();
-        for raised in 0..taken.len() {
-            for lowered in (0..taken.len()).filter(|&lowered| lowered != raised) {
-                swaps.extend(self.swapped(taken, raised, lowered));
-            }
-        }
-        swaps.sort_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        let pairs = (0..taken.len()).flat_map(|a| (0..taken.len()).map(move |b| (a, b)));
+        let pairs = pairs.filter(|(raised, lowered)| raised != lowered);
+        let mut swaps: Vec<Swap> =
+            pairs.filter_map(|(raised, lowered)| self.swap(taken, raised, lowered)).collect();
+        let order = |swap: &Swap| (swap.raised.0, swap.lowered.0);
+        swaps.sort_by(|a, b| a.change.total_cmp(&b.change).then(order(a).cmp(&order(b))));
         let (mut found, mut used) = (Vec::new(), vec![0; taken.len()]);
-        for (_, raised, lowered, swapped) in swaps {
-            if used[raised] >= OFTEN || used[lowered] >= OFTEN {
+        for Swap { raised, lowered, .. } in swaps {
+            if used[raised.0] >= OFTEN || used[lowered.0] >= OFTEN {
                 continue;
             }
+            let mut swapped = taken.clone();
+            (swapped[raised.0], swapped[lowered.0]) = (raised.1, lowered.1);
             if self.candidates.measured(self.candidates.sized(&swapped)?, record) <= goal {
-                used[raised] += 1;
-                used[lowered] += 1;
+                used[raised.0] += 1;
+                used[lowered.0] += 1;
                 found.push(swapped);
             }
             if found.len() == SWAPS {
@@ -194,32 +189,38 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// An allocation with one unit raised by a choice and another lowered by one, and what the table expects of it.
-    fn swapped(
-        &self,
-        taken: &[usize],
-        raised: usize,
-        lowered: usize,
-    ) -> Option<(f64, usize, usize, Vec<usize>)> {
+    /// One unit raised by a choice and another lowered by one; none, if that cannot be, or takes too many bytes.
+    fn swap(&self, taken: &[usize], raised: usize, lowered: usize) -> Option<Swap> {
         let there = |unit: usize, choice: &usize| self.table.units[unit][*choice].is_some();
         let last = self.candidates.choices.len();
         let up = (taken[raised] + 1..=last).find(|choice| there(raised, choice))?;
         let down = (0..taken[lowered]).rev().find(|choice| there(lowered, choice))?;
-        let mut swapped = taken.to_vec();
-        (swapped[raised], swapped[lowered]) = (up, down);
-        if self.table.bytes(&swapped) > self.table.bytes(taken) + self.slack(taken) {
+        let bytes = |unit: usize, choice: usize| Some(self.table.units[unit][choice]?.bytes);
+        let now = bytes(raised, taken[raised])? + bytes(lowered, taken[lowered])?;
+        if bytes(raised, up)? + bytes(lowered, down)? > now + self.slack(taken) {
             return None;
         }
-        let change = |unit: usize| {
-            Some(self.table.cost(unit, swapped[unit])? - self.table.cost(unit, taken[unit])?)
+        let change = |unit: usize, choice: usize| {
+            Some(self.table.cost(unit, choice)? - self.table.cost(unit, taken[unit])?)
         };
-        Some((change(raised)? + change(lowered)?, raised, lowered, swapped))
+        let change = change(raised, up)? + change(lowered, down)?;
+        Some(Swap { change, raised: (raised, up), lowered: (lowered, down) })
     }
 
     /// Bytes by which a swap may grow an allocation, if the goal allows: what an allocation leaves over.
     fn slack(&self, taken: &[usize]) -> u64 {
         self.table.bytes(taken) / 200
     }
+}
+
+/// Two units that would get other choices.
+struct Swap {
+    /// What the table expects it to cost, in nats.
+    change: f64,
+    /// The unit that gets more, and its choice.
+    raised: (usize, usize),
+    /// The unit that gets less, and its choice.
+    lowered: (usize, usize),
 }
 
 /// How much the probes are believed.

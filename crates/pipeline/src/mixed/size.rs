@@ -42,9 +42,20 @@ impl Candidates {
 
     /// The sizes of the smallest allocation and of the largest.
     pub(super) fn range(&self) -> Result<(Sizes, Sizes), Error> {
-        let smallest: Vec<usize> = self.bytes.iter().map(|of| smallest_of(of)).collect();
         let largest = vec![self.choices.len(); self.units.len()];
-        Ok((self.sized(&smallest)?, self.sized(&largest)?))
+        Ok((self.sized(&self.smallest())?, self.sized(&largest)?))
+    }
+
+    /// The smallest choice of every unit.
+    fn smallest(&self) -> Vec<usize> {
+        self.bytes.iter().map(|of| smallest_of(of)).collect()
+    }
+
+    /// Bytes that a size counts beside those of the units, with a record of so many; as of the smallest allocation.
+    fn beside_units(&self, record: u64) -> Result<u64, Error> {
+        let smallest = self.smallest();
+        let units: u64 = self.bytes.iter().zip(&smallest).filter_map(|(of, &at)| of[at]).sum();
+        Ok(self.measured(self.sized(&smallest)?, record).saturating_sub(units))
     }
 
     /// Bytes that a goal leaves to what [`Candidates::measured`] measures; none of a goal that is no size.
@@ -107,10 +118,7 @@ impl Candidates {
     /// Bits of a weight of the units, on average, with which a size is met; none, if the goal is no size.
     pub(super) fn average_bits(&self) -> Result<Option<f64>, Error> {
         let Some(goal) = self.goal_bytes() else { return Ok(None) };
-        let (smallest, _) = self.range()?;
-        let fewest: u64 = self.bytes.iter().filter_map(|of| of[smallest_of(of)]).sum();
-        let beside = self.measured(smallest, self.least_record()).saturating_sub(fewest);
-        let left = goal.saturating_sub(beside);
+        let left = goal.saturating_sub(self.beside_units(self.least_record())?);
         Ok(Some(left as f64 * 8.0 / self.unit_weights().max(1) as f64))
     }
 
@@ -139,9 +147,7 @@ impl Candidates {
         (goal, record): (u64, u64),
         trust: f64,
     ) -> Result<Option<Vec<usize>>, Error> {
-        let (smallest, _) = self.range()?;
-        let fewest: u64 = self.bytes.iter().filter_map(|of| of[smallest_of(of)]).sum();
-        let mut beside = self.measured(smallest, record).saturating_sub(fewest);
+        let mut beside = self.beside_units(record)?;
         for _ in 0..ROUNDS {
             let Some(taken) = table.allocation(goal.saturating_sub(beside), trust) else {
                 return Ok(None);

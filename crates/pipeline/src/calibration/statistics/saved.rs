@@ -182,7 +182,7 @@ pub(crate) fn resolved(recipe: &Recipe) -> Result<Recipe, Error> {
     let Some(saved) = Saved::open(&requested.data)? else { return Ok(recipe.clone()) };
     let rows_share = matches!(recipe.scheme.granularity, Granularity::Block { .. });
     let method = match recipe.method {
-        Method::Auto if saved.has_grams() && !rows_share => Method::Solved(BEST),
+        Method::Auto if saved.has_grams() && !rows_share => Method::OF_GRAMS,
         Method::Auto => Method::Search,
         method => method,
     };
@@ -213,6 +213,3 @@ pub(crate) fn resolved(recipe: &Recipe) -> Result<Recipe, Error> {
     let calibrate = Calibrate { sequential: false, held_out: false, ..requested.clone() };
     Ok(Recipe { method, calibrate: Some(calibrate), ..recipe.clone() })
 }
-
-/// The best method that needs nothing but Gram matrices.
-const BEST: &str = "gptq+cd";
