@@ -56,8 +56,8 @@ pub fn known_bytes(tensors: usize, names_bytes: usize) -> u64 {
     (tensors * TENSOR_BYTES + names_bytes * COPIES_OF_A_NAME) as u64
 }
 
-/// The program itself: code, the allocator's slack, the main thread.
-const BASE_BYTES: u64 = 24 << 20;
+/// The program itself: code, of which a machine may map all, the allocator's slack, the main thread.
+const BASE_BYTES: u64 = 32 << 20;
 /// Per worker: stack, allocator arena, the pieces of a report in flight.
 const WORKER_BYTES: u64 = 4 << 20;
 /// Per tensor: its entries in headers, model, plan and report, names apart.
