@@ -70,7 +70,7 @@ impl<'a> Binder<'a> {
             Operation::Linear(linear) => {
                 let found = self.linear(linear)?;
                 let input = self.input(linear.input, linear.output);
-                let input = self.quantized(linear.input, input, found.activations);
+                let input = self.quantized(linear.input, input, found.activations_before());
                 Step::Linear { input, output: self.slots[&linear.output], linear: found }
             }
             Operation::Split { input, outputs } => {

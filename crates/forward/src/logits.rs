@@ -47,7 +47,7 @@ impl Engine {
         let mut logits = self.buffers.matrix(rows, features);
         let chunks = logits.values_mut().par_chunks_mut(ROWS * features).with_max_len(1);
         chunks.zip(hidden.par_chunks(ROWS * width)).for_each(|(logits, hidden)| {
-            let quantized = quantized(hidden, width, slice.activations);
+            let quantized = quantized(hidden, width, slice.activations_before());
             let hidden = quantized.as_deref().unwrap_or(hidden);
             product(self.gemm, split_of(rows), hidden, slice, logits);
             if program.head.scale != 1.0 {

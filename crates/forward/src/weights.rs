@@ -1,6 +1,6 @@
 //! The weights of one phase.
 
-use llmopt_linalg::Packed;
+use llmopt_linalg::{Gemm, InputCodes, Inputs, Packed};
 use llmopt_scheme::Activations;
 use std::collections::BTreeMap;
 
@@ -27,5 +27,23 @@ impl Linear {
     /// A matrix to be filled, on inputs as they are.
     pub fn new(packed: Packed) -> Self {
         Self { packed, bias: None, activations: Activations::None }
+    }
+
+    /// What is done to inputs before they are made ready for the product: nothing where the product
+    /// itself takes the integers of a runtime.
+    pub(crate) fn activations_before(&self) -> Activations {
+        match self.activations {
+            Activations::Int8Token if self.packed.codes().is_some() => Activations::None,
+            activations => activations,
+        }
+    }
+
+    /// Rows of inputs, ready for the product.
+    pub(crate) fn inputs<'a>(&self, gemm: Gemm, inputs: &'a [f32]) -> Inputs<'a> {
+        let to = match self.activations {
+            Activations::Int8Token => InputCodes::Int8Row,
+            _ => gemm.code_inputs().unwrap_or(InputCodes::Int16),
+        };
+        gemm.inputs(inputs, &self.packed, to)
     }
 }

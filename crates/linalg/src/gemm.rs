@@ -2,8 +2,10 @@
 
 use crate::buffer::Buffer;
 use crate::choice::{KernelChoice, Precision, Unavailable};
-use crate::kernels::{Entry, KERNELS, Product};
-use crate::packed::Packed;
+use crate::codes::{self, CodeFormat, CodedInputs, InputCodes};
+use crate::kernels::codes::CodeKernel;
+use crate::kernels::{self, Entry, KERNELS, Product};
+use crate::packed::{Layout, Packed};
 use std::ops::Range;
 
 /// A matrix product: weights are packed once, inputs come as rows of f32.
@@ -15,6 +17,17 @@ use std::ops::Range;
 pub struct Gemm {
     entry: &'static Entry,
     product: &'static dyn Product,
+    codes: &'static dyn CodeKernel,
+    /// What inputs of codes are rounded to; `None` where codes are to become weights first.
+    code_inputs: Option<InputCodes>,
+}
+
+/// Rows of inputs, made ready once for any rows of the weights.
+pub enum Inputs<'a> {
+    /// For dense weights: as they are.
+    Dense(&'a [f32]),
+    /// For codes: rounded to integers.
+    Coded(CodedInputs),
 }
 
 impl Gemm {
@@ -26,7 +39,7 @@ impl Gemm {
         let mut found = Err("it computes in another precision");
         for entry in KERNELS.iter().filter(|entry| entry.precision == precision) {
             if found.is_err() && (choice == KernelChoice::Auto || entry.choice == choice) {
-                found = (entry.find)().map(|product| Self { entry, product });
+                found = (entry.find)().map(|product| Self::of(entry, product));
             }
         }
         found.map_err(|why| Unavailable {
@@ -40,13 +53,19 @@ impl Gemm {
     /// Every product that this machine has in `precision`, the fastest first.
     pub fn available(precision: Precision) -> impl Iterator<Item = Self> {
         let of_precision = KERNELS.iter().filter(move |entry| entry.precision == precision);
-        of_precision.filter_map(|entry| (entry.find)().ok().map(|product| Self { entry, product }))
+        of_precision.filter_map(|entry| (entry.find)().ok().map(|product| Self::of(entry, product)))
+    }
+
+    fn of(entry: &'static Entry, product: &'static dyn Product) -> Self {
+        let codes = kernels::codes::of(entry.choice);
+        Self { entry, product, codes, code_inputs: Some(InputCodes::Int16) }
     }
 
     /// The product in f32 that goes with this one: portable where this is, otherwise the fastest.
     pub fn in_f32(self) -> Self {
         let wanted = if self.is_portable() { KernelChoice::Portable } else { KernelChoice::Auto };
-        let in_f32 = || Self::new(Precision::F32, wanted).ok();
+        let in_f32 =
+            || Some(Self::new(Precision::F32, wanted).ok()?.with_code_inputs(self.code_inputs));
         if self.precision() == Precision::F32 { self } else { in_f32().unwrap_or(self) }
     }
 
@@ -81,17 +100,87 @@ impl Gemm {
         Buffer::bytes(lines.saturating_mul(rows.div_ceil(Packed::BAND_STEP)))
     }
 
+    /// The kernel for weights that stay codes, as reports name it: "codes avx2".
+    pub fn code_kernel(&self) -> &'static str {
+        self.codes.name()
+    }
+
+    /// The same with inputs of codes rounded otherwise, or with codes that become weights in its
+    /// precision before they are multiplied.
+    pub fn with_code_inputs(self, code_inputs: Option<InputCodes>) -> Self {
+        Self { code_inputs, ..self }
+    }
+
+    /// What inputs are rounded to where weights stay codes; `None` where they do not stay codes.
+    pub fn code_inputs(&self) -> Option<InputCodes> {
+        self.code_inputs
+    }
+
+    /// Weights `[rows, columns]` that stay codes, to be filled by [`Band::fill_codes`](crate::Band).
+    pub fn pack_codes(&self, rows: usize, columns: usize, format: CodeFormat) -> Packed {
+        Packed::zeroed(Layout::Codes(format), rows, columns)
+    }
+
+    /// The memory that [`Gemm::pack_codes`] takes, which is no more than [`Gemm::packed_bytes`].
+    pub fn packed_code_bytes(rows: usize, columns: usize, format: CodeFormat) -> usize {
+        let lines = format.lines(columns);
+        Buffer::bytes(lines.saturating_mul(rows.div_ceil(Packed::BAND_STEP)))
+    }
+
     /// The most memory that one call of [`Gemm::multiply`] takes beyond its arguments.
     pub fn scratch_bytes(&self, inputs: usize, columns: usize) -> usize {
-        self.product.scratch_bytes(inputs, columns)
+        let codes = CodedInputs::bytes(inputs, columns);
+        self.product.scratch_bytes(inputs, columns).max(codes)
+    }
+
+    /// Rows of inputs `[m, columns]`, ready for [`Gemm::multiply_inputs`] with these weights and any
+    /// others of the same shape and format. Where the weights are codes, inputs are rounded to `to`.
+    ///
+    /// # Panics
+    /// If these are not whole rows.
+    pub fn inputs<'a>(&self, inputs: &'a [f32], weights: &Packed, to: InputCodes) -> Inputs<'a> {
+        let columns = weights.columns();
+        assert!(columns > 0 && inputs.len().is_multiple_of(columns));
+        match weights.codes() {
+            Some(format) => Inputs::Coded(CodedInputs::new(inputs, columns, format, to)),
+            None => Inputs::Dense(inputs),
+        }
+    }
+
+    /// As [`Gemm::multiply`], of inputs that were made ready.
+    ///
+    /// # Panics
+    /// If slices and range do not fit the weights, or they were made ready for others.
+    pub fn multiply_inputs(
+        &self,
+        inputs: &Inputs<'_>,
+        weights: &Packed,
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) {
+        match (inputs, weights.codes()) {
+            (Inputs::Dense(inputs), None) => self.multiply(inputs, weights, rows, out),
+            (Inputs::Coded(inputs), Some(format)) => {
+                assert!(rows.start <= rows.end && rows.end <= weights.rows());
+                assert!(inputs.fits(format, weights.columns()), "made ready for other weights");
+                assert_eq!(out.len(), inputs.rows() * rows.len());
+                codes::multiply(self.codes, format, inputs, weights, rows, out);
+            }
+            _ => panic!("inputs were made ready for other weights"),
+        }
     }
 
     /// Writes `inputs * weights[rows]^T` to `out`, on this thread alone. Row-major: inputs
-    /// `[m, columns]`, out `[m, rows.len()]`.
+    /// `[m, columns]`, out `[m, rows.len()]`. Where the weights are codes, inputs are rounded to
+    /// sixteen bits.
     ///
     /// # Panics
     /// If slices and range do not fit the weights, or another kernel packed these.
     pub fn multiply(&self, inputs: &[f32], weights: &Packed, rows: Range<usize>, out: &mut [f32]) {
+        if weights.codes().is_some() && weights.columns() > 0 {
+            let inputs = self.inputs(inputs, weights, InputCodes::Int16);
+            return self.multiply_inputs(&inputs, weights, rows, out);
+        }
         assert_eq!(weights.layout(), self.product.layout(), "packed by another kernel");
         assert!(rows.start <= rows.end && rows.end <= weights.rows());
         assert_eq!(

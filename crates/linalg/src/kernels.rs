@@ -8,6 +8,7 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512bf16;
+pub(crate) mod codes;
 mod faer;
 mod portable;
 #[cfg(target_arch = "x86_64")]

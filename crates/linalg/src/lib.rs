@@ -8,6 +8,7 @@
 
 mod buffer;
 mod choice;
+mod codes;
 mod cross;
 mod dense;
 mod driver;
@@ -30,11 +31,12 @@ pub mod vector;
 pub mod wide;
 
 pub use choice::{KernelChoice, Precision, Unavailable, Unknown};
+pub use codes::{CodeFormat, CodedInputs, InputCodes};
 pub use cross::Cross;
 pub use dense::kept_bytes;
 pub use factor::{Factor, Lower};
 pub use freed::{give_back_freed, keep_nothing_freed};
-pub use gemm::Gemm;
+pub use gemm::{Gemm, Inputs};
 pub use packed::{Band, Packed};
 pub use real::Real;
 pub use small::{Strided, StridedMut, product, product_transposed};

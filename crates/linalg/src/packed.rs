@@ -1,6 +1,7 @@
 //! Weights in a kernel's own layout.
 
 use crate::buffer::{Buffer, Line};
+use crate::codes::{self, CodeFormat};
 use crate::fill;
 use std::ops::Range;
 
@@ -17,6 +18,8 @@ pub(crate) enum Layout {
         /// Lines that a kernel takes at once.
         step: usize,
     },
+    /// Panels of sixteen rows of codes with their scales.
+    Codes(CodeFormat),
 }
 
 impl Layout {
@@ -26,6 +29,7 @@ impl Layout {
             Self::Rows => columns.div_ceil(16) * 16,
             Self::Single => columns,
             Self::Pairs { step } => columns.div_ceil(2 * step) * step,
+            Self::Codes(format) => format.lines(columns),
         }
     }
 }
@@ -78,6 +82,14 @@ impl Packed {
         ranges.zip(bands).map(|(rows, lines)| Band { lines, layout, rows, columns }).collect()
     }
 
+    /// How its codes lie, if it holds codes.
+    pub fn codes(&self) -> Option<CodeFormat> {
+        match self.layout {
+            Layout::Codes(format) => Some(format),
+            _ => None,
+        }
+    }
+
     pub(crate) fn layout(&self) -> Layout {
         self.layout
     }
@@ -101,6 +113,30 @@ impl Band<'_> {
         self.rows.clone()
     }
 
+    /// Writes the rows of this band as codes, `[rows, columns]`, with scales and zero points
+    /// `[rows, groups]`; all row-major. Zero points may be empty where the format has none.
+    ///
+    /// # Panics
+    /// If the matrix was not packed for codes, or slices do not fit.
+    pub fn fill_codes(&mut self, codes: &[i8], scales: &[f32], zero_points: &[i8]) {
+        let Layout::Codes(format) = self.layout else { panic!("packed for weights, not codes") };
+        let groups = format.groups(self.columns);
+        assert_eq!(codes.len(), self.rows.len() * self.columns);
+        assert_eq!(scales.len(), self.rows.len() * groups);
+        let expected = if format.has_zero_points() { scales.len() } else { 0 };
+        assert_eq!(zero_points.len(), expected);
+        let panels = self.lines.chunks_exact_mut(format.lines(self.columns));
+        for (number, lines) in panels.enumerate() {
+            let rows =
+                number * Packed::BAND_STEP..self.rows.len().min((number + 1) * Packed::BAND_STEP);
+            let part = |width: usize| rows.start * width..rows.end * width;
+            let of_groups = part(groups);
+            let zero_points = zero_points.get(of_groups.clone()).unwrap_or_default();
+            let row = (&codes[part(self.columns)], &scales[of_groups], zero_points);
+            codes::fill(format, self.columns, row, lines);
+        }
+    }
+
     /// Writes the rows of this band, `[rows, columns]` and row-major.
     pub fn fill(&mut self, weights: &[f32]) {
         assert_eq!(weights.len(), self.rows.len() * self.columns);
@@ -117,6 +153,7 @@ impl Band<'_> {
                 Layout::Rows => fill::rows(weights, self.columns, lines),
                 Layout::Single => fill::single(weights, self.columns, lines),
                 Layout::Pairs { .. } => fill::pairs(weights, self.columns, lines),
+                Layout::Codes(_) => panic!("packed for codes, not weights"),
             }
         }
     }

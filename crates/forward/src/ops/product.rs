@@ -1,7 +1,7 @@
 //! Products with packed weights.
 
 use crate::weights::Linear;
-use llmopt_linalg::Gemm;
+use llmopt_linalg::{Gemm, Inputs};
 use rayon::prelude::*;
 
 /// How a product is shared among threads.
@@ -25,8 +25,9 @@ pub(crate) fn product(
     if output.is_empty() {
         return;
     }
+    let input = &linear.inputs(gemm, input);
     match split {
-        Split::Never => gemm.multiply(input, &linear.packed, 0..features, output),
+        Split::Never => gemm.multiply_inputs(input, &linear.packed, 0..features, output),
         Split::Features => in_panels(gemm, input, linear, output),
     }
     if let Some(bias) = &linear.bias {
@@ -36,20 +37,21 @@ pub(crate) fn product(
     }
 }
 
-fn in_panels(gemm: Gemm, input: &[f32], linear: &Linear, output: &mut [f32]) {
+fn in_panels(gemm: Gemm, input: &Inputs<'_>, linear: &Linear, output: &mut [f32]) {
     let features = linear.packed.rows();
     let rows = output.len() / features;
     let width = panel_width(rows);
     if rows == 1 {
         output.par_chunks_mut(width).enumerate().for_each(|(panel, out)| {
-            gemm.multiply(input, &linear.packed, panel * width..panel * width + out.len(), out);
+            let features = panel * width..panel * width + out.len();
+            gemm.multiply_inputs(input, &linear.packed, features, out);
         });
         return;
     }
     let panels = (0..features.div_ceil(width)).into_par_iter().with_max_len(1).map(|panel| {
         let range = panel * width..features.min((panel + 1) * width);
         let mut part = vec![0.0; rows * range.len()];
-        gemm.multiply(input, &linear.packed, range, &mut part);
+        gemm.multiply_inputs(input, &linear.packed, range, &mut part);
         part
     });
     let panels: Vec<Vec<f32>> = panels.collect();

@@ -57,11 +57,14 @@ fn needed(
     let gemm = engine.gemm();
     let phases = || program.blocks.iter().flat_map(|block| &block.phases);
     let linear = |operation: &Operation| match operation {
-        Operation::Linear(linear) => gemm.packed_bytes(linear.rows, linear.columns) as u64,
+        Operation::Linear(linear) => {
+            variant.packed_bytes(&linear.weight, linear.rows, linear.columns, gemm)
+        }
         _ => 0,
     };
     let weights: u64 = phases().flat_map(|phase| &phase.operations).map(linear).sum();
-    let head = gemm.packed_bytes(program.vocabulary, program.hidden) as u64;
+    let head = &program.head.tensor;
+    let head = variant.packed_bytes(head, program.vocabulary, program.hidden, gemm);
     let room = |prompt: &Prompt| (prompt.tokens.len() + tokens).next_multiple_of(State::STEP);
     let kept: usize = prompts.iter().map(room).sum();
     // A sequence that outgrows short rotary factors is run again from its first token.

@@ -7,9 +7,9 @@ use crate::weights::Rows;
 use llmopt_arch::program::{self, Embedding, Operation, Phase};
 use llmopt_checkpoint::Shard;
 use llmopt_forward::{Linear, Matrix, Weights};
-use llmopt_linalg::{Gemm, Packed};
+use llmopt_linalg::{Band, CodeFormat, Gemm, Packed};
 use llmopt_run::{Error, NonFinite};
-use llmopt_scheme::Activations;
+use llmopt_scheme::{Activations, Granularity, Numeric, QuantizedMatrix};
 use llmopt_tensor::decode;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -92,7 +92,62 @@ impl Variant {
         columns: usize,
         gemm: Gemm,
     ) -> Result<Packed, Error> {
+        if let Some((holder, stored, format)) = self.kept_as_codes(weight, gemm) {
+            let packed = gemm.pack_codes(rows.len(), columns, format);
+            return filled(packed, columns, |_, band| {
+                let band_rows = band.rows();
+                let of_matrix = rows.start + band_rows.start..rows.start + band_rows.end;
+                holder.fill_codes(weight, stored, of_matrix, format, band)
+            });
+        }
         packed(gemm, rows, columns, |rows, buffers| self.read(weight, rows, columns, buffers))
+    }
+
+    /// Whether a weight is multiplied as the codes that it is stored as: who stores it, how, and the
+    /// layout of a kernel that takes it. Codes of fp8, of tiles over several rows, and those whose scales
+    /// change as they are read become weights first.
+    fn kept_as_codes(&self, weight: &str, gemm: Gemm) -> Option<(&Self, &Stored, CodeFormat)> {
+        gemm.code_inputs()?;
+        let holder = self.holder(weight);
+        let stored = holder.matrices.get(weight)?;
+        if holder.smoothing.as_ref().is_some_and(|smoothing| smoothing.changes(weight)) {
+            return None;
+        }
+        let scheme = stored.group.scheme;
+        let Numeric::Int { bits } = scheme.weights else { return None };
+        let group = match scheme.granularity {
+            Granularity::Channel => stored.columns,
+            Granularity::Group(group) => group,
+            Granularity::Block { .. } => return None,
+        };
+        let format = CodeFormat::new(bits, group, stored.columns, !scheme.symmetric)?;
+        Some((holder, stored, format))
+    }
+
+    /// The memory that some rows of a weight take once they are read for `gemm`.
+    pub fn packed_bytes(&self, weight: &str, rows: usize, columns: usize, gemm: Gemm) -> u64 {
+        let bytes = match self.kept_as_codes(weight, gemm) {
+            Some((_, _, format)) => Gemm::packed_code_bytes(rows, columns, format),
+            None => gemm.packed_bytes(rows, columns),
+        };
+        bytes as u64
+    }
+
+    fn fill_codes(
+        &self,
+        weight: &str,
+        stored: &Stored,
+        rows: Range<usize>,
+        format: CodeFormat,
+        band: &mut Band<'_>,
+    ) -> Result<(), Error> {
+        let QuantizedMatrix { grid, codes } = self.decoded(weight, stored, rows)?;
+        let mut zero_points = grid.zero_points;
+        let wanted = if format.has_zero_points() { grid.scales.len() } else { 0 };
+        // None stand for zeros.
+        zero_points.resize(wanted, 0);
+        band.fill_codes(&codes, &grid.scales, &zero_points);
+        Ok(())
     }
 
     /// Some rows of a matrix as f32, `[rows, columns]`, wherever they begin. Many are read by all threads
@@ -173,6 +228,18 @@ impl Variant {
         rows: Range<usize>,
         buffers: &mut Buffers,
     ) -> Result<(), Error> {
+        buffers.weights.resize(rows.len() * stored.columns, 0.0);
+        self.decoded(weight, stored, rows)?.dequantize_into(&mut buffers.weights);
+        Ok(())
+    }
+
+    /// Some rows of a quantized weight, as its files hold them.
+    fn decoded(
+        &self,
+        weight: &str,
+        stored: &Stored,
+        rows: Range<usize>,
+    ) -> Result<QuantizedMatrix, Error> {
         let matrix = Decoded {
             module: weight.strip_suffix(".weight").unwrap_or(weight),
             group: &stored.group,
@@ -180,11 +247,8 @@ impl Variant {
             columns: stored.columns,
             scale_dtype: stored.scale_dtype,
         };
-        buffers.weights.resize(rows.len() * stored.columns, 0.0);
         let (decoded, _) = matrix.read(&self.source, rows)?;
-        let decoded = decoded.map_err(|error| self.wrong(weight, error))?;
-        decoded.dequantize_into(&mut buffers.weights);
-        Ok(())
+        decoded.map_err(|error| self.wrong(weight, error))
     }
 
     fn read_dense(
@@ -287,16 +351,23 @@ fn packed(
     columns: usize,
     read: impl Fn(Range<usize>, &mut Buffers) -> Result<(), Error> + Sync,
 ) -> Result<Packed, Error> {
-    let mut packed = gemm.pack(rows.len(), columns);
-    packed.bands_mut(band_rows(columns)).into_par_iter().try_for_each_init(
-        Buffers::default,
-        |buffers, mut band| -> Result<(), Error> {
-            let band_rows = band.rows();
-            read(rows.start + band_rows.start..rows.start + band_rows.end, buffers)?;
-            band.fill(&buffers.weights);
-            Ok(())
-        },
-    )?;
+    let packed = gemm.pack(rows.len(), columns);
+    filled(packed, columns, |buffers, band| {
+        let band_rows = band.rows();
+        read(rows.start + band_rows.start..rows.start + band_rows.end, buffers)?;
+        band.fill(&buffers.weights);
+        Ok(())
+    })
+}
+
+/// A matrix whose bands are filled by all threads of the pool.
+fn filled(
+    mut packed: Packed,
+    columns: usize,
+    fill: impl Fn(&mut Buffers, &mut Band<'_>) -> Result<(), Error> + Sync,
+) -> Result<Packed, Error> {
+    let bands = packed.bands_mut(band_rows(columns)).into_par_iter();
+    bands.try_for_each_init(Buffers::default, |buffers, mut band| fill(buffers, &mut band))?;
     Ok(packed)
 }
 
