@@ -50,7 +50,8 @@ impl Engine {
                     (segment.makes.clone(), self.segment_bytes(program, segment, tokens, threads))
                 }
                 Work::Attend(attention) => {
-                    let scratch = attention::scratch_bytes(attention, tokens, threads);
+                    let scratch =
+                        attention::scratch_bytes(self.gemm.in_f32(), attention, batch, threads);
                     (vec![attention.output], scratch)
                 }
                 Work::Gather { output, .. } | Work::Scatter { output, .. } => {

@@ -6,7 +6,7 @@ use crate::buffers::Buffers;
 use crate::chunk;
 use crate::error::ForwardError;
 use crate::matrix::Matrix;
-use crate::ops::attention::attend;
+use crate::ops::attention::{attend, kept_of};
 use crate::ops::experts::{gather, scatter};
 use crate::ops::finite::first_row_not_finite;
 use crate::outline::{Outline, Segment, Work};
@@ -219,14 +219,22 @@ impl<'a> Run<'a> {
         };
         let kept = kept.transpose().map_err(wrong)?;
         let (key, value) = (self.of_batch(attention.key)?, self.of_batch(attention.value)?);
-        let kept = kept.map(|kept| {
-            for (kept, (_, rows)) in kept.iter_mut().zip(self.batch.rows()) {
-                kept.extend(key.rows_of(rows.clone()), value.rows_of(rows));
+        let gemm = self.gemm.in_f32();
+        let of_batch;
+        let kept = match kept {
+            Some(kept) => {
+                for (kept, (_, rows)) in kept.iter_mut().zip(self.batch.rows()) {
+                    kept.extend(gemm, key.rows_of(rows.clone()), value.rows_of(rows));
+                }
+                &*kept
             }
-            &*kept
-        });
+            None => {
+                of_batch = kept_of(gemm, attention, self.batch, [key, value]);
+                &of_batch[..]
+            }
+        };
         let query = self.of_batch(attention.query)?;
-        let output = attend(self.buffers, attention, self.batch, [query, key, value], kept);
+        let output = attend(gemm, self.buffers, attention, self.batch, query, kept);
         self.taps.insert(attention.output, output);
         self.state = state;
         Ok(())

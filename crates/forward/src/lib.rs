@@ -10,6 +10,7 @@
 mod batch;
 mod bind;
 mod buffers;
+mod cache;
 mod check;
 mod chunk;
 mod cost;

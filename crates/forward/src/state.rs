@@ -1,11 +1,11 @@
 //! What a sequence keeps between calls.
 
 use crate::batch::Batch;
+use crate::cache::Kept;
 use llmopt_arch::program::{Attention, Operation, Program, RopeScaling, Tap};
 use std::collections::BTreeMap;
 
 /// Keys, already rotated, and values of every earlier token, for each sequence of a batch.
-#[derive(Clone, Debug)]
 pub struct State {
     sequences: usize,
     layers: BTreeMap<(usize, Tap), Vec<Kept>>,
@@ -15,8 +15,8 @@ impl State {
     /// An empty state for so many sequences.
     pub fn new(program: &Program, sequences: usize) -> Self {
         let layers = attentions(program).map(|(layer, attention)| {
-            let heads = attention.key_value_heads;
-            ((layer, attention.key), vec![Kept::new(heads, attention.head_width); sequences])
+            let kept = || Kept::new(attention.key_value_heads, attention.head_width);
+            ((layer, attention.key), std::iter::repeat_with(kept).take(sequences).collect())
         });
         Self { sequences, layers: layers.collect() }
     }
@@ -30,7 +30,7 @@ impl State {
     }
 
     /// Tokens for which room is made at once.
-    pub const STEP: usize = 256;
+    pub const STEP: usize = crate::cache::BLOCK;
 
     /// How many sequences it is for.
     pub fn sequences(&self) -> usize {
@@ -99,46 +99,4 @@ fn attentions(program: &Program) -> impl Iterator<Item = (usize, &Attention)> {
             _ => None,
         })
     })
-}
-
-/// One sequence in one layer.
-#[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    head_width: usize,
-    /// Of each head, `[tokens, head_width]`: attention reads them one after the other.
-    pub(crate) keys: Vec<Vec<f32>>,
-    pub(crate) values: Vec<Vec<f32>>,
-}
-
-impl Kept {
-    fn new(heads: usize, head_width: usize) -> Self {
-        Self { head_width, keys: vec![Vec::new(); heads], values: vec![Vec::new(); heads] }
-    }
-
-    fn tokens(&self) -> usize {
-        self.keys.first().map_or(0, |keys| keys.len() / self.head_width.max(1))
-    }
-
-    /// Adds rows of keys and values of all heads.
-    pub(crate) fn extend(&mut self, keys: &[f32], values: &[f32]) {
-        for (kept, new) in [(&mut self.keys, keys), (&mut self.values, values)] {
-            let heads = kept.len();
-            for (head, kept) in kept.iter_mut().enumerate() {
-                make_room(kept, new.len() / heads, self.head_width);
-                let rows = new.chunks_exact(heads * self.head_width);
-                for row in rows {
-                    kept.extend_from_slice(&row[head * self.head_width..][..self.head_width]);
-                }
-            }
-        }
-    }
-}
-
-/// Room for whole steps, and no more: a vector left alone doubles.
-fn make_room(kept: &mut Vec<f32>, new: usize, head_width: usize) {
-    let needed = kept.len() + new;
-    if needed > kept.capacity() {
-        let step = State::STEP * head_width;
-        kept.reserve_exact(needed.next_multiple_of(step) - kept.len());
-    }
 }

@@ -21,8 +21,8 @@ mod ordered;
 mod packed;
 mod piece;
 mod real;
-mod small;
 mod spread;
+mod strided;
 mod symmetric;
 #[cfg(test)]
 mod tests;
@@ -39,5 +39,5 @@ pub use freed::{give_back_freed, keep_nothing_freed};
 pub use gemm::{Gemm, Inputs};
 pub use packed::{Band, Packed};
 pub use real::Real;
-pub use small::{Strided, StridedMut, product, product_transposed};
+pub use strided::Strided;
 pub use symmetric::{Damping, NotPositiveDefinite, Symmetric, Undamped};

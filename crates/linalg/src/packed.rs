@@ -3,6 +3,7 @@
 use crate::buffer::{Buffer, Line};
 use crate::codes::{self, CodeFormat};
 use crate::fill;
+use crate::strided::Strided;
 use std::ops::Range;
 
 /// How weights lie in memory. `[rows, columns]` are those of the matrix.
@@ -82,6 +83,56 @@ impl Packed {
         ranges.zip(bands).map(|(rows, lines)| Band { lines, layout, rows, columns }).collect()
     }
 
+    /// Writes rows of the matrix from `first` on; the others stay as they are. A kernel in f32 packed it.
+    ///
+    /// # Panics
+    /// If rows do not fit, or the layout is not one of f32.
+    pub fn set_rows(&mut self, first: usize, rows: Strided<'_>) {
+        assert!(first + rows.rows <= self.rows && rows.columns == self.columns);
+        let (layout, columns) = (self.layout, self.columns);
+        let lines = self.buffer.lines_mut();
+        for (row, values) in (first..).zip(rows.each()) {
+            match layout {
+                Layout::Single => {
+                    let panel = &mut lines[row / 16 * columns..][..columns];
+                    for (line, value) in panel.iter_mut().zip(values) {
+                        line[row % 16] = value.to_bits();
+                    }
+                }
+                _ => words_of_rows(layout, lines, columns)[row * columns.next_multiple_of(16)..]
+                    .iter_mut()
+                    .zip(values)
+                    .for_each(|(word, value)| *word = value.to_bits()),
+            }
+        }
+    }
+
+    /// Writes columns of the matrix from `first` on, each a row of `columns`; the others stay as they
+    /// are. A kernel in f32 packed it.
+    ///
+    /// # Panics
+    /// If columns do not fit, or the layout is not one of f32.
+    pub fn set_columns(&mut self, first: usize, columns: Strided<'_>) {
+        assert!(first + columns.rows <= self.columns && columns.columns == self.rows);
+        let (layout, width) = (self.layout, self.columns);
+        let lines = self.buffer.lines_mut();
+        for (column, values) in (first..).zip(columns.each()) {
+            match layout {
+                Layout::Single => {
+                    for (panel, values) in values.chunks(16).enumerate() {
+                        let line = &mut lines[panel * width + column];
+                        line.iter_mut().zip(values).for_each(|(word, x)| *word = x.to_bits());
+                    }
+                }
+                _ => {
+                    let words = words_of_rows(layout, lines, width);
+                    let places = words.iter_mut().skip(column).step_by(width.next_multiple_of(16));
+                    places.zip(values).for_each(|(word, x)| *word = x.to_bits());
+                }
+            }
+        }
+    }
+
     /// How its codes lie, if it holds codes.
     pub fn codes(&self) -> Option<CodeFormat> {
         match self.layout {
@@ -97,6 +148,15 @@ impl Packed {
     pub(crate) fn lines(&self) -> &[Line] {
         self.buffer.lines()
     }
+}
+
+/// The words of a layout that keeps rows as they are.
+fn words_of_rows(layout: Layout, lines: &mut [Line], columns: usize) -> &mut [u32] {
+    assert!(
+        layout == Layout::Rows,
+        "packed for weights of other types than f32, {columns} columns"
+    );
+    lines.as_flattened_mut()
 }
 
 /// Some rows of a packed matrix.

@@ -1,7 +1,7 @@
 //! Every kernel that this machine has, against a triple loop in f64.
 
 use crate::kernels::KERNELS;
-use crate::{Gemm, KernelChoice, Packed, Precision, Strided, StridedMut, Unavailable};
+use crate::{Gemm, KernelChoice, Packed, Precision, Strided, Unavailable};
 use half::bf16;
 use std::ops::Range;
 
@@ -211,25 +211,32 @@ fn a_kernel_that_is_not_there_is_refused_with_those_that_are() {
 }
 
 #[test]
-fn unpacked_products_take_strides_transpose_and_accumulate() {
-    let (m, n, k) = (13, 29, 37);
-    let (a, b) = (random(m * 40, 7), random(n * 64, 8));
-    for transposed in [false, true] {
-        let (rows, columns, stride) = if transposed { (n, k, 41) } else { (k, n, 31) };
-        let a_view = Strided { values: &a, rows: m, columns: k, stride: 40 };
-        let b = [&b[..], &b[..]].concat();
-        let b_view = Strided { values: &b, rows, columns, stride };
-        let mut out = vec![3.0; m * 33];
-        for accumulate in [false, true] {
-            let out = StridedMut { values: &mut out, rows: m, columns: n, stride: 33 };
-            let multiply = if transposed { crate::product_transposed } else { crate::product };
-            multiply(a_view, b_view, out, accumulate);
+fn rows_and_columns_that_come_one_by_one_make_the_same_matrix() {
+    let (rows, columns, stride) = (37, 29, 41);
+    let weights = random(rows * columns, 7);
+    let inputs = random(3 * columns, 8);
+    for gemm in kernels().filter(|gemm| gemm.precision() == Precision::F32) {
+        let whole = packed(gemm, &weights, rows, columns);
+        let (mut by_rows, mut by_columns) = (gemm.pack(rows, columns), gemm.pack(rows, columns));
+        for (first, count) in [(0, 5), (5, 15), (20, 17)] {
+            let mut apart = vec![9.0; count * stride];
+            for (row, apart) in apart.chunks_mut(stride).enumerate() {
+                let row = (first + row) * columns;
+                apart[..columns].copy_from_slice(&weights[row..][..columns]);
+            }
+            by_rows.set_rows(first, Strided { values: &apart, rows: count, columns, stride });
         }
-        for (i, j) in (0..m).flat_map(|i| (0..33).map(move |j| (i, j))) {
-            let b = |l: usize| if transposed { b[j * stride + l] } else { b[l * stride + j] };
-            let terms = (0..k).map(|l| f64::from(a[i * 40 + l]) * f64::from(b(l)));
-            let expected = if j < n { 2.0 * terms.sum::<f64>() } else { 3.0 };
-            assert!((f64::from(out[i * 33 + j]) - expected).abs() < 1e-4);
+        for column in 0..columns {
+            let values: Vec<f32> = (0..rows).map(|row| weights[row * columns + column]).collect();
+            let one = Strided { values: &values, rows: 1, columns: rows, stride: rows };
+            by_columns.set_columns(column, one);
         }
+        let product = |weights: &Packed| {
+            let mut out = vec![f32::NAN; 3 * rows];
+            gemm.multiply(&inputs, weights, 0..rows, &mut out);
+            out
+        };
+        assert_eq!(product(&by_rows), product(&whole), "{}", gemm.name());
+        assert_eq!(product(&by_columns), product(&whole), "{}", gemm.name());
     }
 }

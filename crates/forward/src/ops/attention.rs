@@ -3,67 +3,82 @@
 //! The softmax is that of Milakov and Gimelshein 2018 (section 3): maximum and sum of the keys seen so
 //! far are corrected as further blocks come, so scores are never whole.
 
-mod block;
+mod rows;
 
 use crate::batch::{Batch, Sequence};
 use crate::buffers::Buffers;
+use crate::cache::Kept;
 use crate::matrix::Matrix;
 use crate::pool::Pool;
-use crate::state::Kept;
-use block::{Block, Scratch};
 use llmopt_arch::program::Attention;
-use llmopt_linalg::Strided;
+use llmopt_linalg::Gemm;
 use rayon::prelude::*;
+use rows::{Rows, Scratch};
 use std::ops::Range;
 
-/// Attention of every sequence to itself, and to what is kept of it. `kept` already holds the keys
-/// and values of this batch.
+/// Attention of every sequence to what is kept of it, which already holds the keys and values of this
+/// batch. `gemm` packed them.
 pub(crate) fn attend(
+    gemm: Gemm,
     buffers: &Buffers,
     attention: &Attention,
     batch: &Batch,
-    [query, key, value]: [&Matrix; 3],
-    kept: Option<&[Kept]>,
+    query: &Matrix,
+    kept: &[Kept],
 ) -> Matrix {
     let mut output = buffers.matrix(query.rows(), query.columns());
     let pool: Pool<Scratch> = Pool::new();
     let tasks = tasks(attention, batch, output.values_mut());
     tasks.into_par_iter().with_max_len(1).for_each(|task| {
         let Task { number, sequence, rows, heads, output } = task;
-        let first = rows.first_of_sequence;
-        let past = |head: usize| match kept {
-            Some(kept) => Past::kept(&kept[number], head, attention.head_width),
-            None => {
-                let rows = first..first + sequence.length;
-                Past::of_batch([key, value], rows, head, attention.head_width)
-            }
-        };
         pool.with(|scratch| {
-            let columns = heads.clone().count() * group(attention) * attention.head_width;
+            let columns = heads.len() * group(attention) * attention.head_width;
             for (place, head) in heads.enumerate() {
-                let block = Block {
+                let rows = Rows {
+                    gemm,
                     attention,
                     queries: query.rows_of(rows.of_batch.clone()),
-                    first_position: sequence.start + rows.of_batch.start - first,
+                    first_position: sequence.start + rows.of_batch.start - rows.first_of_sequence,
                     key_value_head: head,
-                    past: past(head),
+                    blocks: kept[number].blocks(head),
                 };
-                block.run(
-                    scratch,
-                    output,
-                    columns,
-                    place * group(attention) * attention.head_width,
-                );
+                rows.run(scratch, output, columns, place * group(attention) * attention.head_width);
             }
         });
     });
     output
 }
 
-/// What [`attend`] allocates beside its output.
-pub(crate) fn scratch_bytes(attention: &Attention, tokens: usize, threads: usize) -> usize {
-    let tasks = tokens * attention.key_value_heads * size_of::<Task<'_>>();
-    tasks + threads * Scratch::bytes(attention.head_width)
+/// Keys and values of a batch whose sequences have nothing before them.
+pub(crate) fn kept_of(
+    gemm: Gemm,
+    attention: &Attention,
+    batch: &Batch,
+    [key, value]: [&Matrix; 2],
+) -> Vec<Kept> {
+    let sequences: Vec<_> = batch.rows().map(|(_, rows)| rows).collect();
+    let kept = sequences.into_par_iter().with_max_len(1).map(|rows| {
+        let mut kept = Kept::new(attention.key_value_heads, attention.head_width);
+        kept.extend(gemm, key.rows_of(rows.clone()), value.rows_of(rows));
+        kept
+    });
+    kept.collect()
+}
+
+/// What [`attend`] allocates beside its output, and [`kept_of`] before it.
+pub(crate) fn scratch_bytes(
+    gemm: Gemm,
+    attention: &Attention,
+    batch: &Batch,
+    threads: usize,
+) -> usize {
+    let Attention { key_value_heads, head_width, .. } = *attention;
+    let tasks = batch.tokens() * key_value_heads * size_of::<Task<'_>>();
+    let kept = |(_, rows): (Sequence, Range<usize>)| {
+        Kept::bytes(gemm, key_value_heads, head_width, rows.len())
+    };
+    let kept: usize = batch.rows().map(kept).sum();
+    tasks + kept + threads * Scratch::bytes(gemm, head_width)
 }
 
 /// Query heads that read the same keys.
@@ -109,46 +124,6 @@ fn tasks<'a>(attention: &Attention, batch: &Batch, mut output: &'a mut [f32]) ->
         }
     }
     tasks
-}
-
-/// Keys and values of one head of one sequence, from its first token.
-#[derive(Clone, Copy)]
-struct Past<'a> {
-    keys: &'a [f32],
-    values: &'a [f32],
-    stride: usize,
-    head_width: usize,
-}
-
-impl<'a> Past<'a> {
-    fn kept(kept: &'a Kept, head: usize, head_width: usize) -> Self {
-        let (keys, values) = (&kept.keys[head], &kept.values[head]);
-        Self { keys, values, stride: head_width, head_width }
-    }
-
-    fn of_batch(
-        [key, value]: [&'a Matrix; 2],
-        rows: Range<usize>,
-        head: usize,
-        head_width: usize,
-    ) -> Self {
-        let from = head * head_width;
-        let (keys, values) = (&key.rows_of(rows.clone())[from..], &value.rows_of(rows)[from..]);
-        Self { keys, values, stride: key.columns(), head_width }
-    }
-
-    fn keys(&self, positions: Range<usize>) -> Strided<'a> {
-        self.part(self.keys, positions)
-    }
-
-    fn values(&self, positions: Range<usize>) -> Strided<'a> {
-        self.part(self.values, positions)
-    }
-
-    fn part(&self, of: &'a [f32], positions: Range<usize>) -> Strided<'a> {
-        let values = &of[positions.start * self.stride..];
-        Strided { values, rows: positions.len(), columns: self.head_width, stride: self.stride }
-    }
 }
 
 /// Rows of a task.

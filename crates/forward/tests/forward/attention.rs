@@ -158,6 +158,9 @@ fn what_a_state_keeps_is_seen_again() {
         for (found, inputs) in found.iter().zip(&all) {
             let error = difference(found, &expected(&program, inputs));
             assert!(error < 2e-6, "{shape:?}: off by {error}");
+            // How the tokens came shows in no bit.
+            let whole = Batch::of_lengths([inputs[0].rows()]);
+            assert_eq!(found, run(&program, &whole, inputs.clone(), None).values(), "{shape:?}");
         }
     }
 }

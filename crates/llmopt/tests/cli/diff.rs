@@ -46,7 +46,7 @@ fn an_artifact_lost_what_its_report_says() {
     assert_eq!(keys, ["quantization_config"]);
 
     // In whatever memory and with however many threads.
-    assert_eq!(difference(&dir, "out tiny-llama --threads 1 --memory 40MiB"), found);
+    assert_eq!(difference(&dir, "out tiny-llama --threads 1 --memory 48MiB"), found);
     let quick = difference(&dir, "out tiny-llama --quick");
     assert_eq!(quick["relative_error"], Value::Null);
     assert_eq!(quick["tensors"][0]["a"], found["tensors"][0]["a"]);

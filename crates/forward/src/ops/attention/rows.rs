@@ -1,20 +1,22 @@
-//! One block of queries against all the keys that it sees.
+//! Some queries against all the keys that they see.
 
-use super::{Past, QUERIES, group};
+use super::{QUERIES, group};
+use crate::cache::{BLOCK, Block};
 use crate::pool::fit;
 use llmopt_arch::program::Attention;
-use llmopt_linalg::{Strided, StridedMut, product, product_transposed, vector};
+use llmopt_linalg::{Gemm, vector};
 use std::ops::Range;
 
 /// Queries of the heads that read one key and value head.
-pub(super) struct Block<'a> {
+pub(super) struct Rows<'a> {
+    pub(super) gemm: Gemm,
     pub(super) attention: &'a Attention,
     /// `[rows, heads * head_width]`.
     pub(super) queries: &'a [f32],
     /// Position of the first row in its sequence.
     pub(super) first_position: usize,
     pub(super) key_value_head: usize,
-    pub(super) past: Past<'a>,
+    pub(super) blocks: &'a [Block],
 }
 
 /// What one thread needs. A row is one query of one head.
@@ -22,9 +24,13 @@ pub(super) struct Block<'a> {
 pub(super) struct Scratch {
     /// `[rows, head_width]`, scaled.
     queries: Vec<f32>,
-    /// `[rows, keys of a block]`.
+    /// `[rows, keys seen of a block]`, as they are multiplied.
     scores: Vec<f32>,
-    /// `[rows, head_width]`.
+    /// `[rows, BLOCK]`: what each row takes of each value; zero of what it does not see.
+    weights: Vec<f32>,
+    /// `[rows, head_width]`: what the rows take of one block.
+    taken: Vec<f32>,
+    /// `[rows, head_width]`: of all blocks so far.
     sums: Vec<f32>,
     /// The largest score so far.
     most: Vec<f32>,
@@ -32,7 +38,7 @@ pub(super) struct Scratch {
     totals: Vec<f32>,
 }
 
-impl Block<'_> {
+impl Rows<'_> {
     /// Writes the outputs of these heads to `output`, which has rows of `columns`, from column
     /// `first_column` on.
     pub(super) fn run(
@@ -66,29 +72,36 @@ impl Block<'_> {
 
     /// Leaves sums and totals of these heads of the group in `scratch`, head after head.
     fn heads(&self, scratch: &mut Scratch, heads: Range<usize>) {
-        let Scratch { queries, scores, sums, most, totals } = scratch;
         let width = self.attention.head_width;
-        self.scaled(queries, heads.clone());
+        self.scaled(&mut scratch.queries, heads.clone());
         let rows = self.rows() * heads.len();
-        refill(sums, rows * width, 0.0);
-        refill(most, rows, f32::NEG_INFINITY);
-        refill(totals, rows, 0.0);
-        let seen = self.seen(0).start / ALIGNMENT * ALIGNMENT..self.seen(self.rows() - 1).end;
-        let first_block = seen.start / KEYS * KEYS;
-        for block in (first_block..seen.end).step_by(KEYS) {
-            let keys = block.max(seen.start)..seen.end.min(block + KEYS);
-            let columns = keys.len();
-            fit(scores, rows * columns);
-            let matrix = |values, columns| Strided { values, rows, columns, stride: columns };
-            let out = StridedMut { values: scores, rows, columns, stride: columns };
-            product_transposed(matrix(queries, width), self.past.keys(keys.clone()), out, false);
-            for (row, scores) in scores.chunks_exact_mut(columns).enumerate() {
-                let sums = &mut sums[row * width..][..width];
-                self.weigh(row, keys.clone(), scores, sums, &mut most[row], &mut totals[row]);
-            }
-            let out = StridedMut { values: sums, rows, columns: width, stride: width };
-            product(matrix(scores, columns), self.past.values(keys), out, true);
+        refill(&mut scratch.sums, rows * width, 0.0);
+        refill(&mut scratch.most, rows, f32::NEG_INFINITY);
+        refill(&mut scratch.totals, rows, 0.0);
+        let seen = self.seen(0).start..self.seen(self.rows() - 1).end;
+        for block in seen.start / BLOCK..seen.end.div_ceil(BLOCK) {
+            self.block(scratch, rows, block, seen.end.min((block + 1) * BLOCK) - block * BLOCK);
         }
+    }
+
+    /// Adds what the rows take of the first `keys` tokens of a block.
+    fn block(&self, scratch: &mut Scratch, rows: usize, block: usize, keys: usize) {
+        let Scratch { queries, scores, weights, taken, sums, most, totals } = scratch;
+        let width = self.attention.head_width;
+        let Block { keys: of_keys, values } = &self.blocks[block];
+        fit(scores, rows * keys);
+        self.gemm.multiply(queries, of_keys, 0..keys, scores);
+        refill(weights, rows * BLOCK, 0.0);
+        let each = scores.chunks_exact(keys).zip(weights.chunks_exact_mut(BLOCK)).enumerate();
+        for (row, (scores, weights)) in each {
+            weights[..keys].copy_from_slice(scores);
+            let sums = &mut sums[row * width..][..width];
+            let first = block * BLOCK;
+            self.weigh(row, first..first + keys, weights, sums, &mut most[row], &mut totals[row]);
+        }
+        fit(taken, rows * width);
+        self.gemm.multiply(weights, values, 0..width, taken);
+        sums.iter_mut().zip(taken).for_each(|(sum, taken)| *sum += *taken);
     }
 
     /// Copies the queries of these heads next to each other.
@@ -143,9 +156,11 @@ impl Block<'_> {
 }
 
 impl Scratch {
-    /// The most that it comes to hold.
-    pub(super) fn bytes(head_width: usize) -> usize {
-        QUERIES * HEADS * (2 * head_width + KEYS + 2) * size_of::<f32>()
+    /// The most that it comes to hold, and products with it.
+    pub(super) fn bytes(gemm: Gemm, head_width: usize) -> usize {
+        let rows = QUERIES * HEADS;
+        let own = rows * (3 * head_width + 2 * BLOCK + 2) * size_of::<f32>();
+        own + gemm.scratch_bytes(rows, head_width.max(BLOCK))
     }
 }
 
@@ -156,10 +171,3 @@ fn refill(values: &mut Vec<f32>, length: usize, value: f32) {
 
 /// Query heads whose rows are multiplied together.
 const HEADS: usize = 4;
-
-/// Keys of a block. Blocks begin at multiples of it, wherever queries begin.
-const KEYS: usize = 256;
-
-/// The first key of a window is moved to a multiple of it, so that sums in lanes add the same terms
-/// in the same lanes.
-const ALIGNMENT: usize = 64;
