@@ -17,6 +17,8 @@ use std::ops::Range;
 pub struct Gemm {
     entry: &'static Entry,
     product: &'static dyn Product,
+    /// Of f32 inputs with weights of bf16.
+    widened: Option<&'static dyn Product>,
     codes: &'static dyn CodeKernel,
     /// What inputs of codes are rounded to; `None` where codes are to become weights first.
     code_inputs: Option<InputCodes>,
@@ -57,8 +59,14 @@ impl Gemm {
     }
 
     fn of(entry: &'static Entry, product: &'static dyn Product) -> Self {
-        let codes = kernels::codes::of(entry.choice);
-        Self { entry, product, codes, code_inputs: Some(InputCodes::Int16) }
+        let in_f32 = entry.precision == Precision::F32;
+        Self {
+            entry,
+            product,
+            widened: kernels::widened(entry.choice).filter(|_| in_f32),
+            codes: kernels::codes::of(entry.choice),
+            code_inputs: Some(InputCodes::Int16),
+        }
     }
 
     /// The product in f32 that goes with this one: portable where this is, otherwise the fastest.
@@ -94,10 +102,20 @@ impl Gemm {
         Packed::zeroed(self.product.layout(), rows, columns)
     }
 
+    /// As [`Gemm::pack`], for weights every one of which is a bf16: in two bytes, also where products are
+    /// in f32, if the kernel widens them as it reads. The product is the same to the bit.
+    pub fn pack_bf16(&self, rows: usize, columns: usize) -> Packed {
+        Packed::zeroed(self.widened.unwrap_or(self.product).layout(), rows, columns)
+    }
+
+    /// The memory that [`Gemm::pack_bf16`] takes.
+    pub fn packed_bf16_bytes(&self, rows: usize, columns: usize) -> usize {
+        bytes_in(self.widened.unwrap_or(self.product).layout(), rows, columns)
+    }
+
     /// The memory that [`Gemm::pack`] takes.
     pub fn packed_bytes(&self, rows: usize, columns: usize) -> usize {
-        let lines = self.product.layout().lines(columns);
-        Buffer::bytes(lines.saturating_mul(rows.div_ceil(Packed::BAND_STEP)))
+        bytes_in(self.product.layout(), rows, columns)
     }
 
     /// The kernel for weights that stay codes, as reports name it: "codes avx2".
@@ -123,8 +141,7 @@ impl Gemm {
 
     /// The memory that [`Gemm::pack_codes`] takes, which is no more than [`Gemm::packed_bytes`].
     pub fn packed_code_bytes(rows: usize, columns: usize, format: CodeFormat) -> usize {
-        let lines = format.lines(columns);
-        Buffer::bytes(lines.saturating_mul(rows.div_ceil(Packed::BAND_STEP)))
+        bytes_in(Layout::Codes(format), rows, columns)
     }
 
     /// The most memory that one call of [`Gemm::multiply`] takes beyond its arguments.
@@ -181,14 +198,20 @@ impl Gemm {
             let inputs = self.inputs(inputs, weights, InputCodes::Int16);
             return self.multiply_inputs(&inputs, weights, rows, out);
         }
-        assert_eq!(weights.layout(), self.product.layout(), "packed by another kernel");
+        let packed_by = |product: &&dyn Product| product.layout() == weights.layout();
+        let product = [Some(self.product), self.widened].into_iter().flatten().find(packed_by);
+        let product = product.expect("packed by this kernel");
         assert!(rows.start <= rows.end && rows.end <= weights.rows());
         assert_eq!(
             inputs.len() as u128 * rows.len() as u128,
             out.len() as u128 * weights.columns() as u128
         );
-        self.product.multiply(inputs, weights, rows, out);
+        product.multiply(inputs, weights, rows, out);
     }
+}
+
+fn bytes_in(layout: Layout, rows: usize, columns: usize) -> usize {
+    Buffer::bytes(layout.lines(columns).saturating_mul(rows.div_ceil(Packed::BAND_STEP)))
 }
 
 impl Precision {

@@ -64,6 +64,19 @@ pub(crate) static KERNELS: &[Entry] = &[
     entry(Precision::Bf16, KernelChoice::Portable, "bf16 portable", || Ok(&portable::BF16)),
 ];
 
+/// The kernel in f32 that goes with a choice and reads weights of bf16, of which it adds the same terms in
+/// the same order as if they were f32. The library has none.
+pub(crate) fn widened(choice: KernelChoice) -> Option<&'static dyn Product> {
+    match choice {
+        KernelChoice::Portable => Some(&portable::WIDENED),
+        #[cfg(target_arch = "x86_64")]
+        KernelChoice::Avx2 => avx2::find_widened().ok(),
+        #[cfg(target_arch = "x86_64")]
+        KernelChoice::Avx512 => avx512::find_widened().ok(),
+        _ => None,
+    }
+}
+
 /// A micro kernel and the layout of the weights that it reads.
 pub(crate) struct Panelled<M> {
     micro: M,

@@ -211,6 +211,30 @@ fn a_kernel_that_is_not_there_is_refused_with_those_that_are() {
 }
 
 #[test]
+fn weights_of_two_bytes_give_the_product_of_four() {
+    for gemm in kernels().filter(|gemm| gemm.precision() == Precision::F32) {
+        for (m, rows, columns) in SIZES {
+            let weights = random(rows * columns, 5);
+            let weights: Vec<f32> = weights.iter().map(|x| bf16::from_f32(*x).to_f32()).collect();
+            let inputs = random(m * columns, 6);
+            let mut narrow = gemm.pack_bf16(rows, columns);
+            narrow.bands_mut(16).iter_mut().for_each(|band| {
+                let rows = band.rows();
+                band.fill(&weights[rows.start * columns..rows.end * columns]);
+            });
+            assert_eq!(narrow.bytes(), gemm.packed_bf16_bytes(rows, columns));
+            let product = |weights: &Packed| {
+                let mut out = vec![f32::NAN; m * rows];
+                gemm.multiply(&inputs, weights, 0..rows, &mut out);
+                out
+            };
+            let expected = product(&packed(gemm, &weights, rows, columns));
+            assert_eq!(product(&narrow), expected, "{}", gemm.name());
+        }
+    }
+}
+
+#[test]
 fn rows_and_columns_that_come_one_by_one_make_the_same_matrix() {
     let (rows, columns, stride) = (37, 29, 41);
     let weights = random(rows * columns, 7);

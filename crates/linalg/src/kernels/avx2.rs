@@ -11,21 +11,28 @@ use std::arch::x86_64::*;
 use std::sync::LazyLock;
 
 pub(crate) fn find_f32() -> Found {
-    static FOUND: LazyLock<Found> = LazyLock::new(|| Avx2::<1>::find(Layout::Single));
+    static FOUND: LazyLock<Found> = LazyLock::new(|| Avx2::<1, false>::find(Layout::Single));
+    *FOUND
+}
+
+pub(crate) fn find_widened() -> Found {
+    static FOUND: LazyLock<Found> =
+        LazyLock::new(|| Avx2::<2, false>::find(Layout::Pairs { step: 1 }));
     *FOUND
 }
 
 pub(crate) fn find_bf16() -> Found {
-    static FOUND: LazyLock<Found> = LazyLock::new(|| Avx2::<2>::find(Layout::Pairs { step: 1 }));
+    static FOUND: LazyLock<Found> =
+        LazyLock::new(|| Avx2::<2, true>::find(Layout::Pairs { step: 1 }));
     *FOUND
 }
 
 /// Proof that this processor has AVX2 and FMA. Takes lines of so many columns: one of f32, or two of
 /// bf16.
 #[derive(Clone, Copy)]
-struct Avx2<const COLUMNS: usize>(());
+struct Avx2<const COLUMNS: usize, const ROUNDED: bool>(());
 
-impl<const COLUMNS: usize> Avx2<COLUMNS> {
+impl<const COLUMNS: usize, const ROUNDED: bool> Avx2<COLUMNS, ROUNDED> {
     fn find(layout: Layout) -> Found {
         if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
             return Err("this processor has no AVX2 with FMA");
@@ -36,7 +43,7 @@ impl<const COLUMNS: usize> Avx2<COLUMNS> {
 
 const ROWS: usize = 6;
 
-impl<const COLUMNS: usize> Micro for Avx2<COLUMNS> {
+impl<const COLUMNS: usize, const ROUNDED: bool> Micro for Avx2<COLUMNS, ROUNDED> {
     type Guard = ();
     const ROWS: usize = ROWS;
     const WORDS: usize = COLUMNS;
@@ -56,7 +63,7 @@ impl<const COLUMNS: usize> Micro for Avx2<COLUMNS> {
     }
 
     fn pack(self, inputs: &[f32], columns: usize, words: &mut [u32]) {
-        dispatch(Interleave::<COLUMNS, ROWS> { inputs, columns, words });
+        dispatch(Interleave::<COLUMNS, ROWS, ROUNDED> { inputs, columns, words });
     }
 
     fn tile(self, inputs: &[u32], weights: Panels<'_>, out: Tile<'_>) {

@@ -12,20 +12,27 @@ use std::arch::x86_64::*;
 use std::sync::LazyLock;
 
 pub(crate) fn find_f32() -> Found {
-    static FOUND: LazyLock<Found> = LazyLock::new(|| Avx512::<1>::find(Layout::Single));
+    static FOUND: LazyLock<Found> = LazyLock::new(|| Avx512::<1, false>::find(Layout::Single));
+    *FOUND
+}
+
+pub(crate) fn find_widened() -> Found {
+    static FOUND: LazyLock<Found> =
+        LazyLock::new(|| Avx512::<2, false>::find(Layout::Pairs { step: 1 }));
     *FOUND
 }
 
 pub(crate) fn find_bf16() -> Found {
-    static FOUND: LazyLock<Found> = LazyLock::new(|| Avx512::<2>::find(Layout::Pairs { step: 1 }));
+    static FOUND: LazyLock<Found> =
+        LazyLock::new(|| Avx512::<2, true>::find(Layout::Pairs { step: 1 }));
     *FOUND
 }
 
 /// Proof that this processor has AVX-512. Takes lines of so many columns: one of f32, or two of bf16.
 #[derive(Clone, Copy)]
-struct Avx512<const COLUMNS: usize>(());
+struct Avx512<const COLUMNS: usize, const ROUNDED: bool>(());
 
-impl<const COLUMNS: usize> Avx512<COLUMNS> {
+impl<const COLUMNS: usize, const ROUNDED: bool> Avx512<COLUMNS, ROUNDED> {
     fn find(layout: Layout) -> Found {
         if !is_x86_feature_detected!("avx512f") {
             return Err("this processor has no AVX-512");
@@ -36,7 +43,7 @@ impl<const COLUMNS: usize> Avx512<COLUMNS> {
 
 const ROWS: usize = 14;
 
-impl<const COLUMNS: usize> Micro for Avx512<COLUMNS> {
+impl<const COLUMNS: usize, const ROUNDED: bool> Micro for Avx512<COLUMNS, ROUNDED> {
     type Guard = ();
     const ROWS: usize = ROWS;
     const WORDS: usize = COLUMNS;
@@ -54,7 +61,7 @@ impl<const COLUMNS: usize> Micro for Avx512<COLUMNS> {
         match COLUMNS {
             // SAFETY: `self` is proof that the processor has the instructions.
             1 => unsafe { pack(inputs, columns, words) },
-            _ => dispatch(Interleave::<COLUMNS, ROWS> { inputs, columns, words }),
+            _ => dispatch(Interleave::<COLUMNS, ROWS, ROUNDED> { inputs, columns, words }),
         }
     }
 
@@ -170,7 +177,8 @@ mod tests {
                 let inputs: Vec<f32> = (0..rows * columns).map(|i| i as f32 - 7.5).collect();
                 let mut expected = vec![0; columns * ROWS];
                 let mut words = expected.clone();
-                Interleave::<1, ROWS> { inputs: &inputs, columns, words: &mut expected }.run();
+                Interleave::<1, ROWS, false> { inputs: &inputs, columns, words: &mut expected }
+                    .run();
                 // SAFETY: the kernel was found.
                 unsafe { pack(&inputs, columns, &mut words) };
                 assert_eq!(words, expected, "{rows} by {columns}");

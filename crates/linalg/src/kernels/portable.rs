@@ -11,17 +11,20 @@ use crate::fill::words;
 use crate::packed::Layout;
 use llmopt_tensor::simd::{Kernel, dispatch};
 
-pub(crate) static F32: Panelled<Portable<1>> = Panelled { micro: Portable, layout: Layout::Single };
-pub(crate) static BF16: Panelled<Portable<2>> =
+pub(crate) static F32: Panelled<Portable<1, false>> =
+    Panelled { micro: Portable, layout: Layout::Single };
+pub(crate) static WIDENED: Panelled<Portable<2, false>> =
+    Panelled { micro: Portable, layout: Layout::Pairs { step: 1 } };
+pub(crate) static BF16: Panelled<Portable<2, true>> =
     Panelled { micro: Portable, layout: Layout::Pairs { step: 1 } };
 
-/// Takes lines of so many columns: one of f32, or two of bf16.
+/// Takes lines of so many columns, one of f32 or two of bf16, and inputs as they are or rounded to bf16.
 #[derive(Clone, Copy)]
-pub(crate) struct Portable<const COLUMNS: usize>;
+pub(crate) struct Portable<const COLUMNS: usize, const ROUNDED: bool>;
 
 const ROWS: usize = 4;
 
-impl<const COLUMNS: usize> Micro for Portable<COLUMNS> {
+impl<const COLUMNS: usize, const ROUNDED: bool> Micro for Portable<COLUMNS, ROUNDED> {
     type Guard = ();
     const ROWS: usize = ROWS;
     const WORDS: usize = COLUMNS;
@@ -36,7 +39,7 @@ impl<const COLUMNS: usize> Micro for Portable<COLUMNS> {
     }
 
     fn pack(self, inputs: &[f32], columns: usize, words: &mut [u32]) {
-        dispatch(Interleave::<COLUMNS, ROWS> { inputs, columns, words });
+        dispatch(Interleave::<COLUMNS, ROWS, ROUNDED> { inputs, columns, words });
     }
 
     fn tile(self, inputs: &[u32], weights: Panels<'_>, out: Tile<'_>) {
@@ -44,14 +47,16 @@ impl<const COLUMNS: usize> Micro for Portable<COLUMNS> {
     }
 }
 
-/// Packs rows of inputs as f32, `[line, ROWS, COLUMNS]`; rounded where a line holds bf16.
-pub(crate) struct Interleave<'a, const COLUMNS: usize, const ROWS: usize> {
+/// Packs rows of inputs as f32, `[line, ROWS, COLUMNS]`, rounded to bf16 or as they are.
+pub(crate) struct Interleave<'a, const COLUMNS: usize, const ROWS: usize, const ROUNDED: bool> {
     pub(crate) inputs: &'a [f32],
     pub(crate) columns: usize,
     pub(crate) words: &'a mut [u32],
 }
 
-impl<const COLUMNS: usize, const ROWS: usize> Kernel for Interleave<'_, COLUMNS, ROWS> {
+impl<const COLUMNS: usize, const ROWS: usize, const ROUNDED: bool> Kernel
+    for Interleave<'_, COLUMNS, ROWS, ROUNDED>
+{
     type Output = ();
 
     #[inline(always)]
@@ -62,21 +67,21 @@ impl<const COLUMNS: usize, const ROWS: usize> Kernel for Interleave<'_, COLUMNS,
             // Iterators within this loop would not be inlined.
             for (inputs, line) in whole.iter().zip(lines) {
                 for column in 0..COLUMNS {
-                    line[row * COLUMNS + column] = f32_word::<COLUMNS>(inputs[column]);
+                    line[row * COLUMNS + column] = f32_word::<ROUNDED>(inputs[column]);
                 }
             }
             for (column, x) in rest.iter().enumerate() {
                 let line = whole.len() * ROWS;
-                self.words[(line + row) * COLUMNS + column] = f32_word::<COLUMNS>(*x);
+                self.words[(line + row) * COLUMNS + column] = f32_word::<ROUNDED>(*x);
             }
         }
     }
 }
 
-/// The bits of an input that meets lines of so many columns.
+/// The bits of an input, rounded to bf16 or as it is.
 #[inline(always)]
-fn f32_word<const COLUMNS: usize>(x: f32) -> u32 {
-    if COLUMNS == 1 { x.to_bits() } else { bf16_bits(x) << 16 }
+fn f32_word<const ROUNDED: bool>(x: f32) -> u32 {
+    if ROUNDED { bf16_bits(x) << 16 } else { x.to_bits() }
 }
 
 /// Packs rows of inputs as pairs of bf16, `[line, ROWS]`: the twin of the AVX512-BF16 kernel's way.

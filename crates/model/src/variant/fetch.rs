@@ -10,7 +10,7 @@ use llmopt_forward::{Linear, Matrix, Weights};
 use llmopt_linalg::{Band, CodeFormat, Gemm, Packed};
 use llmopt_run::{Error, NonFinite};
 use llmopt_scheme::{Activations, Granularity, Numeric, QuantizedMatrix};
-use llmopt_tensor::decode;
+use llmopt_tensor::{Dtype, decode};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -60,7 +60,7 @@ impl Variant {
         let program::Linear { weight, bias, rows, columns, .. } = linear;
         let replaced = overlay.activations(weight);
         let packed = match replaced {
-            Some(_) => packed(gemm, 0..*rows, *columns, |rows, buffers| {
+            Some(_) => packed(gemm.pack(*rows, *columns), 0..*rows, *columns, |rows, buffers| {
                 overlay.read(weight, rows, &mut buffers.weights)
             }),
             None => self.packed(weight, 0..*rows, *columns, gemm),
@@ -100,7 +100,19 @@ impl Variant {
                 holder.fill_codes(weight, stored, of_matrix, format, band)
             });
         }
-        packed(gemm, rows, columns, |rows, buffers| self.read(weight, rows, columns, buffers))
+        let room = match self.is_bf16(weight) {
+            true => gemm.pack_bf16(rows.len(), columns),
+            false => gemm.pack(rows.len(), columns),
+        };
+        packed(room, rows, columns, |rows, buffers| self.read(weight, rows, columns, buffers))
+    }
+
+    /// Whether every number of a weight is a bf16 as it is read.
+    fn is_bf16(&self, weight: &str) -> bool {
+        let holder = self.holder(weight);
+        let dtype = holder.source.meta(weight).map(|meta| meta.dtype());
+        let scaled = holder.smoothing.as_ref().is_some_and(|smoothing| smoothing.changes(weight));
+        dtype == Some(Dtype::BF16) && !holder.matrices.contains_key(weight) && !scaled
     }
 
     /// Whether a weight is multiplied as the codes that it is stored as: who stores it, how, and the
@@ -128,6 +140,7 @@ impl Variant {
     pub fn packed_bytes(&self, weight: &str, rows: usize, columns: usize, gemm: Gemm) -> u64 {
         let bytes = match self.kept_as_codes(weight, gemm) {
             Some((_, _, format)) => Gemm::packed_code_bytes(rows, columns, format),
+            None if self.is_bf16(weight) => gemm.packed_bf16_bytes(rows, columns),
             None => gemm.packed_bytes(rows, columns),
         };
         bytes as u64
@@ -346,13 +359,12 @@ impl Overlay for Nothing {
 
 /// Rows of a matrix that `read` puts into its buffers, packed by all threads of the pool.
 fn packed(
-    gemm: Gemm,
+    room: Packed,
     rows: Range<usize>,
     columns: usize,
     read: impl Fn(Range<usize>, &mut Buffers) -> Result<(), Error> + Sync,
 ) -> Result<Packed, Error> {
-    let packed = gemm.pack(rows.len(), columns);
-    filled(packed, columns, |buffers, band| {
+    filled(room, columns, |buffers, band| {
         let band_rows = band.rows();
         read(rows.start + band_rows.start..rows.start + band_rows.end, buffers)?;
         band.fill(&buffers.weights);

@@ -57,6 +57,7 @@ fn of_rows<const BITS: u32, const PARTS: usize>(rows: usize) -> TileFunction {
     }
 }
 
+#[expect(clippy::needless_range_loop, reason = "closures of iterators would not be inlined")]
 #[target_feature(enable = "avx2")]
 fn tile<const BITS: u32, const PARTS: usize, const R: usize>(
     strip: Strip<'_>,
