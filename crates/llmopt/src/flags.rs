@@ -2,6 +2,7 @@
 //!
 //! What the values mean together is [`crate::request`]'s concern.
 
+mod bench;
 mod calibrate;
 mod card;
 pub(crate) mod examples;
@@ -10,6 +11,7 @@ mod ladder;
 mod prune;
 mod run;
 
+pub(crate) use bench::Bench;
 use calibrate::DATA;
 pub(crate) use calibrate::{Calibrate, DataFlags};
 pub(crate) use card::Card;
@@ -50,6 +52,7 @@ pub(crate) enum Command {
     Ladder(Box<Ladder>),
     Eval(Box<Eval>),
     Generate(Generate),
+    Bench(Box<Bench>),
     Verify(Verify),
     Card(Card),
     Diff(Diff),
@@ -479,6 +482,7 @@ impl Command {
             Self::Recipe(_) => Console::default(),
             Self::Eval(flags) => flags.console.console(flags.quiet.quiet),
             Self::Generate(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Bench(flags) => flags.console.console(flags.quiet.quiet),
             Self::Verify(flags) => flags.console.console(flags.quiet.quiet),
             Self::Card(flags) => flags.console.console(flags.quiet.quiet),
             Self::Diff(flags) => flags.console.console(false),

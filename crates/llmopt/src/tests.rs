@@ -47,9 +47,6 @@ fn unparsed(args: &str, message: &str) {
 
 #[test]
 fn what_is_not_in_this_version_is_refused_by_name() {
-    let commands = "there are `inspect`, `quantize`, `prune`, `run`, `recipe`, `calibrate`, `ladder`, `eval`, `diff`, \
-                    `generate`, `verify`, `card` and `completions`";
-    refused("bench model --anything", "`bench` is not in this version", commands);
     let first = "`llmopt prune` makes a smaller model first, which `quantize` then takes";
     for option in ["--sparsity-max 0.2", "--sparsity-max=0.2"] {
         let message = "`--sparsity-max` is not in this version";
@@ -158,6 +155,28 @@ fn values_that_are_no_values_are_refused() {
 }
 
 #[test]
+fn a_bench_of_nothing_is_refused() {
+    let number = "expected a number from 1 to 1024";
+    let check = |option: &str, message: &str| unparsed(&format!("bench model {option}"), message);
+    check("--batch 0", &format!("invalid value '0' for '--batch <LIST>': {number}"));
+    check("--batch 1,two", &format!("invalid value 'two' for '--batch <LIST>': {number}"));
+    check("--runs 0", &format!("invalid value '0' for '--runs <N>': {number}"));
+    let tokens = "expected a number from 1 to 4294967296";
+    check("--prompt 0", &format!("invalid value '0' for '--prompt <N>': {tokens}"));
+    check("--tokens 0", &format!("invalid value '0' for '--tokens <N>': {tokens}"));
+    refused(
+        "bench model --report speed.xml",
+        "`--report speed.xml` ends in no kind of report of a bench",
+        "they end in `.json`, `.md` or `.html`",
+    );
+    refused(
+        "bench model --kernel gpu",
+        "there is no `--kernel gpu`",
+        "`--kernel` takes auto, portable, faer, avx2, avx512, avx512bf16 or amx",
+    );
+}
+
+#[test]
 fn options_of_other_tools_are_refused_with_the_right_name() {
     let check = |args: &str, option: &str, hint: &str| {
         refused(args, &format!("there is no `{option}` here"), hint);
@@ -176,6 +195,10 @@ fn options_of_other_tools_are_refused_with_the_right_name() {
         "--dataset",
         "`--calibrate FILE` observes the model on a file (`calibrate` has `--data`, `eval` has `--text`)",
     );
+    let runs = "`--runs N` is the number of runs of which `bench` tells the median";
+    check("bench model --repetitions 5", "--repetitions", runs);
+    let prompt = "`--prompt N` is the number of tokens of a prompt, in `bench`";
+    check("bench model --n-prompt 512", "--n-prompt", prompt);
     unparsed(
         "prune model --sparsity 40",
         "invalid value '40' for '--sparsity <X>': a share is less than 1; `40%` is 0.4",
@@ -190,6 +213,7 @@ fn what_is_missing_is_named() {
     };
     check("eval", "<ARTIFACT>");
     check("generate", "<MODEL>");
+    check("bench", "<MODEL>");
     check("prune", "--sparsity <X>");
     for option in [
         "--samples 3",

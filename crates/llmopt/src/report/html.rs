@@ -1,6 +1,7 @@
 //! The report as one page that needs nothing else: no script, no font, no picture from elsewhere.
 
 mod axis;
+mod bench;
 mod blocks;
 mod divergence;
 mod ladder;
@@ -14,6 +15,7 @@ mod tensors;
 use super::figures::{USUAL, breakdowns, facts, figures};
 use super::{escape, gates, title};
 use crate::units;
+pub(super) use bench::page as bench;
 use escape::{escaped, prose};
 pub(super) use ladder::page as ladder;
 use llmopt_pipeline::{Evaluation, TaskResult, TextResult};
