@@ -1,7 +1,8 @@
 //! The flags of `bench`.
 
-use super::{
-    ConsoleFlags, EvalDtype, KERNELS, Listed, MEASURED, Quiet, RUN, examples, positive, tokens,
+use super::examples;
+use super::values::{
+    ConsoleFlags, EvalDtype, KERNELS, Listed, MEASURED, Quiet, RUN, positive, tokens,
 };
 use crate::units;
 use clap::Args;

@@ -90,12 +90,11 @@ impl Part {
     }
 }
 
-/// Tokens a second, and what batching and the artifact add.
+/// Tokens a second, `pp128` and `tg64` as llama-bench calls them, and what batching and the artifact add.
 pub(super) fn speed(bench: &Bench) -> Part {
-    let (prompt, decoded) = (prompt_name(bench), decoded_name(bench));
     let columns = [
-        &format!(">{prompt} t/s"),
-        &format!(">{decoded} t/s"),
+        &format!(">pp{} t/s", bench.protocol.prompt),
+        &format!(">{} t/s", decoded_name(bench)),
         "lowest to highest",
         ">gain of batching",
         ">decode speed-up",
@@ -264,18 +263,13 @@ fn machine(machine: &BenchMachine) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// `pp128`, as llama-bench calls it.
-pub(super) fn prompt_name(bench: &Bench) -> String {
-    format!("pp{}", bench.protocol.prompt)
-}
-
 /// `tg64`, as llama-bench calls it.
 pub(super) fn decoded_name(bench: &Bench) -> String {
     format!("tg{}", bench.protocol.tokens)
 }
 
 /// `1.94x`
-pub(super) fn times(ratio: f64) -> String {
+fn times(ratio: f64) -> String {
     format!("{}x", significant(ratio, 3))
 }
 

@@ -259,13 +259,8 @@ fn benched(
     speed_up: Option<f64>,
 ) -> BenchedModel {
     let batch = |batch: usize| {
-        let shared = |bytes: u64| bytes / batch as u64;
-        let bytes_per_token = BytesPerToken {
-            layers: shared(weights.layers),
-            head: shared(weights.head),
-            cache: 3_000_000,
-            embedding: 4096,
-        };
+        let [layers, head] = [weights.layers, weights.head].map(|bytes| bytes / batch as u64);
+        let bytes_per_token = BytesPerToken { layers, head, cache: 3_000_000, embedding: 4096 };
         let rate = 18e9 / bytes_per_token.total() as f64;
         BenchedBatch {
             batch,
@@ -283,9 +278,14 @@ fn benched(
             speed_up,
         }
     };
-    let (cache_bytes_per_token, fits_in_cache) = (16_384, Some(false));
-    let batches = vec![batch(1), batch(8)];
-    BenchedModel { model, weights, cache_bytes_per_token, fits_in_cache, quality, batches }
+    BenchedModel {
+        model,
+        weights,
+        cache_bytes_per_token: 16_384,
+        fits_in_cache: Some(false),
+        quality,
+        batches: vec![batch(1), batch(8)],
+    }
 }
 
 fn spread(median: f64) -> Spread {

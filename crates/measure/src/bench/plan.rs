@@ -132,3 +132,43 @@ fn check_context(request: &BenchRequest, variant: &Variant) -> Result<(), Error>
         hint: "`--prompt` and `--tokens` take fewer".to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llmopt_linalg::{KernelChoice, Precision};
+
+    fn request(batches: &[usize]) -> BenchRequest {
+        BenchRequest {
+            model: "model".into(),
+            against: None,
+            batches: batches.to_vec(),
+            prompt: 4,
+            tokens: 2,
+            runs: 1,
+            seed: 0,
+            precision: Precision::F32,
+            kernel: KernelChoice::Auto,
+        }
+    }
+
+    #[test]
+    fn batches_come_once_and_in_order() {
+        assert_eq!(batches(&request(&[8, 1, 4, 1])).expect("batches"), [1, 4, 8]);
+    }
+
+    #[test]
+    fn what_is_nothing_is_not_run() {
+        let none = [
+            request(&[]),
+            request(&[2, 0]),
+            BenchRequest { prompt: 0, ..request(&[1]) },
+            BenchRequest { tokens: 0, ..request(&[1]) },
+            BenchRequest { runs: 0, ..request(&[1]) },
+        ];
+        for request in none {
+            let refused = batches(&request).map_err(|error| error.to_string());
+            assert_eq!(refused, Err("there is nothing to run".to_owned()), "{request:?}");
+        }
+    }
+}

@@ -1,31 +1,24 @@
 //! Speed on a page: tokens a second by batch, the tables, and how it was measured.
 
 use super::axis::Axis;
-use super::document;
 use super::escape::{escaped, prose};
-use super::parts::{figure, table};
+use super::parts::{document, figure, table};
 use super::svg::{Anchor, Screen, Svg};
-use crate::report::bench::{Part, cost, decoded_name, facts, prompt_name, read, speed, title};
+use crate::report::bench::{cost, decoded_name, facts, read, speed, title};
 use crate::report::numbers::significant;
-use llmopt_pipeline::{Bench, BenchedBatch, BenchedModel};
+use llmopt_pipeline::{Bench, BenchedBatch};
 use std::fmt::Write;
 
 /// The page.
 pub(in crate::report) fn page(bench: &Bench) -> String {
     let title = format!("Speed of {}", title(bench, str::to_owned));
     let mut body = format!("<header>\n<h1>{}</h1>\n</header>\n", escaped(&title));
-    let pictures = [
-        ("Decoding", decoded_name(bench), tokens as Value),
-        ("Prompts", prompt_name(bench), prompt_tokens),
-    ];
-    for (heading, name, value) in pictures {
-        let _ = writeln!(body, "<section>\n<h2>{heading}</h2>");
-        let label = format!("{name}: tokens a second, of all sequences together");
-        figure(&mut body, |screen| picture(screen, bench, &label, value), &caption(bench));
-        let _ = writeln!(body, "</section>");
+    let _ = writeln!(body, "<section>\n<h2>Decoding</h2>");
+    figure(&mut body, |screen| picture(screen, bench), &caption(bench));
+    let _ = writeln!(body, "</section>\n<section>\n<h2>Numbers</h2>");
+    for part in [speed(bench), cost(bench), read(bench)] {
+        table(&mut body, &part.headings(), part.rows);
     }
-    let _ = writeln!(body, "<section>\n<h2>Numbers</h2>");
-    [speed(bench), cost(bench), read(bench)].into_iter().for_each(|part| numbers(&mut body, part));
     let _ = writeln!(body, "</section>\n<section>\n<h2>How it was measured</h2>\n<dl>");
     for (name, fact) in facts(bench) {
         let _ = writeln!(body, "<dt>{name}</dt><dd>{}</dd>", prose(&fact));
@@ -38,17 +31,6 @@ pub(in crate::report) fn page(bench: &Bench) -> String {
     document(&title, &body)
 }
 
-/// What a bar shows.
-type Value = fn(&BenchedBatch) -> f64;
-
-fn tokens(batch: &BenchedBatch) -> f64 {
-    batch.tokens_per_second.median
-}
-
-fn prompt_tokens(batch: &BenchedBatch) -> f64 {
-    batch.prompt_tokens_per_second.median
-}
-
 fn caption(bench: &Bench) -> String {
     match &bench.models[..] {
         [model, original] => format!(
@@ -59,17 +41,13 @@ fn caption(bench: &Bench) -> String {
     }
 }
 
-fn numbers(body: &mut String, part: Part) {
-    let headings = part.headings();
-    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
-    table(body, &headings, part.rows);
-}
-
 /// A group of bars for each batch, one of each model.
-fn picture(screen: Screen, bench: &Bench, label: &str, value: Value) -> String {
+fn picture(screen: Screen, bench: &Bench) -> String {
     let width = screen.width();
-    let batches = || bench.models.iter().flat_map(|model| &model.batches);
-    let most = batches().map(value).fold(0.0, f64::max);
+    let rate = |batch: &BenchedBatch| batch.tokens_per_second.median;
+    let batches = bench.models.iter().flat_map(|model| &model.batches);
+    let most = batches.map(rate).fold(0.0, f64::max);
+    let label = &format!("{}: tokens a second, of all sequences together", decoded_name(bench));
     let up = Axis::upward(0.0, most, TOP, BOTTOM);
     let mut svg = Svg::new(width, HEIGHT, label);
     svg.text("heading", [0.0, 14.0], Anchor::Start, screen.pick(label, "tokens a second"));
@@ -82,25 +60,20 @@ fn picture(screen: Screen, bench: &Bench, label: &str, value: Value) -> String {
             let Some(batch) = model.batches.get(place) else { continue };
             let share = 0.8 / bench.models.len() as f64;
             let left = x + pitch * (0.1 + share * number as f64);
-            let (top, across) = (up.at(value(batch)), pitch * share * 0.92);
+            let (top, across) = (up.at(rate(batch)), pitch * share * 0.92);
             let class = if number == 0 { "bar" } else { "before" };
-            let told = told(model, batch, value(batch));
+            let told = format!(
+                "{}, {} together: {} tokens a second",
+                model.model.name,
+                batch.batch,
+                significant(rate(batch), 3)
+            );
             svg.rectangle(class, [left, top], [across, up.at(0.0) - top], &told);
         }
         svg.text("tick", [x + pitch / 2.0, BOTTOM + 16.0], Anchor::Middle, &batch.to_string());
     }
     svg.text("tick", [(LEFT + width) / 2.0, HEIGHT - 4.0], Anchor::Middle, "sequences");
     svg.finished()
-}
-
-/// What a bar says when pointed at.
-fn told(model: &BenchedModel, batch: &BenchedBatch, rate: f64) -> String {
-    format!(
-        "{}, {} together: {} tokens a second",
-        model.model.name,
-        batch.batch,
-        significant(rate, 3)
-    )
 }
 
 const HEIGHT: f64 = 280.0;
@@ -114,13 +87,13 @@ mod tests {
     use crate::report::sample;
 
     #[test]
-    fn every_batch_has_a_bar_of_each_model_in_both_pictures() {
+    fn every_batch_has_a_bar_of_each_model() {
         let bench = sample::bench();
         let page = page(&bench);
-        assert_eq!(page.matches("<svg ").count(), 4, "two pictures in two widths");
+        assert_eq!(page.matches("<svg ").count(), 2, "one picture in two widths");
         let batches = bench.protocol.batches.len();
-        assert_eq!(page.matches("<rect class=\"bar\"").count(), 4 * batches);
-        assert_eq!(page.matches("<rect class=\"before\"").count(), 4 * batches);
+        assert_eq!(page.matches("<rect class=\"bar\"").count(), 2 * batches);
+        assert_eq!(page.matches("<rect class=\"before\"").count(), 2 * batches);
         assert!(!page.contains("NaN") && !page.contains("http"), "{page}");
     }
 
