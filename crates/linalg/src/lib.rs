@@ -3,8 +3,8 @@
 //!
 //! This crate owns GEMM in f32 and in bf16 with f32 accumulation, elementary functions on slices,
 //! symmetric matrices with what their Cholesky factor solves, in f64 and, where few digits are enough,
-//! in f32, and products in either. It is the only one that may hold `unsafe`; the one thing here that
-//! is no arithmetic is a call to the allocator. It never knows what a matrix means.
+//! in f32, and products in either. It is the only one that may hold `unsafe`; what is no arithmetic here
+//! is a call to the allocator, and reading memory to see how fast that is. It never knows what a matrix means.
 
 mod buffer;
 mod choice;
@@ -22,6 +22,7 @@ mod packed;
 mod piece;
 mod real;
 mod spread;
+mod stream;
 mod strided;
 mod symmetric;
 #[cfg(test)]
@@ -39,5 +40,6 @@ pub use freed::{give_back_freed, keep_nothing_freed};
 pub use gemm::{Gemm, Inputs};
 pub use packed::{Band, Packed};
 pub use real::Real;
+pub use stream::Stream;
 pub use strided::Strided;
 pub use symmetric::{Damping, NotPositiveDefinite, Symmetric, Undamped};

@@ -2,12 +2,12 @@
 
 use crate::failure::Refusal;
 
-/// The refusal of a command or an option that is planned.
+/// The refusal of an option that is planned, or that only other tools have.
 pub(crate) fn refusal(name: &str) -> Option<Refusal> {
     let find = |table: &[(&str, &str)]| {
         table.iter().find(|(absent, _)| *absent == name).map(|(_, hint)| (*hint).to_owned())
     };
-    if let Some(hint) = find(COMMANDS).or_else(|| find(OPTIONS)) {
+    if let Some(hint) = find(OPTIONS) {
         return Some(Refusal::new(format!("`{name}` is not in this version"), hint));
     }
     let spelled = name.replace('_', "-");
@@ -72,8 +72,6 @@ pub(crate) const FORMATS: &[Planned] =
 pub(crate) const AXES: &[Planned] =
     &[Planned { names: &["experts", "vocab"], why: "it is not implemented" }];
 
-const COMMANDS: &[(&str, &str)] = &[("bench", THERE_ARE)];
-
 const OPTIONS: &[(&str, &str)] = &[("--sparsity-max", PRUNE_FIRST)];
 
 /// Options as other tools of this field spell them, and what does the same here.
@@ -120,6 +118,9 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["--targets"], "`--include PATTERN` quantizes only what matches"),
     (&["--reference"], "`--against MODEL` names the original"),
     (&["--max-new-tokens", "--n-predict"], "`--tokens N` is the number of tokens at most"),
+    (&["--n-prompt"], "`--prompt N` is the number of tokens of a prompt, in `bench`"),
+    (&["--n-gen"], "`--tokens N` is the number of tokens that are decoded"),
+    (&["--repetitions"], "`--runs N` is the number of runs of which `bench` tells the median"),
     (&["--overwrite"], "`--force` replaces an existing output"),
     (&["--device", "--gpu"], "llmopt runs on the processor; `--threads N` says how much of it"),
     (
@@ -128,8 +129,6 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
 ];
 
-const THERE_ARE: &str = "there are `inspect`, `quantize`, `prune`, `run`, `recipe`, `calibrate`, `ladder`, `eval`, `diff`, \
-     `generate`, `verify`, `card` and `completions`";
 const PRUNE_FIRST: &str = "`llmopt prune` makes a smaller model first, which `quantize` then takes";
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The commands, one module each: flags in, a request to the library, its answer printed.
 
+mod bench;
 mod calibrate;
 mod card;
 mod completions;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Ladder(flags) => ladder::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
+        Command::Bench(flags) => bench::run(&flags),
         Command::Verify(flags) => verify::run(&flags),
         Command::Card(flags) => card::run(&flags),
         Command::Diff(flags) => diff::run(&flags),

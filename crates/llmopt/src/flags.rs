@@ -2,6 +2,7 @@
 //!
 //! What the values mean together is [`crate::request`]'s concern.
 
+mod bench;
 mod calibrate;
 mod card;
 pub(crate) mod examples;
@@ -9,7 +10,9 @@ mod generate;
 mod ladder;
 mod prune;
 mod run;
+mod values;
 
+pub(crate) use bench::Bench;
 use calibrate::DATA;
 pub(crate) use calibrate::{Calibrate, DataFlags};
 pub(crate) use card::Card;
@@ -17,17 +20,18 @@ pub(crate) use generate::Generate;
 pub(crate) use ladder::Ladder;
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
 pub(crate) use run::{Init, Purpose, Recipe, RecipeCommand, Run, USUAL_RECIPE};
+pub(crate) use values::{ConsoleFlags, EvalDtype, KERNELS, Quiet};
+use values::{Listed, MEASURED, RUN, positive, tokens};
 
 use crate::exit;
 use crate::print::Console;
 use crate::units;
-use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
+use clap::builder::ValueParserFactory;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use llmopt_pipeline::{
     Date, Gate, GateError, KernelChoice, NamedFile, NamedFileError, OnUnsure, Precision, Smooth,
 };
-use std::ffi::OsStr;
 use std::path::PathBuf;
 
 /// Shrinks language-model checkpoints offline: no Python, no GPU, in a memory budget that it keeps
@@ -50,6 +54,7 @@ pub(crate) enum Command {
     Ladder(Box<Ladder>),
     Eval(Box<Eval>),
     Generate(Generate),
+    Bench(Box<Bench>),
     Verify(Verify),
     Card(Card),
     Diff(Diff),
@@ -359,31 +364,6 @@ pub(crate) struct Compute {
     pub(crate) threads: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct Quiet {
-    /// Say nothing but errors
-    #[arg(short, long, help_heading = RUN)]
-    pub(crate) quiet: bool,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct ConsoleFlags {
-    /// Print one JSON document on standard output, and events as lines of JSON on standard error
-    #[arg(long, help_heading = RUN)]
-    pub(crate) json: bool,
-    /// When errors and progress are coloured
-    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = RUN)]
-    color: Color,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
-    Auto,
-    Always,
-    Never,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DenseDtype {
     /// Exactly the values that the codes stand for
@@ -413,24 +393,6 @@ impl From<Unsure> for OnUnsure {
         match unsure {
             Unsure::Fail => Self::Fail,
             Unsure::Pass => Self::Pass,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EvalDtype {
-    /// Not rounded
-    F32,
-    /// To bfloat16, as most runtimes do
-    Bf16,
-}
-
-impl EvalDtype {
-    /// As the library calls it.
-    pub(crate) fn precision(self) -> Precision {
-        match self {
-            Self::F32 => Precision::F32,
-            Self::Bf16 => Precision::Bf16,
         }
     }
 }
@@ -479,23 +441,12 @@ impl Command {
             Self::Recipe(_) => Console::default(),
             Self::Eval(flags) => flags.console.console(flags.quiet.quiet),
             Self::Generate(flags) => flags.console.console(flags.quiet.quiet),
+            Self::Bench(flags) => flags.console.console(flags.quiet.quiet),
             Self::Verify(flags) => flags.console.console(flags.quiet.quiet),
             Self::Card(flags) => flags.console.console(flags.quiet.quiet),
             Self::Diff(flags) => flags.console.console(false),
             Self::Completions(_) => Console::default(),
         }
-    }
-}
-
-impl ConsoleFlags {
-    /// With `quiet` from elsewhere, since not every command can be.
-    pub(crate) fn console(self, quiet: bool) -> Console {
-        let color = match self.color {
-            Color::Auto => Console::default().color,
-            Color::Always => true,
-            Color::Never => false,
-        };
-        Console { quiet, json: self.json, color }
     }
 }
 
@@ -519,11 +470,6 @@ fn named(text: &str) -> Result<NamedFile, String> {
     text.parse().map_err(|error: NamedFileError| error.to_string())
 }
 
-fn tokens(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=MOST_TOKENS).contains(number));
-    number.ok_or_else(|| format!("expected a number from 1 to {MOST_TOKENS}"))
-}
-
 fn temperature(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.0..=MOST_HEAT).contains(number));
     number.ok_or_else(|| format!("expected a number from 0 to {MOST_HEAT}"))
@@ -540,55 +486,19 @@ fn smooth(text: &str) -> Result<Smooth, String> {
     strength.map(Smooth::Strength).ok_or_else(|| "expected a strength from 0 to 1".to_owned())
 }
 
-fn positive(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
-    number.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
-}
-
-/// Names for help and completions, without regard to case, as `W4A16` is often spelled. Others are let
-/// through, to be refused with a reason.
-#[derive(Clone, Copy)]
-struct Listed(&'static [&'static str]);
-
-impl TypedValueParser for Listed {
-    type Value = String;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        arg: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<String, clap::Error> {
-        let text = clap::builder::StringValueParser::new().parse_ref(command, arg, value)?;
-        Ok(text.to_ascii_lowercase())
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.0.iter().map(PossibleValue::new)))
-    }
-}
-
 pub(crate) const BITS: &[&str] = &["8", "7", "6", "5", "4", "3", "2"];
 pub(crate) const SCHEMES: &[&str] = llmopt_pipeline::Scheme::NAMES;
 pub(crate) const METHODS: &[&str] = llmopt_pipeline::Method::NAMES;
 pub(crate) const FORMATS: &[&str] = &["compressed-tensors", "dense"];
-pub(crate) const KERNELS: &[&str] =
-    &["auto", "portable", "faer", "avx2", "avx512", "avx512bf16", "amx"];
 pub(crate) const RUNTIMES: &[&str] =
     &["transformers", "vllm", "vllm-cpu", "sglang", "llama.cpp", "mlx"];
 
-/// No machine has more processors, and no cluster more devices that share a matrix.
-const MOST: usize = 1024;
 /// Beyond it, what is drawn is noise.
 const MOST_HEAT: f64 = 100.0;
-/// No text has more windows, and no window more tokens.
-const MOST_TOKENS: usize = 1 << 32;
 
 const SCHEME: &str = "What is quantized, and how";
 const CALIBRATION: &str = "What the model is observed on";
 const ARTIFACT: &str = "The artifact";
-const MEASURED: &str = "What is measured";
 const GATES: &str = "What must hold";
 const REBUILT: &str = "Made once more";
 const SPOKEN: &str = "What is generated";
-const RUN: &str = "The run";

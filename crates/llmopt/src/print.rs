@@ -98,14 +98,14 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> String {
 
 /// Columns of text with a heading. A name that begins with `>` is a column of numbers.
 pub(crate) struct Table {
-    columns: Vec<&'static str>,
+    columns: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// An empty one.
-    pub(crate) fn new(columns: &[&'static str]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+    pub(crate) fn new(columns: &[impl ToString]) -> Self {
+        Self { columns: columns.iter().map(ToString::to_string).collect(), rows: Vec::new() }
     }
 
     /// Adds a row.

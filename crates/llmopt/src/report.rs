@@ -1,6 +1,7 @@
 //! Reports of an evaluation: JSON, Markdown, HTML, JUnit XML and the terminal's table, all from the one
-//! structure. They choose what to show; none computes a metric.
+//! structure; those of a ladder, of mixed precision and of a bench likewise. They choose what to show; none computes a metric.
 
+mod bench;
 pub(crate) mod card;
 mod escape;
 mod figures;
@@ -18,6 +19,7 @@ mod numbers;
 mod sample;
 mod table;
 
+pub(crate) use bench::{bench, bench_file};
 pub(crate) use file_of::{FileOf, pending, publish};
 pub(crate) use gates::missed;
 pub(crate) use ladder::{group_size, judged_on, ladder, ladder_file};

@@ -47,9 +47,6 @@ fn unparsed(args: &str, message: &str) {
 
 #[test]
 fn what_is_not_in_this_version_is_refused_by_name() {
-    let commands = "there are `inspect`, `quantize`, `prune`, `run`, `recipe`, `calibrate`, `ladder`, `eval`, `diff`, \
-                    `generate`, `verify`, `card` and `completions`";
-    refused("bench model --anything", "`bench` is not in this version", commands);
     let first = "`llmopt prune` makes a smaller model first, which `quantize` then takes";
     for option in ["--sparsity-max 0.2", "--sparsity-max=0.2"] {
         let message = "`--sparsity-max` is not in this version";
@@ -158,6 +155,21 @@ fn values_that_are_no_values_are_refused() {
 }
 
 #[test]
+fn a_bench_of_nothing_is_refused() {
+    let options = [("--batch <LIST>", 1024), ("--runs <N>", 1024), ("--tokens <N>", 1_u64 << 32)];
+    for (option, most) in options {
+        let args = format!("bench model {} 0", option.split(' ').next().unwrap());
+        let expected = format!("expected a number from 1 to {most}");
+        unparsed(&args, &format!("invalid value '0' for '{option}': {expected}"));
+    }
+    refused(
+        "bench model --report speed.xml",
+        "`--report speed.xml` ends in no kind of report of a bench",
+        "they end in `.json`, `.md` or `.html`",
+    );
+}
+
+#[test]
 fn options_of_other_tools_are_refused_with_the_right_name() {
     let check = |args: &str, option: &str, hint: &str| {
         refused(args, &format!("there is no `{option}` here"), hint);
@@ -176,6 +188,10 @@ fn options_of_other_tools_are_refused_with_the_right_name() {
         "--dataset",
         "`--calibrate FILE` observes the model on a file (`calibrate` has `--data`, `eval` has `--text`)",
     );
+    let runs = "`--runs N` is the number of runs of which `bench` tells the median";
+    check("bench model --repetitions 5", "--repetitions", runs);
+    let prompt = "`--prompt N` is the number of tokens of a prompt, in `bench`";
+    check("bench model --n-prompt 512", "--n-prompt", prompt);
     unparsed(
         "prune model --sparsity 40",
         "invalid value '40' for '--sparsity <X>': a share is less than 1; `40%` is 0.4",
@@ -190,6 +206,7 @@ fn what_is_missing_is_named() {
     };
     check("eval", "<ARTIFACT>");
     check("generate", "<MODEL>");
+    check("bench", "<MODEL>");
     check("prune", "--sparsity <X>");
     for option in [
         "--samples 3",

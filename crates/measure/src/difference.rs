@@ -9,6 +9,7 @@ mod side;
 mod tensors;
 
 pub use config::ConfigDifference;
+pub(crate) use quality::Evaluation;
 pub use quality::{GateDifference, MetricDifference, QualityDifference};
 pub use side::{ModelSide, StoredTensor};
 pub use tensors::TensorDifference;

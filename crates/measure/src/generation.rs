@@ -11,8 +11,10 @@ use llmopt_linalg::{Gemm, KernelChoice, Precision};
 use llmopt_model::Variant;
 use llmopt_run::{Cancel, Error, Resources, on_threads};
 use llmopt_text::Date;
-use loaded::{Generator, Loaded};
+pub use loaded::WeightBytes;
+pub(crate) use loaded::{Generator, Loaded, needed};
 use sampler::Sampler;
+pub(crate) use sampler::most_likely;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -72,7 +74,8 @@ pub fn generate(
     check_lengths(&prompts, request, &variant)?;
     let engine = Engine::new(gemm);
     on_threads(resources.threads, || {
-        let loaded = Loaded::read(&variant, &engine, &prompts, request.tokens, resources)?;
+        let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.tokens.len()).collect();
+        let loaded = Loaded::read(&variant, &engine, &lengths, request.tokens, resources)?;
         let spoken = spoken(&loaded, &prompts, request, &folder, cancel)?;
         let generated = prompts.into_iter().zip(spoken);
         generated.map(|(prompt, spoken)| outcome(prompt, spoken, &folder)).collect()

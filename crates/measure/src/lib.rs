@@ -1,9 +1,10 @@
-//! What models lost, and what they say: evaluation, candidates held against each other, generation.
+//! What models lost, what they say, and how fast: evaluation, candidates held against each other, generation, bench.
 //!
 //! It never knows how an artifact was made, but for what the report beside it tells.
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod difference;
 mod divergences;
 mod evaluation;
@@ -11,6 +12,10 @@ mod generation;
 mod judged;
 mod outputs;
 
+pub use bench::{
+    Bench, BenchMachine, BenchProtocol, BenchRequest, BenchedBatch, BenchedModel, BenchedQuality,
+    BytesPerToken, ReadBandwidth, Spread, bench,
+};
 pub use difference::{
     ConfigDifference, Difference, GateDifference, MetricDifference, ModelSide, QualityDifference,
     StoredTensor, TensorDifference, differ,
@@ -22,6 +27,6 @@ pub use evaluation::{
     ProvenanceSource, TaskProtocol, TaskResult, TensorFacts, TextProtocol, TextResult, evaluate,
     plan_evaluation,
 };
-pub use generation::{Generated, GenerationRequest, generate};
+pub use generation::{Generated, GenerationRequest, WeightBytes, generate};
 pub use judged::{compared, judged, judged_by_window, least};
 pub use outputs::JudgedOn;

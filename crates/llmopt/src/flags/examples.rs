@@ -54,6 +54,11 @@ Examples:
   llmopt generate Llama-3.1-8B-w4a16 \"Once upon a time\"
   llmopt generate Llama-3.1-8B-w4a16 \"Who are you?\" --chat --tokens 200";
 
+pub(crate) const BENCH: &str = "\
+Examples:
+  llmopt bench Llama-3.1-8B-w4a16 --against Llama-3.1-8B
+  llmopt bench Llama-3.1-8B-w4a16 --batch 1,8 --threads 1 --report speed.html";
+
 pub(crate) const VERIFY: &str = "\
 Examples:
   llmopt verify Llama-3.1-8B-w4a16 --against Llama-3.1-8B

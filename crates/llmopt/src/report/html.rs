@@ -1,6 +1,7 @@
 //! The report as one page that needs nothing else: no script, no font, no picture from elsewhere.
 
 mod axis;
+mod bench;
 mod blocks;
 mod divergence;
 mod ladder;
@@ -14,11 +15,12 @@ mod tensors;
 use super::figures::{USUAL, breakdowns, facts, figures};
 use super::{escape, gates, title};
 use crate::units;
+pub(super) use bench::page as bench;
 use escape::{escaped, prose};
 pub(super) use ladder::page as ladder;
 use llmopt_pipeline::{Evaluation, TaskResult, TextResult};
 pub(super) use mixed::page as mixed;
-use parts::table;
+use parts::{document, table};
 use std::fmt::Write;
 
 /// The page: gates first, then the numbers, then the pictures.
@@ -38,17 +40,6 @@ pub(super) fn page(evaluation: &Evaluation) -> String {
     making::section(&mut body, evaluation);
     measured(&mut body, evaluation);
     document(&title, &body)
-}
-
-/// A page of this title, with what it needs.
-fn document(title: &str, body: &str) -> String {
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
-         name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta \
-         name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n\
-         </head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
-        escaped(title)
-    )
 }
 
 /// The numbers that one looks for first.
@@ -157,7 +148,6 @@ fn measured(body: &mut String, evaluation: &Evaluation) {
 
 /// As many as stand beside each other.
 const TILES: usize = 5;
-const STYLE: &str = include_str!("html/style.css");
 
 #[cfg(test)]
 mod tests {

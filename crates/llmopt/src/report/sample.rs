@@ -1,11 +1,12 @@
 //! Evaluations made by hand, for tests of reports.
 
 use llmopt_pipeline::{
-    Accuracy, BlockLoss, ChoiceComparison, ClassSize, Comparison, Divergence, Estimate, Evaluation,
-    Gate, Goal, Histogram, JudgedOn, JudgedText, LadderReport, MixedCandidate, MixedReport,
-    MixedUnit, ModelFacts, OnUnsure, PlannedRung, Protocol, Provenance, ProvenanceData,
-    ProvenanceSource, Rung, TaskProtocol, TaskResult, TensorFacts, TextProtocol, TextResult,
-    UnitChoice, WindowFacts,
+    Accuracy, Bench, BenchMachine, BenchProtocol, BenchedBatch, BenchedModel, BenchedQuality,
+    BlockLoss, BytesPerToken, ChoiceComparison, ClassSize, Comparison, Divergence, Estimate,
+    Evaluation, Gate, Goal, Histogram, JudgedOn, JudgedText, LadderReport, MixedCandidate,
+    MixedReport, MixedUnit, ModelFacts, OnUnsure, PlannedRung, Protocol, Provenance,
+    ProvenanceData, ProvenanceSource, ReadBandwidth, Rung, Spread, TaskProtocol, TaskResult,
+    TensorFacts, TextProtocol, TextResult, UnitChoice, WeightBytes, WindowFacts,
 };
 
 /// An int4 artifact of a small llama against the original, one gate of three missed.
@@ -197,6 +198,98 @@ pub(crate) fn alone() -> Evaluation {
         gates: vec![],
         notes: vec![],
     }
+}
+
+/// An int4 artifact of a llama that is larger than the cache, beside it.
+pub(crate) fn bench() -> Bench {
+    let artifact = ModelFacts {
+        name: "llama-1b-w4a16".to_owned(),
+        bytes: 700_000_000,
+        schemes: vec!["w4a16 g128".to_owned()],
+        ..model()
+    };
+    let quality = BenchedQuality {
+        kld: estimate(0.0123, 0.0119, 0.0128),
+        reference: Some("llama-1b".to_owned()),
+        text: Some("heldout.txt".to_owned()),
+        dtype: Some("f32".to_owned()),
+    };
+    let ours = WeightBytes { layers: 500_000_000, experts: 0, head: 130_000_000 };
+    let theirs = WeightBytes { layers: 3_900_000_000, experts: 0, head: 1_050_000_000 };
+    let original = ModelFacts { name: "llama-1b".to_owned(), ..model() };
+    Bench {
+        tool: "llmopt",
+        version: "0.1.0",
+        protocol: BenchProtocol {
+            prompt: 128,
+            tokens: 64,
+            batches: vec![1, 8],
+            runs: 5,
+            seed: 0,
+            dtype: "f32".to_owned(),
+            kernel: "f32 avx2".to_owned(),
+            threads: 2,
+        },
+        machine: BenchMachine {
+            last_level_cache: Some(32 << 20),
+            load_average: Some([1.9, 1.25, 0.5]),
+            threads_ran: 0.97,
+            threads_waited: Some(0.012),
+            is_loaded: Some(false),
+            peak_memory: Some(5_800_000_000),
+        },
+        bandwidth: ReadBandwidth {
+            buffer_bytes: 512 << 20,
+            one_thread: spread(12e9),
+            all_threads: spread(20e9),
+        },
+        models: vec![
+            benched(artifact, ours, Some(quality), Some(7.5)),
+            benched(original, theirs, None, None),
+        ],
+        notes: vec!["a note".to_owned()],
+    }
+}
+
+/// Speeds that follow from the bytes, at nine tenths of the bandwidth.
+fn benched(
+    model: ModelFacts,
+    weights: WeightBytes,
+    quality: Option<BenchedQuality>,
+    speed_up: Option<f64>,
+) -> BenchedModel {
+    let batch = |batch: usize| {
+        let [layers, head] = [weights.layers, weights.head].map(|bytes| bytes / batch as u64);
+        let bytes_per_token = BytesPerToken { layers, head, cache: 3_000_000, embedding: 4096 };
+        let rate = 18e9 / bytes_per_token.total() as f64;
+        BenchedBatch {
+            batch,
+            prompt_tokens_per_second: spread(250.0),
+            tokens_per_second: spread(rate),
+            first_token_seconds: spread(0.5 * batch as f64),
+            inter_token_p50_seconds: batch as f64 / rate,
+            inter_token_p99_seconds: 1.5 * batch as f64 / rate,
+            bytes_per_token,
+            bytes_per_second: 18e9,
+            bandwidth_share: 0.9,
+            core_seconds_per_1000_tokens: 2000.0 / rate,
+            tokens_per_core_second: rate / 2.0,
+            batching_gain: Some(if batch == 1 { 1.0 } else { 7.7 }),
+            speed_up,
+        }
+    };
+    BenchedModel {
+        model,
+        weights,
+        cache_bytes_per_token: 16_384,
+        fits_in_cache: Some(false),
+        quality,
+        batches: vec![batch(1), batch(8)],
+    }
+}
+
+fn spread(median: f64) -> Spread {
+    Spread { median, low: 0.9 * median, high: 1.1 * median }
 }
 
 fn model() -> ModelFacts {

@@ -67,6 +67,7 @@ fn help_shows_what_works() {
             "ladder",
             "eval",
             "generate",
+            "bench",
             "verify",
             "card",
             "diff",

@@ -8,6 +8,7 @@
 mod rows;
 
 mod bad_input;
+mod bench;
 mod calibrated;
 mod card;
 mod current;

@@ -1,7 +1,7 @@
 //! What was measured of two artifacts on the same text, and the gates of one held against the other.
 
 use crate::difference::side::Side;
-use llmopt_checkpoint::{EVALUATION_NAME, read_bytes};
+use llmopt_checkpoint::{EVALUATION_NAME, Source, read_bytes};
 use llmopt_eval::{Estimate, Gate, Metric, OnUnsure};
 use llmopt_run::Error;
 use serde::Serialize;
@@ -54,8 +54,9 @@ pub(super) fn difference(
     b: &Side,
     notes: &mut Vec<String>,
 ) -> Result<Option<QualityDifference>, Error> {
-    let (Some(a), Some(b)) = (Evaluation::of("A", a, notes)?, Evaluation::of("B", b, notes)?)
-    else {
+    let a = Evaluation::beside(a.source(), "A", notes)?;
+    let b = Evaluation::beside(b.source(), "B", notes)?;
+    let (Some(a), Some(b)) = (a, b) else {
         return Ok(None);
     };
     Ok(match a.measured_unlike(&b) {
@@ -105,13 +106,17 @@ fn held_against(gate: &Value, a: &Evaluation) -> GateDifference {
 }
 
 /// An evaluation as its file holds it.
-struct Evaluation(Value);
+pub(crate) struct Evaluation(Value);
 
 impl Evaluation {
-    /// The one in a model's folder, if it can be read.
-    fn of(side: &str, model: &Side, notes: &mut Vec<String>) -> Result<Option<Self>, Error> {
-        let path = model.source().path_of(EVALUATION_NAME);
-        if !model.source().is_folder() || !path.is_file() {
+    /// The one in a model's folder, if it can be read; otherwise a note says whose it is.
+    pub(crate) fn beside(
+        source: &Source,
+        whose: &str,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Self>, Error> {
+        let path = source.path_of(EVALUATION_NAME);
+        if !source.is_folder() || !path.is_file() {
             return Ok(None);
         }
         let read = match read_bytes(&path, LIMIT) {
@@ -122,13 +127,14 @@ impl Evaluation {
         Ok(match read {
             Ok(value) => Some(Self(value)),
             Err(why) => {
-                notes.push(format!("`{EVALUATION_NAME}` of {side} cannot be read: {why}"));
+                notes.push(format!("`{EVALUATION_NAME}` of {whose} cannot be read: {why}"));
                 None
             }
         })
     }
 
-    fn at(&self, pointer: &str) -> Option<&Value> {
+    /// What it holds there, if anything.
+    pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
         self.0.pointer(pointer).filter(|value| !value.is_null())
     }
 
@@ -152,7 +158,7 @@ impl Evaluation {
     }
 
     /// What was found on all texts together.
-    fn estimate(&self, metric: Metric) -> Option<Estimate> {
+    pub(crate) fn estimate(&self, metric: Metric) -> Option<Estimate> {
         estimate(&self.0, metric)
     }
 

@@ -58,7 +58,7 @@ pub struct TensorFacts {
 }
 
 impl ModelFacts {
-    pub(super) fn of(variant: &Variant) -> Self {
+    pub(crate) fn of(variant: &Variant) -> Self {
         let bytes: u64 = variant.source().shards().iter().map(|shard| shard.bytes).sum();
         let parameters = parameters(variant);
         let family = variant.model().family().map(|family| family.name().to_owned());

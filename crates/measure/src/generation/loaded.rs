@@ -1,6 +1,9 @@
 //! A whole model in memory, and what it says next.
 
-use crate::generation::Prompt;
+mod bytes;
+
+pub use bytes::WeightBytes;
+
 use llmopt_arch::Program;
 use llmopt_arch::program::{Operation, Phase};
 use llmopt_forward::{Batch, Engine, Linear, Matrix, Sequence, State, Taps, Weights};
@@ -8,7 +11,7 @@ use llmopt_model::Variant;
 use llmopt_run::{Error, Resources, base_bytes};
 
 /// All weights of a model but its embedding, of which rows are read as they are needed.
-pub(super) struct Loaded<'a> {
+pub(crate) struct Loaded<'a> {
     variant: &'a Variant,
     engine: &'a Engine,
     /// Of every phase of every layer.
@@ -18,15 +21,16 @@ pub(super) struct Loaded<'a> {
 }
 
 impl<'a> Loaded<'a> {
-    /// Reads the model, if it fits in memory together with the keys and values of all sequences.
-    pub(super) fn read(
+    /// Reads the model, if it fits in memory together with the keys and values of all sequences: prompts of
+    /// these lengths, and so many tokens more of each.
+    pub(crate) fn read(
         variant: &'a Variant,
         engine: &'a Engine,
-        prompts: &[Prompt],
+        lengths: &[usize],
         tokens: usize,
         resources: Resources,
     ) -> Result<Self, Error> {
-        let smallest = needed(variant, engine, prompts, tokens, resources.threads)?;
+        let smallest = needed(variant, engine, lengths, tokens, resources.threads)?;
         if smallest > resources.memory {
             return Err(Error::Budget { given: resources.memory, smallest });
         }
@@ -46,10 +50,10 @@ impl<'a> Loaded<'a> {
 }
 
 /// Memory for weights, keys and values, and the longest step.
-fn needed(
+pub(crate) fn needed(
     variant: &Variant,
     engine: &Engine,
-    prompts: &[Prompt],
+    lengths: &[usize],
     tokens: usize,
     threads: usize,
 ) -> Result<u64, Error> {
@@ -65,19 +69,17 @@ fn needed(
     let weights: u64 = phases().flat_map(|phase| &phase.operations).map(linear).sum();
     let head = &program.head.tensor;
     let head = variant.packed_bytes(head, program.vocabulary, program.hidden, gemm);
-    let room = |prompt: &Prompt| (prompt.tokens.len() + tokens).next_multiple_of(State::STEP);
-    let kept: usize = prompts.iter().map(room).sum();
+    let room = |length: &usize| (length + tokens).next_multiple_of(State::STEP);
+    let kept: usize = lengths.iter().map(room).sum();
     // A sequence that outgrows short rotary factors is run again from its first token.
-    let outgrown = |prompt: &Prompt| {
-        State::outgrown(program, prompt.tokens.len(), prompt.tokens.len() + tokens)
-    };
-    let longest = |prompt: &Prompt| prompt.tokens.len() + if outgrown(prompt) { tokens } else { 0 };
-    let batch = Batch::of_lengths(prompts.iter().map(longest));
+    let outgrown = |length: usize| State::outgrown(program, length, length + tokens);
+    let longest = |&length: &usize| length + if outgrown(length) { tokens } else { 0 };
+    let batch = Batch::of_lengths(lengths.iter().map(longest));
     let step = phases()
         .map(|phase| engine.working_bytes(program, phase, &batch, threads))
         .try_fold(0, |most, bytes| bytes.map(|bytes| bytes.max(most)));
     let step = step.map_err(|error| variant.failed(error))?;
-    let logits = (prompts.len() * program.vocabulary * 2 * size_of::<f32>()) as u64;
+    let logits = (lengths.len() * program.vocabulary * 2 * size_of::<f32>()) as u64;
     let hidden = (batch.tokens() * program.hidden * size_of::<f32>()) as u64;
     let (tensors, names) = variant.names();
     let state = kept as u64 * State::bytes_per_token(program);
@@ -86,7 +88,7 @@ fn needed(
 }
 
 /// Sequences that grow, with what the model keeps of them.
-pub(super) struct Generator<'a> {
+pub(crate) struct Generator<'a> {
     loaded: &'a Loaded<'a>,
     state: State,
     /// All tokens of every sequence.
@@ -94,14 +96,14 @@ pub(super) struct Generator<'a> {
 }
 
 impl<'a> Generator<'a> {
-    pub(super) fn new(loaded: &'a Loaded<'a>, sequences: usize) -> Self {
+    pub(crate) fn new(loaded: &'a Loaded<'a>, sequences: usize) -> Self {
         let state = State::new(loaded.variant.program(), sequences);
         Self { loaded, state, said: vec![Vec::new(); sequences] }
     }
 
     /// Appends tokens to each sequence and returns the logits after the last of them; `None` for a
     /// sequence that got none.
-    pub(super) fn logits_after(
+    pub(crate) fn logits_after(
         &mut self,
         tokens: &[Vec<u32>],
     ) -> Result<Vec<Option<Vec<f32>>>, Error> {

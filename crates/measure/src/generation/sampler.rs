@@ -41,7 +41,8 @@ impl Sampler {
     }
 }
 
-fn most_likely(logits: &[f32]) -> usize {
+/// The token with the greatest logit, the first of equals.
+pub(crate) fn most_likely(logits: &[f32]) -> usize {
     let mut best = 0;
     for (token, logit) in logits.iter().enumerate() {
         if *logit > logits[best] {

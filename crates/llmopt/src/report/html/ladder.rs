@@ -1,9 +1,8 @@
 //! Several sizes of a model on a page: the table, and size against divergence.
 
 use super::axis::Axis;
-use super::document;
 use super::escape::{escaped, prose};
-use super::parts::{figure, table};
+use super::parts::{document, figure, table};
 use super::svg::{Anchor, Screen, Svg};
 use crate::report::ladder::{Decades, cells, facts, nats};
 use crate::units;

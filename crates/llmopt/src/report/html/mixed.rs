@@ -1,9 +1,8 @@
 //! Mixed precision on a page: bits over depth, what each unit costs, and everything that was measured.
 
 use super::axis::{Axis, every};
-use super::document;
 use super::escape::{escaped, prose};
-use super::parts::{figure, table};
+use super::parts::{document, figure, table};
 use super::svg::{Anchor, Screen, Svg};
 use crate::report::mixed::{CANDIDATE, cells, mixed_facts, short};
 use crate::report::numbers::significant;

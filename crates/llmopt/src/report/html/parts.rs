@@ -1,18 +1,29 @@
-//! What the sections of the page share: tables, and pictures in both widths.
+//! What pages share: their frame, tables, and pictures in both widths.
 
 use super::escape::escaped;
 use super::svg::Screen;
 use std::fmt::Write;
 
+/// A page of this title, with what it needs.
+pub(super) fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
+         name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta \
+         name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n\
+         </head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+        escaped(title)
+    )
+}
+
 /// A table whose first column is words and whose others are numbers.
 pub(super) fn table(
     body: &mut String,
-    headings: &[&str],
+    headings: &[impl AsRef<str>],
     rows: impl IntoIterator<Item = Vec<String>>,
 ) {
     let _ = write!(body, "<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr>");
     for heading in headings {
-        let _ = write!(body, "<th scope=\"col\">{}</th>", escaped(heading));
+        let _ = write!(body, "<th scope=\"col\">{}</th>", escaped(heading.as_ref()));
     }
     let _ = writeln!(body, "</tr></thead>\n<tbody>");
     for row in rows {
@@ -38,3 +49,5 @@ pub(super) fn figure(body: &mut String, picture: impl Fn(Screen) -> String, capt
     }
     let _ = writeln!(body, "<figcaption>{}</figcaption>\n</figure>", escaped(caption));
 }
+
+const STYLE: &str = include_str!("style.css");
