@@ -20,7 +20,7 @@ pub(crate) use generate::Generate;
 pub(crate) use ladder::Ladder;
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
 pub(crate) use run::{Init, Purpose, Recipe, RecipeCommand, Run, USUAL_RECIPE};
-pub(crate) use values::{ConsoleFlags, EvalDtype, KERNELS, Quiet};
+pub(crate) use values::{CodeInputs, ConsoleFlags, EvalDtype, KERNELS, Quiet};
 use values::{Listed, MEASURED, RUN, positive, tokens};
 
 use crate::exit;
@@ -356,6 +356,9 @@ pub(crate) struct Compute {
     /// What the inputs of products are rounded to; sums are always in f32
     #[arg(long, value_name = "D", default_value = "f32", help_heading = RUN)]
     pub(crate) dtype: EvalDtype,
+    /// What inputs become where a weight is integer codes
+    #[arg(long, value_name = "A", default_value = "artifact", help_heading = RUN)]
+    pub(crate) activations: CodeInputs,
     /// What computes the products
     #[arg(long, value_name = "K", value_parser = Listed(KERNELS), default_value = "auto", help_heading = RUN)]
     pub(crate) kernel: String,

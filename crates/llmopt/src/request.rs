@@ -134,6 +134,7 @@ pub(crate) fn evaluation(flags: &Eval) -> Result<EvaluationRequest, Refusal> {
         bos: flags.bos == Some(flags::Bos::Window),
         date: flags.date,
         precision: flags.compute.dtype.precision(),
+        code_inputs: flags.compute.activations.codes(),
         kernel: kernel(&flags.compute.kernel)?,
         gates: flags.gate.clone(),
         baseline: flags.baseline.clone(),

@@ -27,9 +27,9 @@ pub use spread::Spread;
 
 use crate::bench::plan::Plan;
 use crate::bench::run::Measured;
+use crate::compute;
 use crate::generation::Loaded;
 use llmopt_forward::Engine;
-use llmopt_linalg::Gemm;
 use llmopt_run::{Cancel, Error, Events, Resources, on_threads};
 
 /// Measures how fast a model decodes and, beside it, the one that it is held against.
@@ -43,8 +43,7 @@ pub fn bench(
     events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Bench, Error> {
-    let gemm = Gemm::new(request.precision, request.kernel)
-        .map_err(|error| Error::Refused(error.to_string()))?;
+    let gemm = compute::gemm(request.precision, request.kernel, request.code_inputs)?;
     let engine = Engine::new(gemm);
     let plan = Plan::new(request, &engine, resources)?;
     on_threads(resources.threads, || {

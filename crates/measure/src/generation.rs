@@ -5,9 +5,10 @@
 mod loaded;
 mod sampler;
 
+use crate::compute;
 use llmopt_data::Folder;
 use llmopt_forward::Engine;
-use llmopt_linalg::{Gemm, KernelChoice, Precision};
+use llmopt_linalg::{InputCodes, KernelChoice, Precision};
 use llmopt_model::Variant;
 use llmopt_run::{Cancel, Error, Resources, on_threads};
 use llmopt_text::Date;
@@ -37,6 +38,8 @@ pub struct GenerationRequest {
     pub date: Option<Date>,
     /// What products are computed in.
     pub precision: Precision,
+    /// What inputs are rounded to where a weight is integer codes, unless the scheme says so itself.
+    pub code_inputs: InputCodes,
     /// What computes them.
     pub kernel: KernelChoice,
 }
@@ -66,9 +69,9 @@ pub fn generate(
     resources: Resources,
     cancel: &Cancel,
 ) -> Result<Vec<Generated>, Error> {
-    let gemm = Gemm::new(request.precision, request.kernel)
-        .map_err(|error| Error::Refused(error.to_string()))?;
+    let gemm = compute::gemm(request.precision, request.kernel, request.code_inputs)?;
     let variant = Variant::open(&request.model)?;
+    compute::check_code_inputs(gemm, &[&variant])?;
     let folder = Folder::read(&variant)?;
     let prompts = prompts(request, &folder)?;
     check_lengths(&prompts, request, &variant)?;

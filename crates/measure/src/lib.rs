@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod compute;
 mod difference;
 mod divergences;
 mod evaluation;

@@ -73,7 +73,7 @@ pub use llmopt_eval::{
     Accuracy, ChoiceComparison, Comparison, Divergence, Estimate, Gate, GateError, Histogram,
     Metric, OnUnsure, Outcome, UnknownOnUnsure, Verdict,
 };
-pub use llmopt_linalg::{KernelChoice, Precision, keep_nothing_freed};
+pub use llmopt_linalg::{InputCodes, KernelChoice, Precision, keep_nothing_freed};
 pub use llmopt_measure::{
     Bench, BenchMachine, BenchProtocol, BenchRequest, BenchedBatch, BenchedModel, BenchedQuality,
     BlockLoss, BytesPerToken, ClassSize, ConfigDifference, Difference, Evaluation, EvaluationPlan,

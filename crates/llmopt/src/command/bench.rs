@@ -41,6 +41,7 @@ fn bench(flags: &Bench) -> Result<BenchRequest, Refusal> {
         runs: flags.runs,
         seed: flags.seed,
         precision: flags.dtype.precision(),
+        code_inputs: flags.activations.codes(),
         kernel: request::kernel(&flags.kernel)?,
     })
 }

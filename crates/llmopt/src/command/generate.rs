@@ -18,6 +18,7 @@ pub(super) fn run(flags: &Generate) -> Result<(), Failure> {
         seed: flags.seed.unwrap_or(0),
         date: flags.date,
         precision: flags.compute.dtype.precision(),
+        code_inputs: flags.compute.activations.codes(),
         kernel: request::kernel(&flags.compute.kernel)?,
     };
     let progress = Progress::begin(console, None);

@@ -2,7 +2,7 @@
 
 use super::examples;
 use super::values::{
-    ConsoleFlags, EvalDtype, KERNELS, Listed, MEASURED, Quiet, RUN, positive, tokens,
+    CodeInputs, ConsoleFlags, EvalDtype, KERNELS, Listed, MEASURED, Quiet, RUN, positive, tokens,
 };
 use crate::units;
 use clap::Args;
@@ -36,6 +36,9 @@ pub(crate) struct Bench {
     /// What the inputs of products are rounded to; sums are always in f32
     #[arg(long, value_name = "D", default_value = "f32", help_heading = RUN)]
     pub(crate) dtype: EvalDtype,
+    /// What inputs become where a weight is integer codes
+    #[arg(long, value_name = "A", default_value = "artifact", help_heading = RUN)]
+    pub(crate) activations: CodeInputs,
     /// What computes the products
     #[arg(long, value_name = "K", value_parser = Listed(KERNELS), default_value = "auto", help_heading = RUN)]
     pub(crate) kernel: String,

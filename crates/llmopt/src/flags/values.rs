@@ -3,7 +3,7 @@
 use crate::print::Console;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
-use llmopt_pipeline::Precision;
+use llmopt_pipeline::{InputCodes, Precision};
 use std::ffi::OsStr;
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -57,6 +57,24 @@ impl EvalDtype {
         match self {
             Self::F32 => Precision::F32,
             Self::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CodeInputs {
+    /// As the artifact's scheme says; where it leaves them as they are, sixteen bits, which lose less than bf16
+    Artifact,
+    /// Eight bits, a scale for every 128 columns: faster with many sequences, and not what was promised
+    Int8,
+}
+
+impl CodeInputs {
+    /// As the library calls it.
+    pub(crate) fn codes(self) -> InputCodes {
+        match self {
+            Self::Artifact => InputCodes::Int16,
+            Self::Int8 => InputCodes::Int8,
         }
     }
 }

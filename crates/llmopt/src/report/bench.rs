@@ -178,7 +178,10 @@ pub(super) fn facts(bench: &Bench) -> Vec<(&'static str, String)> {
         ),
     ));
     let threads = units::counted(protocol.threads, "thread");
-    facts.push(("kernel", format!("{}, {threads}", protocol.kernel)));
+    let rounded = protocol.activations.as_ref();
+    let rounded = rounded.map(|to| format!(" on inputs in {to}")).unwrap_or_default();
+    let kernels = format!("{}; {}{rounded}; {threads}", protocol.kernel, protocol.code_kernel);
+    facts.push(("kernels", kernels));
     facts.push(("read bandwidth", bandwidth(bench)));
     facts.extend(machine(&bench.machine));
     facts.extend(bench.notes.iter().map(|note| ("note", note.clone())));

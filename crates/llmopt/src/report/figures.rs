@@ -60,7 +60,10 @@ fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
     }
     let task = |of: &TaskResult| ("tasks", format!("{}: {}", of.name, task_fact(&of.protocol)));
     facts.extend(tasks.iter().map(task));
-    facts.push(("computed", format!("in {}, by {}", protocol.dtype, protocol.kernel)));
+    let rounded = protocol.activations.as_ref();
+    let rounded =
+        rounded.map(|to| format!(", inputs of codes rounded to {to}")).unwrap_or_default();
+    facts.push(("computed", format!("in {}, by {}{rounded}", protocol.dtype, protocol.kernel)));
     facts
 }
 

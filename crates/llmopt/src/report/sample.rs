@@ -180,6 +180,7 @@ pub(crate) fn alone() -> Evaluation {
         reference: None,
         protocol: Protocol {
             dtype: "f32".to_owned(),
+            activations: None,
             kernel: "f32 faer".to_owned(),
             block_tokens: None,
             text: Some(text),
@@ -227,7 +228,9 @@ pub(crate) fn bench() -> Bench {
             runs: 5,
             seed: 0,
             dtype: "f32".to_owned(),
+            activations: None,
             kernel: "f32 avx2".to_owned(),
+            code_kernel: "codes avx2".to_owned(),
             threads: 2,
         },
         machine: BenchMachine {

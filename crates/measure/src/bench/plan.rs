@@ -3,6 +3,7 @@
 use crate::bench::bandwidth::{self, Readings};
 use crate::bench::prompts::prompts;
 use crate::bench::request::BenchRequest;
+use crate::compute::check_code_inputs;
 use crate::generation::{Loaded, needed};
 use llmopt_forward::Engine;
 use llmopt_model::Variant;
@@ -31,6 +32,7 @@ impl<'a> Plan<'a> {
         let paths = [Some(&request.model), request.against.as_ref()];
         let variants = paths.into_iter().flatten().map(|path| Variant::open(path));
         let variants = variants.collect::<Result<Vec<_>, _>>()?;
+        check_code_inputs(engine.gemm(), &variants.iter().collect::<Vec<_>>())?;
         let vocabulary = vocabulary(&variants)?;
         variants.iter().try_for_each(|variant| check_context(request, variant))?;
         let largest = batches.last().copied().unwrap_or(0);

@@ -1,6 +1,6 @@
 //! What to measure.
 
-use llmopt_linalg::{KernelChoice, Precision};
+use llmopt_linalg::{InputCodes, KernelChoice, Precision};
 use std::path::PathBuf;
 
 /// What to measure the speed of.
@@ -22,6 +22,8 @@ pub struct BenchRequest {
     pub seed: u64,
     /// What products are computed in.
     pub precision: Precision,
+    /// What inputs are rounded to where a weight is integer codes, unless the scheme says so itself.
+    pub code_inputs: InputCodes,
     /// What computes them.
     pub kernel: KernelChoice,
 }

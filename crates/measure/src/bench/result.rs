@@ -42,8 +42,13 @@ pub struct BenchProtocol {
     pub seed: u64,
     /// What products are computed in: `f32`, `bf16`.
     pub dtype: String,
+    /// What inputs of codes were rounded to, where that is not what the artifact promises: `int8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activations: Option<String>,
     /// Precision and kernel: `f32 avx2`.
     pub kernel: String,
+    /// What multiplies weights that are codes: `codes avx2`.
+    pub code_kernel: String,
     /// Worker threads.
     pub threads: usize,
 }

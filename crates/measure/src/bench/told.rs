@@ -9,6 +9,7 @@ use crate::bench::read::BytesPerToken;
 use crate::bench::result::{Bench, BenchMachine, BenchProtocol, BenchedBatch, BenchedModel};
 use crate::bench::run::{Measured, Run};
 use crate::bench::spread::{Spread, percentile};
+use crate::compute;
 use crate::evaluation::ModelFacts;
 use llmopt_forward::State;
 use llmopt_run::Error;
@@ -48,7 +49,9 @@ fn protocol(plan: &Plan<'_>) -> BenchProtocol {
         runs: request.runs,
         seed: request.seed,
         dtype: request.precision.to_string(),
+        activations: compute::told(gemm).map(str::to_owned),
         kernel: gemm.name().to_owned(),
+        code_kernel: gemm.code_kernel().to_owned(),
         threads: plan.resources.threads,
     }
 }

@@ -22,6 +22,7 @@ pub(super) struct Baseline {
 /// How this run measures.
 pub(super) struct Measuring<'a> {
     pub(super) dtype: &'a str,
+    pub(super) activations: Option<&'a str>,
     /// Weights of the reference.
     pub(super) reference: Option<u64>,
     pub(super) texts: Vec<NamedText<'a>>,
@@ -142,6 +143,8 @@ impl Baseline {
             }
         };
         compare("dtype", &self.evaluation["protocol"]["dtype"], run.dtype.into());
+        let activations = &self.evaluation["protocol"]["activations"];
+        compare("activations", activations, run.activations.into());
         if metric.is_of_reference() {
             let parameters = &self.evaluation["reference"]["parameters"];
             compare("parameters of the reference", parameters, json!(run.reference));
@@ -246,8 +249,13 @@ mod tests {
     fn value(evaluation: Value, gate: &str) -> Result<f64, String> {
         let own = protocol(8);
         let text = NamedText { name: Some("chat"), protocol: &own, amounts: vec![8, 16] };
-        let run =
-            Measuring { dtype: "f32", reference: Some(7), texts: vec![text], tasks: Vec::new() };
+        let run = Measuring {
+            dtype: "f32",
+            activations: None,
+            reference: Some(7),
+            texts: vec![text],
+            tasks: Vec::new(),
+        };
         let baseline = Baseline { path: "b.json".to_owned(), evaluation };
         let found = baseline.value(&gate.parse().unwrap(), &run);
         found.map(|found| found.value).map_err(|error| error.to_string())

@@ -1,5 +1,6 @@
 //! Everything about an evaluation that is known before a weight is read.
 
+use crate::compute;
 use crate::evaluation::baseline::{Baseline, Baselined, Measuring, NamedTasks, NamedText};
 use crate::evaluation::check::{check, refused};
 use crate::evaluation::facts::parameters;
@@ -11,7 +12,6 @@ use llmopt_checkpoint::free_disk;
 use llmopt_data::same_tokenizer;
 use llmopt_eval::Gate;
 use llmopt_forward::Engine;
-use llmopt_linalg::Gemm;
 use llmopt_model::{Variant, notes};
 use llmopt_run::{Disk, Error, Resources};
 use llmopt_sweep::ReadingMemory;
@@ -85,8 +85,7 @@ pub fn plan_evaluation(
 ) -> Result<EvaluationPlan, Error> {
     check(request)?;
     let baseline = request.baseline.as_deref().map(Baseline::read).transpose()?;
-    let gemm = Gemm::new(request.precision, request.kernel)
-        .map_err(|error| Error::Refused(error.to_string()))?;
+    let gemm = compute::gemm(request.precision, request.kernel, request.code_inputs)?;
     if request.max_samples.is_some() && gemm.looks_at_sizes() {
         return Err(refused(
             format!(
@@ -100,6 +99,7 @@ pub fn plan_evaluation(
     let engine = Engine::new(gemm);
     let paths = request.against.iter().chain([&request.artifact]);
     let variants: Vec<Variant> = paths.map(|path| Variant::open(path)).collect::<Result<_, _>>()?;
+    compute::check_code_inputs(gemm, &variants.iter().collect::<Vec<_>>())?;
     if let [reference, artifact] = &variants[..] {
         comparable(reference, artifact)?;
     }
@@ -148,6 +148,7 @@ impl EvaluationPlan {
         let (texts, tasks) = (&step.set.texts, &step.set.tasks);
         Protocol {
             dtype: self.request.precision.to_string(),
+            activations: compute::told(gemm).map(str::to_owned),
             kernel: gemm.name().to_owned(),
             block_tokens: self.request.against.is_some().then_some(step.first_tokens),
             text: if let [text] = &texts[..] { Some(text.protocol.clone()) } else { None },
@@ -169,6 +170,7 @@ impl EvaluationPlan {
         let texts = set.texts.iter().enumerate();
         let run = Measuring {
             dtype: &self.request.precision.to_string(),
+            activations: compute::told(self.engine.gemm()),
             reference: self.reference().map(parameters),
             texts: texts.map(|(number, text)| NamedText::of(text, amounts(number))).collect(),
             tasks: set.tasks.iter().map(NamedTasks::of).collect(),

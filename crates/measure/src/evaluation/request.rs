@@ -2,7 +2,7 @@
 
 use crate::evaluation::named::NamedFile;
 use llmopt_eval::{Gate, OnUnsure};
-use llmopt_linalg::{KernelChoice, Precision};
+use llmopt_linalg::{InputCodes, KernelChoice, Precision};
 use llmopt_text::Date;
 use std::path::PathBuf;
 
@@ -31,6 +31,8 @@ pub struct EvaluationRequest {
     pub date: Option<Date>,
     /// What products are computed in.
     pub precision: Precision,
+    /// What inputs are rounded to where a weight is integer codes, unless the scheme says so itself.
+    pub code_inputs: InputCodes,
     /// What computes them.
     pub kernel: KernelChoice,
     /// What must hold.
@@ -60,6 +62,7 @@ impl EvaluationRequest {
             bos: false,
             date: None,
             precision: Precision::F32,
+            code_inputs: InputCodes::Int16,
             kernel: KernelChoice::Auto,
             gates: Vec::new(),
             baseline: None,

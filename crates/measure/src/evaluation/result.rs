@@ -53,6 +53,9 @@ pub struct Evaluation {
 pub struct Protocol {
     /// What products are computed in: `f32`, `bf16`.
     pub dtype: String,
+    /// What inputs of codes were rounded to, where that is not what the artifact promises: `int8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activations: Option<String>,
     /// What computed them.
     pub kernel: String,
     /// Tokens that every block of the artifact was run on alone, the first ones; none without a

@@ -136,6 +136,14 @@ impl Variant {
         Some((holder, stored, format))
     }
 
+    /// Whether a matrix is multiplied as codes of whose inputs the scheme says nothing.
+    pub fn has_free_code_inputs(&self, gemm: Gemm) -> bool {
+        self.matrices.keys().any(|weight| {
+            let codes = self.kept_as_codes(weight, gemm);
+            codes.is_some() && self.activations_of(weight) == Activations::None
+        })
+    }
+
     /// The memory that some rows of a weight take once they are read for `gemm`.
     pub fn packed_bytes(&self, weight: &str, rows: usize, columns: usize, gemm: Gemm) -> u64 {
         let bytes = match self.kept_as_codes(weight, gemm) {
