@@ -131,24 +131,22 @@ pub(super) fn cost(bench: &Bench) -> Part {
     })
 }
 
-/// Bytes read for a token, and how fast that is.
+/// How fast memory is read, and the bytes of a token by what they are for.
 pub(super) fn read(bench: &Bench) -> Part {
     let columns = [
+        ">read",
+        ">of read bandwidth",
         ">bytes per token",
         ">layers",
         ">head",
         ">key-value cache",
         ">embedding",
-        ">read",
-        ">of read bandwidth",
     ];
     Part::of(bench, &columns, |batch| {
         let bytes = &batch.bytes_per_token;
         let parts = [bytes.total(), bytes.layers, bytes.head, bytes.cache, bytes.embedding];
-        let mut cells: Vec<String> = parts.into_iter().map(units::count).collect();
-        cells.push(gigabytes(batch.bytes_per_second));
-        cells.push(units::percent(batch.bandwidth_share));
-        cells
+        let rate = [gigabytes(batch.bytes_per_second), units::percent(batch.bandwidth_share)];
+        rate.into_iter().chain(parts.into_iter().map(units::count)).collect()
     })
 }
 
