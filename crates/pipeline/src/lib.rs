@@ -75,12 +75,13 @@ pub use llmopt_eval::{
 };
 pub use llmopt_linalg::{KernelChoice, Precision, keep_nothing_freed};
 pub use llmopt_measure::{
-    BlockLoss, ClassSize, ConfigDifference, Difference, Evaluation, EvaluationPlan,
-    EvaluationRequest, EvaluationSummary, GateDifference, Generated, GenerationRequest, JudgedOn,
-    MetricDifference, ModelFacts, ModelSide, NamedFile, NamedFileError, NamedProtocol, Protocol,
-    Provenance, ProvenanceData, ProvenanceSource, QualityDifference, StoredTensor, TaskProtocol,
-    TaskResult, TensorDifference, TensorFacts, TextProtocol, TextResult, differ, evaluate,
-    generate, plan_evaluation,
+    AnswerOutput, AnswerRequest, Answered, Batching, BlockLoss, ClassSize, ConfigDifference,
+    Difference, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary, GateDifference,
+    Generated, GenerationRequest, JudgedOn, MetricDifference, ModelFacts, ModelSide, NamedFile,
+    NamedFileError, NamedProtocol, Protocol, Provenance, ProvenanceData, ProvenanceSource,
+    QualityDifference, RequestSource, Sampling, StoredTensor, TaskProtocol, TaskResult,
+    TensorDifference, TensorFacts, TextProtocol, TextResult, answer, differ, evaluate, generate,
+    plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
 pub use llmopt_rewrite::{

@@ -33,6 +33,7 @@ mod notes;
 mod provenance;
 mod prune;
 mod quantize;
+mod requests;
 mod resume;
 mod run;
 mod run_faults;
