@@ -64,6 +64,12 @@ impl Journal {
             .append(true)
             .open(path)
             .map_err(|error| Error::write(path, error))?;
+        Self::start_in(file, path, identity)
+    }
+
+    /// As [`Journal::start`], in a file that is open to be appended to. What it holds is lost.
+    pub(crate) fn start_in(file: File, path: &Path, identity: &str) -> Result<Self, Error> {
+        file.set_len(0).map_err(|error| Error::write(path, error))?;
         let mut journal = Self { path: path.to_owned(), file };
         journal.append(&[heading(identity)])?;
         Ok(journal)

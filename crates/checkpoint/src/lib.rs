@@ -16,6 +16,7 @@ mod file;
 #[cfg(test)]
 mod fixtures;
 mod folder;
+mod growing;
 mod hash;
 mod header;
 mod index;
@@ -41,6 +42,7 @@ pub use disk::free_disk;
 pub use error::{Blame, DiskLimit, Error, ModelError, RequestError};
 pub use file::{append_file, read_bytes, read_text, write_file};
 pub use folder::{all_files, visible_names};
+pub use growing::GrowingFile;
 pub use hash::{Sha256, sha256, sha256_file};
 pub use header::{Header, HeaderEntry, HeaderError};
 pub use index::{Index, IndexError, IndexFacts};

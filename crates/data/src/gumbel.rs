@@ -9,38 +9,38 @@ use std::f64::consts::LN_2;
 
 /// The token that wins so far, and its logit with noise.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Best {
+pub struct GumbelMax {
     score: f64,
     token: u32,
 }
 
-impl Best {
+impl GumbelMax {
     /// No token yet.
-    pub(super) const NONE: Self = Self { score: f64::NEG_INFINITY, token: 0 };
+    pub const NONE: Self = Self { score: f64::NEG_INFINITY, token: 0 };
 
-    pub(super) fn token(&self) -> u32 {
+    /// The token that won.
+    pub fn token(&self) -> u32 {
         self.token
     }
 
     /// Looks at the logits of the tokens from `first` on, each divided by `temperature` first. The
     /// noise of a token is its own output of `random`.
-    pub(super) fn update(
-        &mut self,
-        random: SplitMix64,
-        first: usize,
-        logits: &[f32],
-        temperature: f64,
-    ) {
+    pub fn update(&mut self, random: SplitMix64, first: usize, logits: &[f32], temperature: f64) {
         for (token, &logit) in (first as u32..).zip(logits) {
-            let (bits, logit) = (random.nth(token.into()), f64::from(logit) / temperature);
-            // Most tokens cannot win, and are spared two logarithms.
-            if logit + at_most(bits) <= self.score {
-                continue;
-            }
-            let score = logit + gumbel(bits);
-            if score > self.score {
-                *self = Self { score, token };
-            }
+            self.offer(random, token, f64::from(logit) / temperature);
+        }
+    }
+
+    /// Looks at one token, whose logit is divided by the temperature already.
+    pub fn offer(&mut self, random: SplitMix64, token: u32, logit: f64) {
+        let bits = random.nth(token.into());
+        // Most tokens cannot win, and are spared two logarithms.
+        if logit + at_most(bits) <= self.score {
+            return;
+        }
+        let score = logit + gumbel(bits);
+        if score > self.score {
+            *self = Self { score, token };
         }
     }
 }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     fn drawn(random: SplitMix64, pieces: &[&[f32]], temperature: f64) -> u32 {
-        let (mut best, mut first) = (Best::NONE, 0);
+        let (mut best, mut first) = (GumbelMax::NONE, 0);
         for piece in pieces {
             best.update(random, first, piece, temperature);
             first += piece.len();

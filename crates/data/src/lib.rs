@@ -20,6 +20,7 @@ mod tokenizer;
 
 pub use drawing_work::drawn;
 pub use facts::{CalibrationFacts, SourceFacts, StatisticsFacts};
+pub use gumbel::GumbelMax;
 pub use held_out::{beside_held_out, held_out, in_batches, judges};
 pub use request::CalibrationRequest;
 pub use self_generated::{SWEEPS, SelfGenerated};

@@ -9,7 +9,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::gumbel::Best;
+use crate::gumbel::GumbelMax;
 use llmopt_forward::{Engine, Matrix};
 use llmopt_model::Variant;
 use llmopt_run::{Error, Resources, SplitMix64, on_threads};
@@ -102,8 +102,8 @@ impl SelfGenerated {
         reading.sweep(&mut draws)?;
         run.events.stage_finished(STAGE);
         let drawn = draws.best.chunks_exact(self.window - 1);
-        let window = |(first, drawn): (u32, &[Best])| {
-            std::iter::once(first).chain(drawn.iter().map(Best::token)).collect()
+        let window = |(first, drawn): (u32, &[GumbelMax])| {
+            std::iter::once(first).chain(drawn.iter().map(GumbelMax::token)).collect()
         };
         Ok(firsts.into_iter().zip(drawn).map(window).collect())
     }
@@ -116,7 +116,7 @@ impl SelfGenerated {
     /// Bytes beside the sequences themselves: the best token so far of every position, positions of a
     /// batch, and the windows of the next draft.
     fn bytes(&self) -> Option<u64> {
-        let each = size_of::<Best>() + size_of::<Position>() + size_of::<u32>();
+        let each = size_of::<GumbelMax>() + size_of::<Position>() + size_of::<u32>();
         let tokens = self.windows.checked_mul(self.window)?;
         Some(tokens.checked_mul(each)? as u64)
     }
@@ -136,7 +136,7 @@ impl SelfGenerated {
 struct Draws {
     random: SplitMix64,
     /// The best token so far of every position, batch after batch.
-    best: Vec<Best>,
+    best: Vec<GumbelMax>,
     /// Where each batch begins in them.
     begins: Vec<usize>,
 }
@@ -147,7 +147,7 @@ impl Draws {
         for batch in 0..batches.len() {
             begins.push(begins[batch] + batches.positions_of(batch).len());
         }
-        Self { random, best: vec![Best::NONE; begins[batches.len()]], begins }
+        Self { random, best: vec![GumbelMax::NONE; begins[batches.len()]], begins }
     }
 }
 

@@ -21,6 +21,30 @@ impl State {
         Self { sequences, layers: layers.collect() }
     }
 
+    /// Adds an empty sequence behind the others.
+    pub fn add(&mut self, program: &Program) {
+        for (key, kept) in Self::new(program, 1).layers {
+            self.layers.entry(key).or_default().extend(kept);
+        }
+        self.sequences += 1;
+    }
+
+    /// Empties a sequence, to be run again from its first token.
+    pub fn clear(&mut self, program: &Program, sequence: usize) {
+        for (key, kept) in Self::new(program, 1).layers {
+            let old = self.layers.get_mut(&key).and_then(|layer| layer.get_mut(sequence));
+            old.into_iter().zip(kept).for_each(|(old, empty)| *old = empty);
+        }
+    }
+
+    /// Lets go of a sequence. Those behind it move up.
+    pub fn remove(&mut self, sequence: usize) {
+        if sequence < self.sequences {
+            self.layers.values_mut().for_each(|layer| drop(layer.remove(sequence)));
+            self.sequences -= 1;
+        }
+    }
+
     /// Bytes that one token of one sequence keeps, over all layers. Room is made for
     /// [`State::STEP`] tokens at a time.
     pub fn bytes_per_token(program: &Program) -> u64 {
@@ -49,17 +73,22 @@ impl State {
     /// token, as Transformers does with Phi-3. (Dynamic scaling changes with every token; what is
     /// kept stays as it is, there as here.)
     pub fn outgrown(program: &Program, from: usize, to: usize) -> bool {
-        let phases = program.blocks.iter().flat_map(|block| &block.phases);
-        let mut operations = phases.flat_map(|phase| &phase.operations);
-        operations.any(|operation| match operation {
-            Operation::Rotate { rope, .. } => match rope.scaling {
-                RopeScaling::Long { original, .. } => {
-                    (1..=original).contains(&from) && to > original
-                }
-                _ => false,
-            },
+        scalings(program).any(|scaling| match scaling {
+            RopeScaling::Long { original, .. } => (1..=*original).contains(&from) && to > *original,
             _ => false,
         })
+    }
+
+    /// The length up to which rotary factors do not depend on the length. A longer prompt that is read
+    /// in pieces is rotated otherwise than one that is read whole. `None` if they never depend on it.
+    pub fn rotated_alike(program: &Program) -> Option<usize> {
+        let limits = scalings(program).filter_map(|scaling| match scaling {
+            RopeScaling::Dynamic { original, .. } | RopeScaling::Long { original, .. } => {
+                Some(*original)
+            }
+            _ => None,
+        });
+        limits.min()
     }
 
     /// What `attention` of `layer` keeps of each sequence, once it is found to be what `batch`
@@ -88,6 +117,14 @@ impl State {
         }
         Ok(kept)
     }
+}
+
+fn scalings(program: &Program) -> impl Iterator<Item = &RopeScaling> {
+    let phases = program.blocks.iter().flat_map(|block| &block.phases);
+    phases.flat_map(|phase| &phase.operations).filter_map(|operation| match operation {
+        Operation::Rotate { rope, .. } => Some(&rope.scaling),
+        _ => None,
+    })
 }
 
 /// Every attention with the layer it is in.

@@ -107,7 +107,15 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "`--sparsity X` is the share of the blocks' parameters that goes: 0.4 or 40%",
     ),
     (
-        &["--out", "--output-dir", "--save", "--save-dir", "--save-path", "--outfile"],
+        &[
+            "--out",
+            "--output-dir",
+            "--save",
+            "--save-dir",
+            "--save-path",
+            "--outfile",
+            "--output-file",
+        ],
         "`-o PATH` or `--output PATH` says where the result goes",
     ),
     (
@@ -117,10 +125,16 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["--modules-to-not-convert"], "`--exclude PATTERN` keeps what matches as it is"),
     (&["--targets"], "`--include PATTERN` quantizes only what matches"),
     (&["--reference"], "`--against MODEL` names the original"),
-    (&["--max-new-tokens", "--n-predict"], "`--tokens N` is the number of tokens at most"),
     (&["--n-prompt"], "`--prompt N` is the number of tokens of a prompt, in `bench`"),
     (&["--n-gen"], "`--tokens N` is the number of tokens that are decoded"),
     (&["--repetitions"], "`--runs N` is the number of runs of which `bench` tells the median"),
+    (
+        &["--max-tokens", "--max-new-tokens", "--n-predict"],
+        "`--tokens N` is the number of tokens at most",
+    ),
+    (&["--max-num-seqs", "--parallel"], "`--slots N` is the number of sequences at a time"),
+    (&["--max-num-batched-tokens", "--ubatch-size"], "`--chunk N` is the number of rows of a step"),
+    (&["--input-file"], "`--requests FILE` is the file of requests, `-o FILE` that of the answers"),
     (&["--overwrite"], "`--force` replaces an existing output"),
     (&["--device", "--gpu"], "llmopt runs on the processor; `--threads N` says how much of it"),
     (

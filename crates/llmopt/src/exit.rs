@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use llmopt_pipeline::{Blame, Error};
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 /// The code that tells a script what became of the run.
@@ -13,7 +14,8 @@ pub(crate) fn code(result: &Result<(), Failure>) -> ExitCode {
         Err(Failure::Flags(_)) => DONE,
         Err(Failure::Gates(_)) => GATE,
         Err(Failure::Faults { .. } | Failure::Differs { .. }) => INPUT,
-        Err(Failure::Standard(_)) => SYSTEM,
+        Err(Failure::StandardInput(error)) if error.kind() == ErrorKind::InvalidData => INPUT,
+        Err(Failure::Standard(_) | Failure::StandardInput(_)) => SYSTEM,
         Err(Failure::Run(error)) => of_run(error),
     })
 }

@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     Gates(Vec<String>),
     /// Standard output could not be written.
     Standard(std::io::Error),
+    /// Standard input could not be read.
+    StandardInput(std::io::Error),
 }
 
 /// A request that is refused, with advice.
@@ -89,6 +91,7 @@ impl Failure {
                 if *files == 1 { "s" } else { "" }
             ),
             Self::Standard(error) => format!("cannot write to standard output: {error}"),
+            Self::StandardInput(error) => format!("cannot read standard input: {error}"),
         }
     }
 

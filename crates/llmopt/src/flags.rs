@@ -16,7 +16,7 @@ pub(crate) use bench::Bench;
 use calibrate::DATA;
 pub(crate) use calibrate::{Calibrate, DataFlags};
 pub(crate) use card::Card;
-pub(crate) use generate::Generate;
+pub(crate) use generate::{Generate, USUAL_TOKENS};
 pub(crate) use ladder::Ladder;
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
 pub(crate) use run::{Init, Purpose, Recipe, RecipeCommand, Run, USUAL_RECIPE};
@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Calibrate(Box<Calibrate>),
     Ladder(Box<Ladder>),
     Eval(Box<Eval>),
-    Generate(Generate),
+    Generate(Box<Generate>),
     Bench(Box<Bench>),
     Verify(Verify),
     Card(Card),
@@ -478,6 +478,11 @@ fn temperature(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("expected a number from 0 to {MOST_HEAT}"))
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0.0 && *number <= 1.0);
+    number.ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
+}
+
 /// What `--smooth` alone stands for.
 const LEAST_NOISE: &str = "least-noise";
 
@@ -505,3 +510,4 @@ const ARTIFACT: &str = "The artifact";
 const GATES: &str = "What must hold";
 const REBUILT: &str = "Made once more";
 const SPOKEN: &str = "What is generated";
+const REQUESTS: &str = "A file of requests";

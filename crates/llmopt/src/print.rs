@@ -38,12 +38,24 @@ pub(crate) fn content(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Writes a line of JSON to standard output, to be read at once: as it is, but to a terminal.
+pub(crate) fn line(json: &str) -> std::io::Result<()> {
+    match std::io::stdout().is_terminal() {
+        true => whole(&format!("{}\n", json_escaped(json))),
+        false => whole(&format!("{json}\n")),
+    }
+}
+
 fn write(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match whole(text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Standard(error)),
         _ => Ok(()),
     }
+}
+
+fn whole(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 /// Writes `value` as a JSON document to standard output.

@@ -161,10 +161,21 @@ pub(crate) fn of_ladder(flags: &Ladder, sources: &[CalibrationSource]) -> Result
 
 /// Options of generation.
 pub(crate) fn of_generate(flags: &Generate) -> Result<(), Refusal> {
+    let draws = flags.temperature.is_some_and(|temperature| temperature > 0.0);
     refused(
-        &[("--seed", flags.seed.is_some(), flags.temperature > 0.0)],
+        &[
+            ("--seed", flags.seed.is_some(), draws),
+            ("--top-k", flags.top_k.is_some(), draws),
+            ("--top-p", flags.top_p.is_some(), draws),
+            ("--min-p", flags.min_p.is_some(), draws),
+        ],
         "at `--temperature 0` the likeliest token is taken, and none is drawn",
         "leave it out, or give a `--temperature` above 0",
+    )?;
+    refused(
+        &[("--date", flags.date.is_some(), flags.chat || flags.requests.is_some())],
+        "only a chat template asks for the day",
+        "leave it out, or add `--chat`",
     )
 }
 

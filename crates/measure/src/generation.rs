@@ -1,11 +1,26 @@
-//! Tokens drawn from a model, to see with one's own eyes that it still speaks.
+//! Texts drawn from a model: how prompts go on, to see with one's own eyes that it still speaks, and
+//! answers to a file of requests.
 //!
 //! The whole model is in memory; nothing is spilled.
 
+mod filter;
+mod generator;
 mod loaded;
+mod logprobs;
+mod prompt;
+mod requests;
 mod sampler;
+mod schedule;
+mod sequence;
+mod speak;
+mod stop;
+
+pub use requests::{AnswerOutput, AnswerRequest, Answered, RequestSource, answer};
+pub use sampler::Sampling;
+pub use speak::Batching;
 
 use crate::compute;
+pub(crate) use generator::Generator;
 use llmopt_data::Folder;
 use llmopt_forward::Engine;
 use llmopt_linalg::{InputCodes, KernelChoice, Precision};
@@ -13,11 +28,15 @@ use llmopt_model::Variant;
 use llmopt_run::{Cancel, Error, Resources, on_threads};
 use llmopt_text::Date;
 pub use loaded::WeightBytes;
-pub(crate) use loaded::{Generator, Loaded, needed};
-use sampler::Sampler;
+pub(crate) use loaded::{Loaded, cache_bytes, fixed_bytes};
+use prompt::Prompt;
 pub(crate) use sampler::most_likely;
+pub(crate) use schedule::Part;
+use sequence::Spoken;
 use serde::Serialize;
+use speak::Admission;
 use std::path::PathBuf;
+use stop::Stops;
 
 /// What to generate from.
 #[derive(Clone, Debug)]
@@ -30,10 +49,12 @@ pub struct GenerationRequest {
     pub chat: bool,
     /// Tokens to generate at most.
     pub tokens: usize,
-    /// 0 takes the most likely token every time; above, tokens are drawn.
-    pub temperature: f64,
-    /// What decides the draws.
-    pub seed: u64,
+    /// How they are chosen.
+    pub sampling: Sampling,
+    /// A text ends before the first of these.
+    pub stop: Vec<String>,
+    /// How many go through the model together.
+    pub batching: Batching,
     /// The day that a chat template may ask for.
     pub date: Option<Date>,
     /// What products are computed in.
@@ -53,13 +74,14 @@ pub struct Generated {
     pub prompt_tokens: Vec<u32>,
     /// What followed.
     pub text: String,
-    /// Its tokens.
+    /// Its tokens, with those of the string that it stopped at.
     pub tokens: Vec<u32>,
-    /// Whether the model ended it; otherwise it was cut at the length asked for.
+    /// Whether the model ended it or came to a string to stop at; otherwise it was cut at the length asked
+    /// for.
     pub ended: bool,
 }
 
-/// Goes on from every prompt, all of them at once.
+/// Goes on from every prompt, several of them at once.
 ///
 /// # Errors
 /// If the model cannot be read or does not fit in memory, a prompt is longer than the model's context,
@@ -73,111 +95,51 @@ pub fn generate(
     let variant = Variant::open(&request.model)?;
     compute::check_code_inputs(gemm, &[&variant])?;
     let folder = Folder::read(&variant)?;
-    let prompts = prompts(request, &folder)?;
-    check_lengths(&prompts, request, &variant)?;
+    let (texts, prompts) = prompts(request, &folder)?;
+    prompts.iter().try_for_each(|(.., prompt)| prompt.check(&variant))?;
     let engine = Engine::new(gemm);
+    let admission = Admission::new(&variant, &engine, prompts, request.batching, 0, resources)?;
+    if let Some(&smallest) = admission.too_large.iter().map(|(_, smallest)| smallest).max() {
+        return Err(Error::Budget { given: resources.memory, smallest });
+    }
     on_threads(resources.threads, || {
-        let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.tokens.len()).collect();
-        let loaded = Loaded::read(&variant, &engine, &lengths, request.tokens, resources)?;
-        let spoken = spoken(&loaded, &prompts, request, &folder, cancel)?;
-        let generated = prompts.into_iter().zip(spoken);
-        generated.map(|(prompt, spoken)| outcome(prompt, spoken, &folder)).collect()
+        let loaded = Loaded::read(&variant, &engine)?;
+        let mut generated: Vec<Option<Generated>> = vec![None; texts.len()];
+        admission.speak(&loaded, &folder, cancel, |number, spoken| {
+            generated[number] = Some(outcome(&texts[number], spoken));
+            Ok(0)
+        })?;
+        Ok(generated.into_iter().flatten().collect())
     })?
 }
 
-/// A prompt as text and as tokens.
-struct Prompt {
-    text: String,
-    tokens: Vec<u32>,
-}
-
-/// What was drawn for a prompt.
-#[derive(Clone, Default)]
-struct Spoken {
-    tokens: Vec<u32>,
-    ended: bool,
-}
-
-fn prompts(request: &GenerationRequest, folder: &Folder) -> Result<Vec<Prompt>, Error> {
-    let prompt = |text: &String| {
-        let text = if request.chat { folder.as_user(text, request.date)? } else { text.clone() };
-        let tokens = folder.prompt_tokens(&text, request.chat)?;
-        if tokens.is_empty() {
-            return Err(Error::RefusedWithHint {
-                what: "a prompt has no tokens".to_owned(),
-                hint: "a text to go on from needs at least one".to_owned(),
-            });
-        }
-        Ok(Prompt { text, tokens })
-    };
-    request.prompts.iter().map(prompt).collect()
-}
-
-fn check_lengths(
-    prompts: &[Prompt],
-    request: &GenerationRequest,
-    variant: &Variant,
-) -> Result<(), Error> {
-    let Some(context) = variant.program().context else { return Ok(()) };
-    let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
-    let wanted = longest + request.tokens;
-    if wanted <= context {
-        return Ok(());
-    }
-    Err(Error::RefusedWithHint {
-        what: format!(
-            "a prompt of {longest} tokens and {} more are beyond the model's context of {context}",
-            request.tokens
-        ),
-        hint: "`--tokens` takes fewer".to_owned(),
-    })
-}
-
-/// Prompts first, then a token of each sequence that goes on, until none does.
-fn spoken(
-    loaded: &Loaded<'_>,
-    prompts: &[Prompt],
+/// The prompts as texts and as tokens.
+fn prompts(
     request: &GenerationRequest,
     folder: &Folder,
-    cancel: &Cancel,
-) -> Result<Vec<Spoken>, Error> {
-    let mut samplers: Vec<Sampler> = (0..prompts.len())
-        .map(|number| Sampler::new(request.temperature, request.seed, number as u64))
-        .collect();
-    let mut spoken = vec![Spoken::default(); prompts.len()];
-    let mut generator = Generator::new(loaded, prompts.len());
-    let mut next: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
-    for _ in 0..request.tokens {
-        if cancel.is_cancelled() {
-            return Err(Error::Interrupted);
-        }
-        if next.iter().all(Vec::is_empty) {
-            break;
-        }
-        let logits = generator.logits_after(&next)?;
-        for ((tokens, spoken), (sampler, logits)) in
-            next.iter_mut().zip(&mut spoken).zip(samplers.iter_mut().zip(logits))
-        {
-            tokens.clear();
-            let Some(logits) = logits else { continue };
-            let token = sampler.drawn(&logits);
-            spoken.ended = folder.ends(token);
-            if !spoken.ended {
-                spoken.tokens.push(token);
-                tokens.push(token);
-            }
-        }
+) -> Result<(Vec<String>, speak::Numbered), Error> {
+    let (mut texts, mut prompts) = (Vec::new(), Vec::new());
+    for (number, text) in request.prompts.iter().enumerate() {
+        let text = if request.chat { folder.as_user(text, request.date)? } else { text.clone() };
+        let prompt = Prompt {
+            tokens: folder.prompt_tokens(&text, request.chat)?,
+            most: request.tokens,
+            sampling: request.sampling,
+            stops: Stops::new(request.stop.clone()),
+            logprobs: None,
+        };
+        texts.push(text);
+        prompts.push((number, 0, prompt));
     }
-    Ok(spoken)
+    Ok((texts, prompts))
 }
 
-fn outcome(prompt: Prompt, spoken: Spoken, folder: &Folder) -> Result<Generated, Error> {
-    let Prompt { text, tokens } = prompt;
-    Ok(Generated {
-        prompt: text,
-        prompt_tokens: tokens,
-        text: folder.decoded(&spoken.tokens)?,
+fn outcome(prompt: &str, spoken: Spoken) -> Generated {
+    Generated {
+        prompt: prompt.to_owned(),
+        prompt_tokens: spoken.prompt_tokens,
+        text: spoken.text,
         tokens: spoken.tokens,
         ended: spoken.ended,
-    })
+    }
 }

@@ -28,6 +28,9 @@ pub use evaluation::{
     ProvenanceSource, TaskProtocol, TaskResult, TensorFacts, TextProtocol, TextResult, evaluate,
     plan_evaluation,
 };
-pub use generation::{Generated, GenerationRequest, WeightBytes, generate};
+pub use generation::{
+    AnswerOutput, AnswerRequest, Answered, Batching, Generated, GenerationRequest, RequestSource,
+    Sampling, WeightBytes, answer, generate,
+};
 pub use judged::{compared, judged, judged_by_window, least};
 pub use outputs::JudgedOn;

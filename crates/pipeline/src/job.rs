@@ -8,7 +8,7 @@ mod asked;
 mod plan;
 mod work;
 
-pub(crate) use asked::{followed_from, model_state};
+pub(crate) use asked::followed_from;
 pub use plan::{JobPlan, PlannedStage, plan_job};
 pub use work::Made;
 

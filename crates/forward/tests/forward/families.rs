@@ -112,6 +112,41 @@ fn a_state_goes_on_where_a_sequence_stopped() {
 }
 
 #[test]
+fn sequences_come_and_go_and_leave_the_others_as_they_were() {
+    for folder in ["llama", "gemma2", "phi3"] {
+        let checkpoint = checkpoint(folder);
+        let program = &checkpoint.program;
+        let runner = Runner::new(engine(KernelChoice::Portable), &checkpoint);
+        let tokens: Vec<u32> = (0..30).map(|i| i * 7 % 50).collect();
+        let mut state = State::new(program, 0);
+        let lengths =
+            |state: &State| (0..state.sequences()).map(|n| state.tokens(n)).collect::<Vec<_>>();
+        (0..3).for_each(|_| state.add(program));
+        runner.logits(&[&tokens[..5], &tokens[3..20], &tokens[..9]], Some(&mut state));
+        state.remove(1);
+        state.remove(7);
+        state.add(program);
+        assert_eq!(lengths(&state), [5, 9, 0], "{folder}");
+        state.clear(program, 0);
+        let found = runner.logits(&[&tokens[..8], &tokens[9..12], &tokens[2..4]], Some(&mut state));
+        assert_eq!(lengths(&state), [8, 12, 2], "{folder}");
+        let alone = |tokens: &[u32]| runner.logits(&[tokens], None).into_values();
+        let (whole, columns) = (alone(&tokens[..12]), found.columns());
+        let expected = [alone(&tokens[..8]), whole[9 * columns..].to_vec(), alone(&tokens[2..4])];
+        let expected: Vec<f64> = expected.concat().into_iter().map(f64::from).collect();
+        let error = difference(found.values(), &expected);
+        assert!(error < 2e-5, "{folder}: off by {error}");
+    }
+}
+
+#[test]
+fn factors_that_follow_the_length_say_from_where() {
+    for (folder, expected) in [("phi3", Some(64)), ("llama", None), ("gemma3", None)] {
+        assert_eq!(State::rotated_alike(&checkpoint(folder).program), expected, "{folder}");
+    }
+}
+
+#[test]
 fn long_factors_outgrow_what_is_kept() {
     for (folder, from, to, expected) in [
         ("phi3", 64, 65, true),

@@ -52,7 +52,7 @@ Examples:
 pub(crate) const GENERATE: &str = "\
 Examples:
   llmopt generate Llama-3.1-8B-w4a16 \"Once upon a time\"
-  llmopt generate Llama-3.1-8B-w4a16 \"Who are you?\" --chat --tokens 200";
+  llmopt generate Llama-3.1-8B-w4a16 --requests requests.jsonl -o answers.jsonl";
 
 pub(crate) const BENCH: &str = "\
 Examples:

@@ -25,11 +25,25 @@ fn a_seed_without_draws_and_a_day_without_messages() {
     refused("eval m --text ids.safetensors --date 2026-01-31", NO_TEMPLATE, MESSAGES);
     refused("prune m --sparsity 0.2 --date 2026-01-31", NO_TEMPLATE, MESSAGES);
     refused(
-        "generate m Hi --seed 7",
-        "`--seed` would do nothing here: at `--temperature 0` the likeliest token is taken, and none \
-         is drawn",
-        "leave it out, or give a `--temperature` above 0",
+        "generate m Hi --date 2026-01-31",
+        "`--date` would do nothing here: only a chat template asks for the day",
+        "leave it out, or add `--chat`",
     );
+}
+
+#[test]
+fn options_of_draws_where_none_is_drawn() {
+    for option in ["--seed 7", "--top-k 5", "--top-p 0.5", "--min-p 0.1 --temperature 0"] {
+        let name = option.split(' ').next().unwrap();
+        refused(
+            &format!("generate m Hi {option}"),
+            &format!(
+                "`{name}` would do nothing here: at `--temperature 0` the likeliest token is taken, and \
+                 none is drawn"
+            ),
+            "leave it out, or give a `--temperature` above 0",
+        );
+    }
 }
 
 #[test]
@@ -154,9 +168,15 @@ fn options_that_do_something_are_taken() {
     ] {
         assert_eq!(failure(args).message(), "`m` does not exist", "{args}");
     }
-    let args = "llmopt generate m Hi --temperature 0.5 --seed 7".split(' ').map(OsString::from);
-    match parsed(args).expect("known flags").command {
-        Command::Generate(flags) => assert_eq!(vain::of_generate(&flags), Ok(())),
-        other => panic!("{other:?}"),
+    for args in [
+        "generate m Hi --temperature 0.5 --seed 7 --top-k 5 --top-p 0.5 --min-p 0.1",
+        "generate m Hi --chat --date 2026-01-31 --stop x --slots 2 --chunk 3",
+        "generate m --requests a.jsonl -o b.jsonl --force --date 2026-01-31 --slots 2",
+    ] {
+        let words = std::iter::once("llmopt").chain(args.split(' ')).map(OsString::from);
+        match parsed(words).expect("known flags").command {
+            Command::Generate(flags) => assert_eq!(vain::of_generate(&flags), Ok(()), "{args}"),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -34,6 +34,7 @@ mod notes;
 mod provenance;
 mod prune;
 mod quantize;
+mod requests;
 mod resume;
 mod run;
 mod run_faults;

@@ -4,8 +4,8 @@ use crate::bench::bandwidth::{self, Readings};
 use crate::bench::prompts::prompts;
 use crate::bench::request::BenchRequest;
 use crate::compute::check_code_inputs;
-use crate::generation::{Loaded, needed};
-use llmopt_forward::Engine;
+use crate::generation::{Loaded, cache_bytes, fixed_bytes};
+use llmopt_forward::{Engine, State};
 use llmopt_model::Variant;
 use llmopt_run::{Cancel, Error, Resources, base_bytes};
 
@@ -44,12 +44,17 @@ impl<'a> Plan<'a> {
 
     /// Refuses what does not fit: all models, the keys and values of the largest batch, and the longest step.
     fn check_memory(&self) -> Result<(), Error> {
-        let lengths = self.lengths();
-        let tokens = self.request.tokens;
-        let needed = |variant| {
-            let bytes = needed(variant, self.engine, &lengths, tokens, self.resources.threads)?;
+        let (prompt, sequences) = (self.request.prompt, self.prompts.len());
+        let longest = prompt + self.request.tokens;
+        let needed = |variant: &Variant| {
+            let program = variant.program();
+            let outgrown = State::outgrown(program, prompt, longest);
+            let rows = sequences * if outgrown { longest } else { prompt };
+            let threads = self.resources.threads;
+            let fixed = fixed_bytes(variant, self.engine, rows, sequences, threads)?;
+            let cache = sequences as u64 * cache_bytes(program, longest);
             // The program is there once.
-            Ok(bytes - base_bytes(0, 0))
+            Ok::<u64, Error>(fixed + cache - base_bytes(0, 0))
         };
         let models = self.variants.iter().map(needed).sum::<Result<u64, Error>>()?;
         let (given, smallest) = (self.resources.memory, base_bytes(0, 0) + models);
@@ -58,8 +63,7 @@ impl<'a> Plan<'a> {
 
     /// Reads a model into memory.
     pub(super) fn loaded<'v>(&'v self, variant: &'v Variant) -> Result<Loaded<'v>, Error> {
-        let tokens = self.request.tokens;
-        Loaded::read(variant, self.engine, &self.lengths(), tokens, self.resources)
+        Loaded::read(variant, self.engine)
     }
 
     /// How fast memory is read, with no model in it.
@@ -76,10 +80,6 @@ impl<'a> Plan<'a> {
     /// Bytes of the weight files of a model.
     pub(super) fn file_bytes(variant: &Variant) -> u64 {
         variant.source().shards().iter().map(|shard| shard.bytes).sum()
-    }
-
-    fn lengths(&self) -> Vec<usize> {
-        self.prompts.iter().map(Vec::len).collect()
     }
 }
 
@@ -138,7 +138,7 @@ fn check_context(request: &BenchRequest, variant: &Variant) -> Result<(), Error>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llmopt_linalg::{KernelChoice, Precision};
+    use llmopt_linalg::{InputCodes, KernelChoice, Precision};
 
     fn request(batches: &[usize]) -> BenchRequest {
         BenchRequest {
@@ -150,6 +150,7 @@ mod tests {
             runs: 1,
             seed: 0,
             precision: Precision::F32,
+            code_inputs: InputCodes::Int16,
             kernel: KernelChoice::Auto,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::bench::clock::{Moment, Passed};
 use crate::bench::plan::Plan;
-use crate::generation::{Generator, Loaded, WeightBytes, most_likely};
+use crate::generation::{Generator, Loaded, Part, WeightBytes, most_likely};
 use llmopt_run::{Cancel, Error, Events};
 use std::time::Instant;
 
@@ -40,9 +40,9 @@ impl Run {
         tokens: usize,
         cancel: &Cancel,
     ) -> Result<Self, Error> {
-        let mut generator = Generator::new(loaded, prompts.len());
+        let mut sequences = Sequences::new(loaded, prompts);
         let begun = Moment::now();
-        let mut last = next(&mut generator, prompts)?;
+        sequences.step()?;
         let prompt = begun.passed();
         let (begun, mut steps) = (Moment::now(), Vec::with_capacity(tokens));
         for _ in 0..tokens {
@@ -50,20 +50,44 @@ impl Run {
                 return Err(Error::Interrupted);
             }
             let begun = Instant::now();
-            last = next(&mut generator, &last)?;
+            sequences.step()?;
             steps.push(begun.elapsed().as_secs_f64());
         }
         Ok(Self { prompt, decode: begun.passed(), steps })
     }
 }
 
-/// The likeliest token of each sequence, whether it ends a text or not.
-fn next(generator: &mut Generator<'_>, tokens: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, Error> {
-    let logits = generator.logits_after(tokens)?;
-    Ok(logits
-        .iter()
-        .map(|logits| logits.iter().map(|row| most_likely(row) as u32).collect())
-        .collect())
+/// Sequences that go through a model together, all by as many tokens.
+struct Sequences<'a> {
+    loaded: &'a Loaded<'a>,
+    generator: Generator<'a>,
+    /// All tokens of each.
+    known: Vec<Vec<u32>>,
+    /// Tokens of each that are computed.
+    computed: usize,
+}
+
+impl<'a> Sequences<'a> {
+    fn new(loaded: &'a Loaded<'a>, prompts: &[Vec<u32>]) -> Self {
+        Self { loaded, generator: Generator::new(loaded), known: prompts.to_vec(), computed: 0 }
+    }
+
+    /// Computes what is known of each, and adds its likeliest token, whether that ends a text or not.
+    fn step(&mut self) -> Result<(), Error> {
+        let length = self.known.first().map_or(0, Vec::len);
+        let again = self.loaded.outgrown(self.computed, length);
+        let begin = if again { 0 } else { self.computed };
+        let part = |id| Part { id, tokens: begin..length, catches_up: true, again };
+        let parts: Vec<Part> = (0..self.known.len()).map(part).collect();
+        let tokens = self.known.iter().flat_map(|known| &known[begin..]).copied().collect();
+        let logits = self.generator.logits(&parts, tokens)?;
+        for (row, known) in self.known.iter_mut().enumerate() {
+            known.push(most_likely(logits.row(row)));
+        }
+        self.loaded.recycle(logits);
+        self.computed = length;
+        Ok(())
+    }
 }
 
 /// Every batch, one after the other.

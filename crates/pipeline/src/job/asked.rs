@@ -2,8 +2,9 @@
 //! it is the same, and says what is not.
 
 use crate::job::{JobRequest, JobStage};
-use llmopt_checkpoint::{Source, sha256, sha256_file};
+use llmopt_checkpoint::{Source, sha256_file};
 use llmopt_data::CalibrationSource;
+use llmopt_model::model_state;
 use llmopt_run::Error;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -33,20 +34,6 @@ impl Asked {
             "stages": self.stages[..count],
         })
     }
-}
-
-/// What tells a model from any other, and from itself once it is changed, without reading its weights.
-pub(crate) fn model_state(source: &Source) -> Result<Value, Error> {
-    let mut files = Map::new();
-    for shard in source.shards() {
-        let state = json!({ "bytes": shard.bytes, "modified": shard.modified()?.to_string() });
-        files.insert(shard.name.clone(), state);
-    }
-    let config = source.config_bytes().map(sha256);
-    files.insert("config.json".to_owned(), json!(config));
-    let side = source.side_files().iter().map(|file| file.name.clone());
-    files.insert("beside".to_owned(), json!(side.collect::<Vec<_>>()));
-    Ok(Value::Object(files))
 }
 
 fn stage(stage: &JobStage) -> Result<Value, Error> {

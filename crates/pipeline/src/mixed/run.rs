@@ -1,7 +1,7 @@
 //! A mixed artifact made: sums, choices, probes, the search, then what was found, solved for and judged.
 
 use crate::calibration::observed_to;
-use crate::job::{followed_from, model_state};
+use crate::job::followed_from;
 use crate::mixed::finish::Finish;
 use crate::mixed::plan::{MixedPlan, method_of_choices};
 use crate::mixed::probe::{Composer, probed_with};
@@ -14,7 +14,7 @@ use crate::report::Report;
 use crate::run::quantize;
 use llmopt_checkpoint::{Output as Staged, PendingFile, keep_in_folder, read_bytes};
 use llmopt_data::{CalibrationRequest, CalibrationSource};
-use llmopt_model::Variant;
+use llmopt_model::{Variant, model_state};
 use llmopt_run::{Cancel, Error, Events};
 use serde_json::json;
 use std::path::{Path, PathBuf};
