@@ -24,7 +24,7 @@ fn main() {
         packed.bands_mut(STEP).iter_mut().for_each(|band| band.fill(&weights));
         rates(name, gemm, &packed, InputCodes::Int16);
     }
-    for kernel in [KernelChoice::Auto, KernelChoice::Avx2, KernelChoice::Portable] {
+    for kernel in [KernelChoice::Auto, KernelChoice::Avx2] {
         let Ok(gemm) = Gemm::new(Precision::F32, kernel) else { continue };
         for (bits, group) in [(8, COLUMNS), (4, 128), (2, 32)] {
             let format = CodeFormat::new(bits, group, COLUMNS, false).expect("a kernel takes it");
@@ -47,10 +47,12 @@ fn fill_codes(packed: &mut Packed, format: CodeFormat) {
 
 fn rates(name: &str, gemm: Gemm, packed: &Packed, to: InputCodes) {
     let mut line = format!("{name:48}");
-    for m in [1, 2, 4, 8, 16] {
+    for m in [1, 2, 4, 8, 16, 64] {
         let inputs: Vec<f32> = (0..m * COLUMNS).map(|i| (i % 251) as f32 - 125.0).collect();
         let mut out = vec![0.0; m * ROWS];
+        let begun = Instant::now();
         let ready = gemm.inputs(&inputs, packed, to);
+        let rounding = begun.elapsed().as_secs_f64();
         let mut best = f64::MAX;
         for _ in 0..3 {
             let begun = Instant::now();
@@ -59,6 +61,9 @@ fn rates(name: &str, gemm: Gemm, packed: &Packed, to: InputCodes) {
         }
         let products = (m * ROWS * COLUMNS) as f64 / best / 1e9;
         line += &format!(" {m:2}: {products:6.1}");
+        if m == 64 {
+            line += &format!("; {:.2} ns an input", rounding * 1e9 / inputs.len() as f64);
+        }
         if m == 1 {
             line += &format!(" ({:4.1})", packed.bytes() as f64 / best / 1e9);
         }

@@ -19,7 +19,7 @@ pub use dtype::Dtype;
 pub use finite::{NotFinite, first_not_finite};
 pub use meta::{ShapeError, TensorMeta};
 pub use round::{
-    e4m3_from_f32, e4m3_to_f32, i8_from_integer, round_half_even, rounded_to_e4m3,
+    e4m3_from_f32, e4m3_to_f32, i8_from_integer, i16_nearest, round_half_even, rounded_to_e4m3,
     rounded_to_e4m3_without_negative_zero,
 };
 pub use view::{View, ViewError};

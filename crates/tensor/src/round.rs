@@ -16,6 +16,12 @@ pub fn i8_from_integer(x: f32) -> i8 {
     (x + MAGIC).to_bits() as i8
 }
 
+/// `x` rounded to the nearest integer, ties to even, where that is within the range of `i16`.
+#[inline(always)]
+pub fn i16_nearest(x: f32) -> i16 {
+    (x + MAGIC).to_bits() as i16
+}
+
 /// The nearest E4M3 value, ties to even, clamped to ±448. NaN stays NaN.
 #[inline(always)]
 pub fn rounded_to_e4m3(x: f32) -> f32 {

@@ -1,7 +1,7 @@
 //! Rows of inputs as integers.
 
 use super::{CodeFormat, SEGMENT, STEP};
-use llmopt_tensor::round_half_even;
+use llmopt_tensor::i16_nearest;
 use llmopt_tensor::simd::{Kernel, dispatch};
 
 /// What inputs are rounded to before they meet codes.
@@ -125,11 +125,8 @@ impl Kernel for Round<'_> {
                         + place * parts * width;
                     let bytes = &mut coded.bytes[at..][..parts * width];
                     let facts = strip * STRIP * segments + number * height + place;
-                    coded.scales[facts] = rounding.scale;
-                    coded.sums[facts] = match parts {
-                        2 => rounding.in_two(inputs, bytes.split_at_mut(width)),
-                        _ => rounding.in_one(inputs, bytes),
-                    };
+                    coded.scales[facts] = rounding.scale();
+                    coded.sums[facts] = rounding.round(inputs, bytes, parts);
                 }
             }
         }
@@ -138,11 +135,11 @@ impl Kernel for Round<'_> {
 
 /// How inputs that share a scale are rounded.
 #[derive(Clone, Copy)]
-struct Rounding {
-    scale: f32,
-    /// Inputs are multiplied with it, or divided by the scale.
-    inverse: Option<f32>,
-    most: f32,
+enum Rounding {
+    /// Multiplied by the inverse of the scale.
+    ByInverse { scale: f32, inverse: f32 },
+    /// Divided by the scale, and clamped to what eight bits hold.
+    ByScale { scale: f32 },
 }
 
 impl Rounding {
@@ -151,8 +148,7 @@ impl Rounding {
     fn of(to: InputCodes, row: &[f32]) -> Option<Self> {
         (to == InputCodes::Int8Row).then(|| {
             let scale = largest_magnitude(row) / 127.5;
-            let scale = if scale == 0.0 { f32::EPSILON } else { scale };
-            Self { scale, inverse: None, most: 127.0 }
+            Self::ByScale { scale: if scale == 0.0 { f32::EPSILON } else { scale } }
         })
     }
 
@@ -161,46 +157,57 @@ impl Rounding {
     fn of_block(to: InputCodes, block: &[f32]) -> Self {
         let most = if to == InputCodes::Int16 { MOST_IN_TWO } else { 127.0 };
         let largest = largest_magnitude(block);
-        if largest < 1e-30 {
-            return Self { scale: 0.0, inverse: Some(0.0), most };
+        match largest < 1e-30 {
+            true => Self::ByInverse { scale: 0.0, inverse: 0.0 },
+            false => Self::ByInverse { scale: largest / most, inverse: most / largest },
         }
-        Self { scale: largest / most, inverse: Some(most / largest), most }
     }
 
     #[inline(always)]
-    fn rounded(&self, x: f32) -> i32 {
-        let scaled = match self.inverse {
-            Some(inverse) => x * inverse,
-            None => x / self.scale,
-        };
-        // A row that is not finite has a scale that is not, which tells of it whatever is here.
-        let low = if self.inverse.is_some() { -self.most } else { -128.0 };
-        round_half_even(scaled.clamp(low, self.most)) as i32
+    fn scale(self) -> f32 {
+        match self {
+            Self::ByInverse { scale, .. } | Self::ByScale { scale } => scale,
+        }
     }
 
-    /// Leaves the bytes of the inputs, and returns their sum.
+    /// Leaves the bytes of the inputs, and returns the sum of their codes. Inputs that are not finite
+    /// have a scale that is not, which tells of them whatever is here.
     #[inline(always)]
-    fn in_two(&self, inputs: &[f32], (high, low): (&mut [i8], &mut [i8])) -> i32 {
-        let mut sum = 0;
-        for ((x, high), low) in inputs.iter().zip(high).zip(low) {
-            let code = self.rounded(*x);
-            *high = ((code + 128) >> 8) as i8;
-            *low = code as i8;
-            sum += code;
+    fn round(self, inputs: &[f32], bytes: &mut [i8], parts: usize) -> i32 {
+        match (self, parts) {
+            (Self::ByInverse { inverse, .. }, 2) => {
+                let (high, low) = bytes.split_at_mut(bytes.len() / 2);
+                in_two(inputs, inverse, high, low)
+            }
+            (Self::ByInverse { inverse, .. }, _) => in_one(inputs, bytes, |x| x * inverse),
+            (Self::ByScale { scale }, _) => {
+                in_one(inputs, bytes, |x| (x / scale).max(-128.0).min(127.0))
+            }
         }
-        sum
     }
+}
 
-    #[inline(always)]
-    fn in_one(&self, inputs: &[f32], bytes: &mut [i8]) -> i32 {
-        let mut sum = 0;
-        for (x, byte) in inputs.iter().zip(bytes) {
-            let code = self.rounded(*x);
-            *byte = code as i8;
-            sum += code;
-        }
-        sum
+#[inline(always)]
+fn in_two(inputs: &[f32], inverse: f32, high: &mut [i8], low: &mut [i8]) -> i32 {
+    let mut sum = 0;
+    for ((x, high), low) in inputs.iter().zip(high).zip(low) {
+        let code = i32::from(i16_nearest(x * inverse));
+        *high = ((code + 128) >> 8) as i8;
+        *low = code as i8;
+        sum += code;
     }
+    sum
+}
+
+#[inline(always)]
+fn in_one(inputs: &[f32], bytes: &mut [i8], scaled: impl Fn(f32) -> f32) -> i32 {
+    let mut sum = 0;
+    for (x, byte) in inputs.iter().zip(bytes) {
+        let code = i32::from(i16_nearest(scaled(*x)));
+        *byte = code as i8;
+        sum += code;
+    }
+    sum
 }
 
 /// The largest number whose upper byte, once the lower is signed, is below 128.
@@ -209,11 +216,16 @@ const MOST_IN_TWO: f32 = 32639.0;
 /// The largest magnitude; not finite where a number is not.
 #[inline(always)]
 fn largest_magnitude(values: &[f32]) -> f32 {
-    let mut lanes = [0u32; 16];
-    for values in values.chunks(16) {
-        for (lane, value) in lanes.iter_mut().zip(values) {
-            *lane = (*lane).max(value.to_bits() & 0x7fff_ffff);
+    let magnitude = |value: f32| value.to_bits() & 0x7fff_ffff;
+    let mut lanes = [0; 16];
+    let (chunks, rest) = values.as_chunks::<16>();
+    for chunk in chunks {
+        for lane in 0..16 {
+            lanes[lane] = lanes[lane].max(magnitude(chunk[lane]));
         }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane = (*lane).max(magnitude(*value));
     }
     f32::from_bits(lanes.into_iter().fold(0, u32::max))
 }

@@ -67,7 +67,6 @@ fn tile<const BITS: u32, const PARTS: usize, const R: usize>(
 ) {
     assert!(first + R <= strip.rows && strip.parts == PARTS && panel.format.bits() == BITS);
     let mut sums = [[_mm256_setzero_ps(); 2]; R];
-    let offset = _mm256_set1_epi32(panel.format.offset());
     for (number, segment) in panel.segments().enumerate() {
         let fact = number * strip.rows + first;
         let (of_inputs, totals) = (&strip.scales[fact..][..R], &strip.sums[fact..][..R]);
@@ -76,10 +75,14 @@ fn tile<const BITS: u32, const PARTS: usize, const R: usize>(
                 8 => wide_products::<PARTS, R>(strip, first, segment, half),
                 _ => products::<BITS, PARTS, R>(strip, first, segment, half),
             };
-            let zero_points = segment.zero_points.map_or(offset, |line| load(line, half));
             let scales = _mm256_castsi256_ps(load(segment.scales, half));
             for r in 0..R {
-                let shift = _mm256_mullo_epi32(zero_points, _mm256_set1_epi32(totals[r]));
+                let shift = match segment.zero_points {
+                    Some(line) => {
+                        _mm256_mullo_epi32(load(line, half), _mm256_set1_epi32(totals[r]))
+                    }
+                    None => _mm256_set1_epi32(totals[r] * panel.format.offset()),
+                };
                 let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(products[r], shift));
                 let scale = _mm256_mul_ps(scales, _mm256_set1_ps(of_inputs[r]));
                 sums[r][half] = _mm256_add_ps(sums[r][half], _mm256_mul_ps(sum, scale));

@@ -61,15 +61,16 @@ fn tile<const BITS: u32, const PARTS: usize, const R: usize, const SETS: usize>(
 ) {
     assert!(strip.rows == R && strip.parts == PARTS && panel.format.bits() == BITS);
     let mut sums = [_mm512_setzero_ps(); R];
-    let offset = _mm512_set1_epi32(panel.format.offset());
     for (number, segment) in panel.segments().enumerate() {
         let products = products::<BITS, PARTS, R, SETS>(strip, segment);
-        let zero_points = segment.zero_points.map_or(offset, |line| load(line));
         let scales = _mm512_castsi512_ps(load(segment.scales));
         let facts = number * R..number * R + R;
         let (of_inputs, totals) = (&strip.scales[facts.clone()], &strip.sums[facts]);
         for r in 0..R {
-            let shift = _mm512_mullo_epi32(zero_points, _mm512_set1_epi32(totals[r]));
+            let shift = match segment.zero_points {
+                Some(line) => _mm512_mullo_epi32(load(line), _mm512_set1_epi32(totals[r])),
+                None => _mm512_set1_epi32(totals[r] * panel.format.offset()),
+            };
             let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(products[r], shift));
             let scale = _mm512_mul_ps(scales, _mm512_set1_ps(of_inputs[r]));
             sums[r] = _mm512_add_ps(sums[r], _mm512_mul_ps(sum, scale));
