@@ -1,6 +1,6 @@
 //! A bench of two models: every number agrees with the others. How fast it is, no test can say.
 
-use llmopt_linalg::{KernelChoice, Precision};
+use llmopt_linalg::{InputCodes, KernelChoice, Precision};
 use llmopt_measure::{Bench, BenchRequest, BenchedModel, Spread, bench};
 use llmopt_run::{Cancel, Resources, Silent};
 use std::path::Path;
@@ -19,6 +19,7 @@ fn benched(family: &str, seed: u64) -> Bench {
         runs: 3,
         seed,
         precision: Precision::F32,
+        code_inputs: InputCodes::Int16,
         kernel: KernelChoice::Auto,
     };
     let resources = Resources { memory: 256 << 20, threads: 1 };

@@ -181,7 +181,7 @@ impl Rounding {
             }
             (Self::ByInverse { inverse, .. }, _) => in_one(inputs, bytes, |x| x * inverse),
             (Self::ByScale { scale }, _) => {
-                in_one(inputs, bytes, |x| (x / scale).max(-128.0).min(127.0))
+                in_one(inputs, bytes, |x| (x / scale).clamp(-128.0, 127.0))
             }
         }
     }
