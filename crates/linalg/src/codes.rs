@@ -10,7 +10,7 @@ mod panel;
 
 pub use inputs::{CodedInputs, InputCodes};
 pub(crate) use inputs::{STRIP, Strip};
-pub(crate) use multiply::multiply;
+pub(crate) use multiply::{CodeKernel, multiply};
 pub(crate) use panel::{Panel, Segment, fill};
 
 /// How the codes of a matrix are laid out. Rows come in panels of sixteen. A panel is, for each group of

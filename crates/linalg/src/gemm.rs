@@ -2,8 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::choice::{KernelChoice, Precision, Unavailable};
-use crate::codes::{self, CodeFormat, CodedInputs, InputCodes};
-use crate::kernels::codes::CodeKernel;
+use crate::codes::{self, CodeFormat, CodeKernel, CodedInputs, InputCodes, Panel};
 use crate::kernels::{self, Entry, KERNELS, Product};
 use crate::packed::{Layout, Packed};
 use std::ops::Range;
@@ -181,7 +180,8 @@ impl Gemm {
                 assert!(rows.start <= rows.end && rows.end <= weights.rows());
                 assert!(inputs.fits(format, weights.columns()), "made ready for other weights");
                 assert_eq!(out.len(), inputs.rows() * rows.len());
-                codes::multiply(self.codes, format, inputs, weights, rows, out);
+                let weights = Panel { format, columns: weights.columns(), lines: weights.lines() };
+                codes::multiply(self.codes, inputs, weights, rows, out);
             }
             _ => panic!("inputs were made ready for other weights"),
         }

@@ -1,25 +1,31 @@
 //! The loops around a kernel for codes.
 
-use super::inputs::CodedInputs;
-use super::{CodeFormat, Panel, STRIP};
-use crate::kernels::codes::CodeKernel;
-use crate::packed::Packed;
+use super::inputs::{CodedInputs, STRIP, Strip};
+use super::panel::Panel;
 use std::ops::Range;
 
-/// `out = inputs * weights[rows]^T`. A panel stays in the cache while all inputs pass.
+/// A way to multiply codes, once it is known that this machine has it.
+pub(crate) trait CodeKernel: Sync {
+    /// As reports name it.
+    fn name(&self) -> &'static str;
+
+    /// Writes the product of the rows of `strip` with the sixteen rows of `panel`.
+    fn tile(&self, strip: Strip<'_>, panel: Panel<'_>, out: &mut [[f32; 16]; STRIP]);
+}
+
+/// `out = inputs * weights[rows]^T`, of `weights` all panels. A panel stays in the cache while all inputs pass.
 pub(crate) fn multiply(
     kernel: &dyn CodeKernel,
-    format: CodeFormat,
     inputs: &CodedInputs,
-    weights: &Packed,
+    weights: Panel<'_>,
     rows: Range<usize>,
     out: &mut [f32],
 ) {
-    let columns = weights.columns();
+    let Panel { format, columns, .. } = weights;
     let lines = format.lines(columns);
     let width = rows.len();
     for number in rows.start / 16..rows.end.div_ceil(16) {
-        let lines = &weights.lines()[number * lines..][..lines];
+        let lines = &weights.lines[number * lines..][..lines];
         let panel = Panel { format, columns, lines };
         let (begin, end) = (number * 16, number * 16 + 16);
         let inside = begin.max(rows.start)..end.min(rows.end);

@@ -3,7 +3,7 @@
 use super::{CodeFormat, STEP};
 use crate::buffer::Line;
 
-/// Sixteen rows of codes with their scales.
+/// Sixteen rows of codes with their scales, or panel after panel.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel<'a> {
     pub(crate) format: CodeFormat,

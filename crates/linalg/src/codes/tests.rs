@@ -1,6 +1,6 @@
 //! Codes against plain sums: exact between kernels, bounded against f64.
 
-use super::{CodeFormat, CodedInputs, InputCodes};
+use super::{CodeFormat, CodeKernel, CodedInputs, InputCodes, Panel};
 use crate::kernels::codes;
 use crate::tests::random;
 use crate::{Gemm, KernelChoice, Packed, Precision};
@@ -91,9 +91,10 @@ fn every_kernel_gives_the_bits_of_the_portable_one() {
             let inputs = random(m * columns, 14);
             for to in [InputCodes::Int16, InputCodes::Int8, InputCodes::Int8Row] {
                 let inputs = CodedInputs::new(&inputs, columns, coded.format, to);
-                let product = |kernel: &dyn codes::CodeKernel| {
+                let product = |kernel: &dyn CodeKernel| {
                     let mut out = vec![f32::NAN; m * rows];
-                    super::multiply(kernel, coded.format, &inputs, &packed, 0..rows, &mut out);
+                    let panels = Panel { format: coded.format, columns, lines: packed.lines() };
+                    super::multiply(kernel, &inputs, panels, 0..rows, &mut out);
                     out
                 };
                 let expected = product(codes::of(KernelChoice::Portable));

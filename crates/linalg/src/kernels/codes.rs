@@ -7,16 +7,7 @@ mod portable;
 mod vnni;
 
 use crate::choice::KernelChoice;
-use crate::codes::{Panel, STRIP, Strip};
-
-/// A way to multiply codes, once it is known that this machine has it.
-pub(crate) trait CodeKernel: Sync {
-    /// As reports name it.
-    fn name(&self) -> &'static str;
-
-    /// Writes the product of the rows of `strip` with the sixteen rows of `panel`.
-    fn tile(&self, strip: Strip<'_>, panel: Panel<'_>, out: &mut [[f32; 16]; STRIP]);
-}
+use crate::codes::CodeKernel;
 
 /// The kernel that goes with a choice for dense weights: the fastest of no wider instructions.
 pub(crate) fn of(choice: KernelChoice) -> &'static dyn CodeKernel {
@@ -51,7 +42,7 @@ pub(crate) fn all() -> Vec<&'static dyn CodeKernel> {
 /// A kernel once it has shown on this machine that it gives the portable one's bits.
 #[cfg(target_arch = "x86_64")]
 fn checked(kernel: impl CodeKernel + 'static) -> Option<&'static dyn CodeKernel> {
-    use crate::codes::{CodeFormat, CodedInputs, InputCodes, fill};
+    use crate::codes::{CodeFormat, CodedInputs, InputCodes, Panel, STRIP, fill};
     let columns = 160;
     let mixed = |i: usize| (i * 2_654_435_761) >> 7;
     let inputs: Vec<f32> = (0..3 * columns).map(|i| (mixed(i) % 509) as f32 - 254.0).collect();

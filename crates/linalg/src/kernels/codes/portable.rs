@@ -1,7 +1,6 @@
 //! Plain Rust: the number that every kernel must give.
 
-use super::CodeKernel;
-use crate::codes::{Panel, STEP, STRIP, Segment, Strip};
+use crate::codes::{CodeKernel, Panel, STEP, STRIP, Segment, Strip};
 use llmopt_tensor::simd::{Kernel, dispatch};
 
 pub(super) struct Portable;

@@ -2,8 +2,8 @@
 
 #![expect(unsafe_code, reason = "loads and stores of vectors")]
 
-use super::{CodeKernel, checked};
-use crate::codes::{Panel, STEP, STRIP, Segment, Strip};
+use super::checked;
+use crate::codes::{CodeKernel, Panel, STEP, STRIP, Segment, Strip};
 use std::arch::x86_64::*;
 use std::sync::LazyLock;
 
