@@ -65,6 +65,14 @@ impl Kept {
         self.tokens += added;
     }
 
+    /// Keeps the first tokens alone. Blocks beyond them go, and what is left in the last is written over.
+    pub(crate) fn truncate(&mut self, tokens: usize) {
+        if tokens < self.tokens {
+            self.tokens = tokens;
+            self.heads.iter_mut().for_each(|blocks| blocks.truncate(tokens.div_ceil(BLOCK)));
+        }
+    }
+
     /// The memory that so many tokens take.
     pub(crate) fn bytes(gemm: Gemm, heads: usize, head_width: usize, tokens: usize) -> usize {
         let (keys, values) =

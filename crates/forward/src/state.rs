@@ -37,6 +37,12 @@ impl State {
         }
     }
 
+    /// Keeps the first tokens of a sequence alone.
+    pub fn truncate(&mut self, sequence: usize, tokens: usize) {
+        let kept = self.layers.values_mut().filter_map(|layer| layer.get_mut(sequence));
+        kept.for_each(|kept| kept.truncate(tokens));
+    }
+
     /// Lets go of a sequence. Those behind it move up.
     pub fn remove(&mut self, sequence: usize) {
         if sequence < self.sequences {

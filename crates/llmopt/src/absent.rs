@@ -132,6 +132,14 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         &["--max-tokens", "--max-new-tokens", "--n-predict"],
         "`--tokens N` is the number of tokens at most",
     ),
+    (
+        &["--draft-model", "--model-draft", "--assistant-model", "--speculative-config"],
+        "`--draft DRAFT` proposes tokens, in `generate`",
+    ),
+    (
+        &["--num-speculative-tokens", "--draft-max", "--num-draft-tokens"],
+        "`--draft-length N` is the number of tokens proposed at a time",
+    ),
     (&["--max-num-seqs", "--parallel"], "`--slots N` is the number of sequences at a time"),
     (&["--max-num-batched-tokens", "--ubatch-size"], "`--chunk N` is the number of rows of a step"),
     (&["--input-file"], "`--requests FILE` is the file of requests, `-o FILE` that of the answers"),

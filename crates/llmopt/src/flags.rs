@@ -21,7 +21,7 @@ pub(crate) use ladder::Ladder;
 pub(crate) use prune::{AXES, PRUNE_METHODS, Prune};
 pub(crate) use run::{Init, Purpose, Recipe, RecipeCommand, Run, USUAL_RECIPE};
 pub(crate) use values::{CodeInputs, ConsoleFlags, EvalDtype, KERNELS, Quiet};
-use values::{Listed, MEASURED, RUN, positive, tokens};
+use values::{Listed, MEASURED, RUN, positive, proposals, tokens};
 
 use crate::exit;
 use crate::print::Console;

@@ -3,6 +3,7 @@
 //!
 //! The whole model is in memory; nothing is spilled.
 
+mod draft;
 mod filter;
 mod generator;
 mod loaded;
@@ -15,17 +16,19 @@ mod sequence;
 mod speak;
 mod stop;
 
+pub use draft::{DraftSource, Drafting};
 pub use requests::{AnswerOutput, AnswerRequest, Answered, RequestSource, answer};
 pub use sampler::Sampling;
 pub use speak::Batching;
 
 use crate::compute;
+use draft::{Draft, Drafter};
 pub(crate) use generator::Generator;
 use llmopt_data::Folder;
 use llmopt_forward::Engine;
 use llmopt_linalg::{InputCodes, KernelChoice, Precision};
 use llmopt_model::Variant;
-use llmopt_run::{Cancel, Error, Resources, on_threads};
+use llmopt_run::{Cancel, Error, Events, Resources, on_threads};
 use llmopt_text::Date;
 pub use loaded::WeightBytes;
 pub(crate) use loaded::{Loaded, cache_bytes, fixed_bytes};
@@ -55,6 +58,8 @@ pub struct GenerationRequest {
     pub stop: Vec<String>,
     /// How many go through the model together.
     pub batching: Batching,
+    /// What proposes tokens; no text depends on it.
+    pub draft: Option<Drafting>,
     /// The day that a chat template may ask for.
     pub date: Option<Date>,
     /// What products are computed in.
@@ -89,6 +94,7 @@ pub struct Generated {
 pub fn generate(
     request: &GenerationRequest,
     resources: Resources,
+    events: &dyn Events,
     cancel: &Cancel,
 ) -> Result<Vec<Generated>, Error> {
     let gemm = compute::gemm(request.precision, request.kernel, request.code_inputs)?;
@@ -98,17 +104,23 @@ pub fn generate(
     let (texts, prompts) = prompts(request, &folder)?;
     prompts.iter().try_for_each(|(.., prompt)| prompt.check(&variant))?;
     let engine = Engine::new(gemm);
-    let admission = Admission::new(&variant, &engine, prompts, request.batching, 0, resources)?;
+    let draft =
+        request.draft.as_ref().map(|drafting| Draft::open(drafting, &variant)).transpose()?;
+    let speaking = (request.batching, draft.as_ref());
+    let admission = Admission::new(&variant, &engine, prompts, speaking, 0, resources)?;
     if let Some(&smallest) = admission.too_large.iter().map(|(_, smallest)| smallest).max() {
         return Err(Error::Budget { given: resources.memory, smallest });
     }
     on_threads(resources.threads, || {
         let loaded = Loaded::read(&variant, &engine)?;
         let mut generated: Vec<Option<Generated>> = vec![None; texts.len()];
-        admission.speak(&loaded, &folder, cancel, |number, spoken| {
+        let of_draft = draft.as_ref().map(|draft| draft.loaded(&engine)).transpose()?.flatten();
+        let drafter = Drafter::with_pace(draft.as_ref(), of_draft.as_ref());
+        let totals = admission.speak(&loaded, drafter, &folder, cancel, |number, spoken| {
             generated[number] = Some(outcome(&texts[number], spoken));
             Ok(0)
         })?;
+        draft.iter().for_each(|_| events.note(&totals.to_string()));
         Ok(generated.into_iter().flatten().collect())
     })?
 }

@@ -29,8 +29,8 @@ pub use evaluation::{
     plan_evaluation,
 };
 pub use generation::{
-    AnswerOutput, AnswerRequest, Answered, Batching, Generated, GenerationRequest, RequestSource,
-    Sampling, WeightBytes, answer, generate,
+    AnswerOutput, AnswerRequest, Answered, Batching, DraftSource, Drafting, Generated,
+    GenerationRequest, RequestSource, Sampling, WeightBytes, answer, generate,
 };
 pub use judged::{compared, judged, judged_by_window, least};
 pub use outputs::JudgedOn;

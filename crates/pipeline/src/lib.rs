@@ -77,12 +77,13 @@ pub use llmopt_linalg::{InputCodes, KernelChoice, Precision, keep_nothing_freed}
 pub use llmopt_measure::{
     AnswerOutput, AnswerRequest, Answered, Batching, Bench, BenchMachine, BenchProtocol,
     BenchRequest, BenchedBatch, BenchedModel, BenchedQuality, BlockLoss, BytesPerToken, ClassSize,
-    ConfigDifference, Difference, Evaluation, EvaluationPlan, EvaluationRequest, EvaluationSummary,
-    GateDifference, Generated, GenerationRequest, JudgedOn, MetricDifference, ModelFacts,
-    ModelSide, NamedFile, NamedFileError, NamedProtocol, Protocol, Provenance, ProvenanceData,
-    ProvenanceSource, QualityDifference, ReadBandwidth, RequestSource, Sampling, Spread,
-    StoredTensor, TaskProtocol, TaskResult, TensorDifference, TensorFacts, TextProtocol,
-    TextResult, WeightBytes, answer, bench, differ, evaluate, generate, plan_evaluation,
+    ConfigDifference, Difference, DraftSource, Drafting, Evaluation, EvaluationPlan,
+    EvaluationRequest, EvaluationSummary, GateDifference, Generated, GenerationRequest, JudgedOn,
+    MetricDifference, ModelFacts, ModelSide, NamedFile, NamedFileError, NamedProtocol, Protocol,
+    Provenance, ProvenanceData, ProvenanceSource, QualityDifference, ReadBandwidth, RequestSource,
+    Sampling, Spread, StoredTensor, TaskProtocol, TaskResult, TensorDifference, TensorFacts,
+    TextProtocol, TextResult, WeightBytes, answer, bench, differ, evaluate, generate,
+    plan_evaluation,
 };
 pub use llmopt_model::{ScaledPair, kind_label, kind_pattern};
 pub use llmopt_rewrite::{

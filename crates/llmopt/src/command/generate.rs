@@ -6,11 +6,11 @@ use crate::print::{self, Console};
 use crate::progress::Progress;
 use crate::{request, signal, units, vain};
 use llmopt_pipeline::{
-    AnswerOutput, AnswerRequest, Answered, Batching, Generated, GenerationRequest, RequestSource,
-    Sampling,
+    AnswerOutput, AnswerRequest, Answered, Batching, DraftSource, Drafting, Generated,
+    GenerationRequest, RequestSource, Sampling,
 };
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) fn run(flags: &Generate) -> Result<(), Failure> {
     let console = flags.console.console(flags.quiet.quiet);
@@ -37,6 +37,7 @@ fn generate(flags: &Generate, console: Console) -> Result<(), Failure> {
         },
         stop: flags.stop.clone(),
         batching: batching(flags),
+        draft: draft(flags),
         date: flags.date,
         precision: flags.compute.dtype.precision(),
         code_inputs: flags.compute.activations.codes(),
@@ -45,7 +46,7 @@ fn generate(flags: &Generate, console: Console) -> Result<(), Failure> {
     let progress = Progress::begin(console, None);
     signal::watch(&progress, "stopping");
     let resources = request::resources(flags.memory, flags.compute.threads);
-    let generated = llmopt_pipeline::generate(&request, resources, &signal::CANCEL)?;
+    let generated = llmopt_pipeline::generate(&request, resources, &*progress, &signal::CANCEL)?;
     if console.json { print::json(&generated) } else { print::data(&render(&generated)) }
 }
 
@@ -62,6 +63,7 @@ fn answer(
             false => RequestSource::File(requests.to_owned()),
         },
         batching: batching(flags),
+        draft: draft(flags),
         date: flags.date,
         precision: flags.compute.dtype.precision(),
         code_inputs: flags.compute.activations.codes(),
@@ -88,6 +90,16 @@ fn answer(
         Console { quiet: true, .. } => Ok(()),
         _ => print::data(&summary(output, answered)),
     }
+}
+
+/// `ngram` is no folder; `./ngram` would be one.
+fn draft(flags: &Generate) -> Option<Drafting> {
+    let source = |draft: &PathBuf| match draft == Path::new("ngram") {
+        true => DraftSource::Ngram,
+        false => DraftSource::Model(draft.clone()),
+    };
+    let drafting = |draft| Drafting { source: source(draft), length: flags.draft_length };
+    flags.draft.as_ref().map(drafting)
 }
 
 fn batching(flags: &Generate) -> Batching {

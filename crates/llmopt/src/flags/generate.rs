@@ -1,8 +1,8 @@
 //! The flags of `generate`.
 
 use super::{
-    Compute, ConsoleFlags, Quiet, REQUESTS, RUN, SPOKEN, examples, positive, share, temperature,
-    tokens,
+    Compute, ConsoleFlags, Quiet, REQUESTS, RUN, SPOKEN, examples, positive, proposals, share,
+    temperature, tokens,
 };
 use crate::units;
 use clap::Args;
@@ -61,6 +61,13 @@ pub(crate) struct Generate {
     #[arg(long, requires = "output", help_heading = REQUESTS)]
     pub(crate) force: bool,
 
+    /// Let an artifact of the model, or any model with its tokens, propose tokens that are checked in one step; `ngram`
+    /// proposes what followed the same tokens before. No text depends on it, and none are proposed where that is slower
+    #[arg(long, value_name = "DRAFT", help_heading = RUN)]
+    pub(crate) draft: Option<PathBuf>,
+    /// Propose so many tokens at a time, 16 at most [default: as many as pay, by what is measured]
+    #[arg(long, value_name = "N", value_parser = proposals, requires = "draft", help_heading = RUN)]
+    pub(crate) draft_length: Option<usize>,
     /// Sequences that go through the model together, at most; no text depends on it
     #[arg(long, value_name = "N", value_parser = positive, default_value = "8", help_heading = RUN)]
     pub(crate) slots: usize,

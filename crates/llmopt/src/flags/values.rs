@@ -3,7 +3,7 @@
 use crate::print::Console;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
-use llmopt_pipeline::{InputCodes, Precision};
+use llmopt_pipeline::{Drafting, InputCodes, Precision};
 use std::ffi::OsStr;
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -82,6 +82,11 @@ impl CodeInputs {
 pub(super) fn tokens(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=MOST_TOKENS).contains(number));
     number.ok_or_else(|| format!("expected a number from 1 to {MOST_TOKENS}"))
+}
+
+pub(super) fn proposals(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=Drafting::MOST).contains(number));
+    number.ok_or_else(|| format!("expected a number from 1 to {}", Drafting::MOST))
 }
 
 pub(super) fn positive(text: &str) -> Result<usize, String> {

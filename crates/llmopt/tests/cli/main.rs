@@ -39,6 +39,7 @@ mod resume;
 mod run;
 mod run_faults;
 mod smooth;
+mod speculation;
 mod statistics;
 mod synthetic;
 mod too_small;

@@ -77,7 +77,7 @@ impl<'a> Sequences<'a> {
         let length = self.known.first().map_or(0, Vec::len);
         let again = self.loaded.outgrown(self.computed, length);
         let begin = if again { 0 } else { self.computed };
-        let part = |id| Part { id, tokens: begin..length, catches_up: true, again };
+        let part = |id| Part { id, tokens: begin..length, catches_up: true, again, drafted: 0 };
         let parts: Vec<Part> = (0..self.known.len()).map(part).collect();
         let tokens = self.known.iter().flat_map(|known| &known[begin..]).copied().collect();
         let logits = self.generator.logits(&parts, tokens)?;

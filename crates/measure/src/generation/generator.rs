@@ -22,8 +22,18 @@ impl<'a> Generator<'a> {
         self.state.remove(place);
     }
 
+    /// Keeps the memory of logits for the next step.
+    pub(super) fn recycle(&self, logits: Matrix) {
+        self.loaded.engine.recycle(logits);
+    }
+
+    /// Keeps the first tokens of a sequence alone.
+    pub(super) fn truncate(&mut self, place: usize, tokens: usize) {
+        self.state.truncate(place, tokens);
+    }
+
     /// Computes the parts of a step, whose tokens are `tokens`, one after the other, and returns the
-    /// logits of each that catches up.
+    /// logits of each that catches up: after its last token and before each that is proposed.
     pub(crate) fn logits(&mut self, parts: &[Part], tokens: Vec<u32>) -> Result<Matrix, Error> {
         let Loaded { variant, engine, head, .. } = self.loaded;
         let program = variant.program();
@@ -59,14 +69,14 @@ impl<'a> Generator<'a> {
     }
 }
 
-/// The last row of each part that catches up.
+/// The last rows of each part that catches up.
 fn last_rows(parts: &[Part], hidden: &Matrix) -> Vec<f32> {
     let mut end = 0;
     let mut last = Vec::new();
     for part in parts {
         end += part.tokens.len();
         if part.catches_up {
-            last.extend_from_slice(hidden.row(end - 1));
+            last.extend_from_slice(hidden.rows_of(end - 1 - part.drafted..end));
         }
     }
     last

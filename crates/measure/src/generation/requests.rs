@@ -13,6 +13,7 @@ mod response;
 mod work;
 
 use crate::compute;
+use crate::generation::draft::{Draft, Drafting};
 use crate::generation::speak::{Admission, Batching, Numbered};
 use line::Line;
 use llmopt_checkpoint::{GrowingFile, is_inside, read_text};
@@ -38,6 +39,8 @@ pub struct AnswerRequest {
     pub requests: RequestSource,
     /// How many go through the model together. No answer depends on it.
     pub batching: Batching,
+    /// What proposes tokens; no answer depends on it.
+    pub draft: Option<Drafting>,
     /// The day that a chat template may ask for.
     pub date: Option<Date>,
     /// What products are computed in.
@@ -97,10 +100,16 @@ pub fn answer<'a>(
     let prompts = work.prompts(&mut lines, request.date)?;
     let engine = Engine::new(gemm);
     let held = held_bytes(&lines, &prompts);
-    let admission = Admission::new(&variant, &engine, prompts, request.batching, held, resources)?;
+    let draft =
+        request.draft.as_ref().map(|drafting| Draft::open(drafting, &variant)).transpose()?;
+    let speaking = (request.batching, draft.as_ref());
+    let admission = Admission::new(&variant, &engine, prompts, speaking, held, resources)?;
     work.refuse(&admission.too_large)?;
     if !admission.is_empty() {
-        on_threads(resources.threads, || work.speak(admission, &engine, cancel))??;
+        let totals = on_threads(resources.threads, || {
+            work.speak(admission, draft.as_ref(), &engine, cancel)
+        })??;
+        draft.iter().for_each(|_| events.note(&totals.to_string()));
     }
     work.finish()
 }

@@ -46,6 +46,8 @@ pub(crate) struct Part {
     pub(crate) catches_up: bool,
     /// Whether it begins again, and what was kept of it no longer holds.
     pub(crate) again: bool,
+    /// How many of its last tokens are proposed, and known only if the model says them, too.
+    pub(crate) drafted: usize,
 }
 
 /// Sequences that wait and sequences that run.
@@ -96,10 +98,12 @@ impl Schedule {
         (!parts.is_empty()).then_some(parts)
     }
 
-    /// A running sequence has said a token and goes on.
-    pub(super) fn goes_on(&mut self, id: usize) {
-        let running = self.running.iter_mut().filter(|running| running.job.id == id);
-        running.for_each(|running| running.known += 1);
+    /// A running sequence has said so many tokens and goes on: all but the last of them are computed.
+    pub(super) fn goes_on(&mut self, id: usize, said: usize) {
+        for running in self.running.iter_mut().filter(|running| running.job.id == id) {
+            running.known += said;
+            running.computed = running.known - 1;
+        }
     }
 
     /// A running sequence has ended. Returns its place among them; those behind it move up.
@@ -166,7 +170,7 @@ impl Running {
         let tokens = self.computed..self.computed + rows;
         self.computed = tokens.end;
         let catches_up = rows > 0 && self.computed == self.known;
-        Part { id: self.job.id, tokens, catches_up, again }
+        Part { id: self.job.id, tokens, catches_up, again, drafted: 0 }
     }
 }
 

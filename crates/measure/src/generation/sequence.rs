@@ -40,10 +40,34 @@ impl Sequence {
         all.copied().skip(range.start).take(range.len())
     }
 
+    /// All of its tokens.
+    pub(super) fn all(&self) -> Vec<u32> {
+        self.tokens(0..self.length()).collect()
+    }
+
+    /// How many tokens it has.
+    pub(super) fn length(&self) -> usize {
+        self.prompt.tokens.len() + self.said.len()
+    }
+
+    /// How many tokens it may still say.
+    pub(super) fn left(&self) -> usize {
+        self.prompt.most.saturating_sub(self.said.len())
+    }
+
+    /// The token that it would say at a position.
+    pub(super) fn drawn(&self, logits: &[f32], position: usize) -> u32 {
+        self.prompt.sampling.drawn(logits, position)
+    }
+
+    /// The token said last.
+    pub(super) fn last(&self) -> Option<u32> {
+        self.said.last().copied()
+    }
+
     /// Says the next token. Whether there may be another one.
     pub(super) fn say(&mut self, logits: &[f32], folder: &Folder) -> Result<bool, Error> {
-        let position = self.prompt.tokens.len() + self.said.len();
-        let token = self.prompt.sampling.drawn(logits, position);
+        let token = self.drawn(logits, self.length());
         if folder.ends(token) {
             self.ended = true;
             return Ok(false);

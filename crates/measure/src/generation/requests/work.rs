@@ -4,6 +4,7 @@ use super::line::Line;
 use super::ordered::{Answered, InOrder};
 use super::prepare;
 use super::response::Responses;
+use crate::generation::draft::{Draft, Drafter, Totals};
 use crate::generation::loaded::Loaded;
 use crate::generation::speak::{Admission, Numbered};
 use llmopt_data::Folder;
@@ -73,12 +74,15 @@ impl<'m, 'a> Work<'m, 'a> {
     pub(super) fn speak(
         &mut self,
         admission: Admission,
+        draft: Option<&Draft>,
         engine: &Engine,
         cancel: &Cancel,
-    ) -> Result<(), Error> {
+    ) -> Result<Totals, Error> {
         let Self { variant, folder, responses, answers, reserved } = self;
         let loaded = Loaded::read(variant, engine)?;
-        let spoken = admission.speak(&loaded, folder, cancel, |number, spoken| {
+        let of_draft = draft.map(|draft| draft.loaded(engine)).transpose()?.flatten();
+        let drafter = Drafter::with_pace(draft, of_draft.as_ref());
+        let spoken = admission.speak(&loaded, drafter, folder, cancel, |number, spoken| {
             let bytes = reserved.get(&number).copied().unwrap_or(0);
             answers.put(number, responses.answered(number, &spoken), bytes)
         });

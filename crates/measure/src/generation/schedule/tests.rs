@@ -29,7 +29,7 @@ fn run(mut schedule: Schedule, says: usize) -> Vec<Vec<Part>> {
             *said += 1;
             match *said == says {
                 true => drop(schedule.ended(part.id)),
-                false => schedule.goes_on(part.id),
+                false => schedule.goes_on(part.id, 1),
             }
         }
         steps.push(parts);
@@ -126,6 +126,6 @@ fn a_sequence_that_outgrows_what_is_kept_of_it_begins_again() {
     let limits = Limits { alike: Some(10), outgrows: true, rows: 4, ..LIMITS };
     let steps = run(schedule(limits, &[job(0, 9)]), 4);
     let last: Vec<_> = steps.iter().rev().take(3).rev().flatten().cloned().collect();
-    let part = |tokens, again| Part { id: 0, tokens, catches_up: true, again };
+    let part = |tokens, again| Part { id: 0, tokens, catches_up: true, again, drafted: 0 };
     assert_eq!(last, [part(9..10, false), part(0..11, true), part(11..12, false)]);
 }
