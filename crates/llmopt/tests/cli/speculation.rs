@@ -44,7 +44,7 @@ fn what_is_said_with_a_draft_is_what_is_said_without_one() {
         let note = told.lines().find(|line| line.contains("proposed tokens were accepted"));
         let note = note.unwrap_or_else(|| panic!("{more}: {told}"));
         // The model is its own best draft.
-        assert_eq!(more.contains("tiny-llama"), note.contains("(100.0 %)"), "{more}: {note}");
+        assert!(!more.contains("tiny-llama") || note.contains("(100.0 %)"), "{more}: {note}");
     }
 }
 
