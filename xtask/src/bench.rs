@@ -4,6 +4,7 @@ mod blocks;
 mod calibrated;
 mod ceiling;
 mod checkpoints;
+mod decode;
 mod estimate;
 mod gemm;
 mod gram;
@@ -25,12 +26,13 @@ use subject::Bench;
 
 type Part = fn(&Bench) -> Result<()>;
 
-const PARTS: [(&str, Part); 12] = [
+const PARTS: [(&str, Part); 13] = [
     ("speed", speed),
     ("calibrated", calibrated::calibrated),
     ("pruned", pruned::pruned),
     ("recipe", recipe::recipe),
     ("blocks", blocks::blocks),
+    ("decode", decode::decode),
     ("estimate", estimate::estimate),
     ("ceiling", ceiling::ceiling),
     ("memory", memory),

@@ -100,12 +100,12 @@ pub fn generate(
     let gemm = compute::gemm(request.precision, request.kernel, request.code_inputs)?;
     let variant = Variant::open(&request.model)?;
     compute::check_code_inputs(gemm, &[&variant])?;
+    let draft =
+        request.draft.as_ref().map(|drafting| Draft::open(drafting, &variant)).transpose()?;
     let folder = Folder::read(&variant)?;
     let (texts, prompts) = prompts(request, &folder)?;
     prompts.iter().try_for_each(|(.., prompt)| prompt.check(&variant))?;
     let engine = Engine::new(gemm);
-    let draft =
-        request.draft.as_ref().map(|drafting| Draft::open(drafting, &variant)).transpose()?;
     let speaking = (request.batching, draft.as_ref());
     let admission = Admission::new(&variant, &engine, prompts, speaking, 0, resources)?;
     if let Some(&smallest) = admission.too_large.iter().map(|(_, smallest)| smallest).max() {

@@ -81,6 +81,7 @@ impl Draft {
     ) -> Result<u64, Error> {
         let Some(variant) = &self.variant else { return Ok(0) };
         // The program is there once.
+        let rows = rows + sequences * model::LAG;
         Ok(fixed_bytes(variant, engine, rows, sequences, threads)? - base_bytes(0, 0))
     }
 
@@ -148,9 +149,8 @@ impl<'a> Drafter<'a> {
         length: usize,
     ) -> Result<Vec<Vec<u32>>, Error> {
         let wanted = |part: &Part| {
-            let speaks = part.catches_up && part.tokens.len() == 1;
             let left = sequences.get(&part.id).map_or(0, Sequence::left);
-            if speaks { length.min(left.saturating_sub(1)) } else { 0 }
+            if part.speaks() { length.min(left.saturating_sub(1)) } else { 0 }
         };
         let wanted: Vec<usize> = parts.iter().map(wanted).collect();
         match self {

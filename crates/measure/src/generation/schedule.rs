@@ -50,6 +50,13 @@ pub(crate) struct Part {
     pub(crate) drafted: usize,
 }
 
+impl Part {
+    /// Whether it is the last known token of a sequence, after which the next one is said.
+    pub(super) fn speaks(&self) -> bool {
+        self.catches_up && self.tokens.len() == 1
+    }
+}
+
 /// Sequences that wait and sequences that run.
 #[derive(Debug)]
 pub(super) struct Schedule {

@@ -149,7 +149,7 @@ struct Heard {
 impl Speech<'_> {
     /// Proposes, computes, and says what follows.
     fn step(&mut self, mut parts: Vec<Part>) -> Result<Vec<Heard>, Error> {
-        let all_speak = parts.iter().all(|part| part.catches_up && part.tokens.len() == 1);
+        let all_speak = parts.iter().all(Part::speaks);
         let begun = Instant::now();
         let proposed = self.drafter.proposed(&parts, &self.sequences, self.pace.length())?;
         let drafting = begun.elapsed().as_secs_f64();

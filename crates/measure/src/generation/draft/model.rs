@@ -8,6 +8,9 @@ use llmopt_run::Error;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// Tokens that it may be behind.
+pub(super) const LAG: usize = 64;
+
 /// A model that says what another one will.
 pub(in crate::generation) struct ModelDraft<'a> {
     generator: Generator<'a>,
@@ -20,7 +23,8 @@ impl<'a> ModelDraft<'a> {
         Self { generator: Generator::new(loaded), computed: Vec::new() }
     }
 
-    /// So many tokens as are `wanted` for each part. It reads pieces of prompts as the model does.
+    /// So many tokens as are `wanted` for each part. It reads pieces of prompts as the model does; what is said
+    /// while nothing is wanted of it, it reads later, [`LAG`] tokens at once.
     pub(super) fn proposed(
         &mut self,
         parts: &[Part],
@@ -31,11 +35,12 @@ impl<'a> ModelDraft<'a> {
         let mut proposed: Vec<Vec<u32>> = vec![Vec::new(); parts.len()];
         let ends: Vec<usize> = parts.iter().map(|part| part.tokens.end).collect();
         let most = wanted.iter().copied().max().unwrap_or(0);
-        // Without a proposal it only reads what the model reads.
         for step in 0..most.max(1) {
             let part = |place: usize| {
-                let goes_on = step == 0 || wanted[place] > step;
                 let start = self.computed[place];
+                let is_prompt = !parts[place].speaks();
+                let must_read = is_prompt || ends[place] - start > LAG;
+                let goes_on = wanted[place] > step || (step == 0 && must_read);
                 let end = if goes_on { ends[place] + step } else { start };
                 Part {
                     id: parts[place].id,
