@@ -39,7 +39,7 @@ impl<'a> ModelDraft<'a> {
             let part = |place: usize| {
                 let start = self.computed[place];
                 let is_prompt = !parts[place].speaks();
-                let must_read = is_prompt || ends[place] - start > LAG;
+                let must_read = is_prompt || ends[place].saturating_sub(start) > LAG;
                 let goes_on = wanted[place] > step || (step == 0 && must_read);
                 let end = if goes_on { ends[place] + step } else { start };
                 Part {
