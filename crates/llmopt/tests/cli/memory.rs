@@ -111,6 +111,36 @@ fn a_ladder_keeps_to_the_smallest_budget_that_it_takes() {
 }
 
 #[test]
+fn answers_keep_to_the_smallest_budget_that_they_take() {
+    let dir = Dir::with_tiny_llama();
+    dir.done("quantize tiny-llama --bits 4 --method rtn -o w4 -q --runtime transformers");
+    let request = |n: usize| {
+        let prompt: Vec<usize> = (0..60 + n * 40).map(|i| 1 + i * i % 900).collect();
+        format!(
+            "{{\"custom_id\":\"{n}\",\"method\":\"POST\",\"url\":\"/v1/completions\",\"body\":{{\"prompt\":{prompt:?},\
+             \"max_tokens\":{}}}}}\n",
+            40 + n * 20
+        )
+    };
+    dir.write("in.jsonl", (0..12).map(request).collect::<String>().as_bytes());
+    for more in ["", "--draft w4 --draft-length 4"] {
+        let args = format!(
+            "generate tiny-llama --requests in.jsonl -o out.jsonl --force --threads 2 {more}"
+        );
+        let refused = dir.run(&format!("{args} --memory 1MiB")).stderr;
+        let works: u64 =
+            refused.split_once("`--memory ").unwrap().1.split_once('`').unwrap().0.parse().unwrap();
+        // With as little, long requests are refused; with more, several speak together.
+        for memory in [works, works + (8 << 20), works + (32 << 20)] {
+            let mut child = dir.command(&format!("{args} -q --memory {memory}")).spawn().unwrap();
+            let peak = resident_peak(&mut child);
+            assert!(child.wait().unwrap().success(), "{more}");
+            assert!(peak <= memory, "{more}: {peak} bytes were resident, {memory} the bound");
+        }
+    }
+}
+
+#[test]
 fn a_budget_that_cannot_be_kept_is_refused_with_one_that_can() {
     let dir = Dir::with_tiny_llama();
     let ran = dir.run("quantize tiny-llama --memory 1MiB");
