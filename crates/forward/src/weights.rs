@@ -42,7 +42,7 @@ impl Linear {
     pub(crate) fn inputs<'a>(&self, gemm: Gemm, inputs: &'a [f32]) -> Inputs<'a> {
         let to = match self.activations {
             Activations::Int8Token => InputCodes::Int8Row,
-            _ => gemm.code_inputs().unwrap_or(InputCodes::Int16),
+            _ => gemm.code_inputs(),
         };
         gemm.inputs(inputs, &self.packed, to)
     }

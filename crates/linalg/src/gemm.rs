@@ -19,8 +19,8 @@ pub struct Gemm {
     /// Of f32 inputs with weights of bf16.
     widened: Option<&'static dyn Product>,
     codes: &'static dyn CodeKernel,
-    /// What inputs of codes are rounded to; `None` where codes are to become weights first.
-    code_inputs: Option<InputCodes>,
+    /// What inputs of codes are rounded to.
+    code_inputs: InputCodes,
 }
 
 /// Rows of inputs, made ready once for any rows of the weights.
@@ -64,7 +64,7 @@ impl Gemm {
             product,
             widened: kernels::widened(entry.choice).filter(|_| in_f32),
             codes: kernels::codes::of(entry.choice),
-            code_inputs: Some(InputCodes::Int16),
+            code_inputs: InputCodes::Int16,
         }
     }
 
@@ -122,14 +122,13 @@ impl Gemm {
         self.codes.name()
     }
 
-    /// The same with inputs of codes rounded otherwise, or with codes that become weights in its
-    /// precision before they are multiplied.
-    pub fn with_code_inputs(self, code_inputs: Option<InputCodes>) -> Self {
+    /// The same with inputs of codes rounded otherwise.
+    pub fn with_code_inputs(self, code_inputs: InputCodes) -> Self {
         Self { code_inputs, ..self }
     }
 
-    /// What inputs are rounded to where weights stay codes; `None` where they do not stay codes.
-    pub fn code_inputs(&self) -> Option<InputCodes> {
+    /// What inputs are rounded to where weights are codes.
+    pub fn code_inputs(&self) -> InputCodes {
         self.code_inputs
     }
 

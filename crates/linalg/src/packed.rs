@@ -99,7 +99,7 @@ impl Packed {
                         line[row % 16] = value.to_bits();
                     }
                 }
-                _ => words_of_rows(layout, lines, columns)[row * columns.next_multiple_of(16)..]
+                _ => words_of_rows(layout, lines)[row * columns.next_multiple_of(16)..]
                     .iter_mut()
                     .zip(values)
                     .for_each(|(word, value)| *word = value.to_bits()),
@@ -125,7 +125,7 @@ impl Packed {
                     }
                 }
                 _ => {
-                    let words = words_of_rows(layout, lines, width);
+                    let words = words_of_rows(layout, lines);
                     let places = words.iter_mut().skip(column).step_by(width.next_multiple_of(16));
                     places.zip(values).for_each(|(word, x)| *word = x.to_bits());
                 }
@@ -151,11 +151,8 @@ impl Packed {
 }
 
 /// The words of a layout that keeps rows as they are.
-fn words_of_rows(layout: Layout, lines: &mut [Line], columns: usize) -> &mut [u32] {
-    assert!(
-        layout == Layout::Rows,
-        "packed for weights of other types than f32, {columns} columns"
-    );
+fn words_of_rows(layout: Layout, lines: &mut [Line]) -> &mut [u32] {
+    assert!(layout == Layout::Rows, "packed for weights of other types than f32");
     lines.as_flattened_mut()
 }
 

@@ -14,13 +14,13 @@ pub(crate) fn gemm(
     code_inputs: InputCodes,
 ) -> Result<Gemm, Error> {
     let gemm = Gemm::new(precision, kernel).map_err(|error| Error::Refused(error.to_string()))?;
-    Ok(gemm.with_code_inputs(Some(code_inputs)))
+    Ok(gemm.with_code_inputs(code_inputs))
 }
 
 /// Refuses inputs of eight bits where no model has codes that would meet them.
 pub(crate) fn check_code_inputs(gemm: Gemm, variants: &[&Variant]) -> Result<(), Error> {
-    let asked = gemm.code_inputs() == Some(InputCodes::Int8);
-    if !asked || variants.iter().any(|variant| variant.has_free_code_inputs(gemm)) {
+    let asked = gemm.code_inputs() == InputCodes::Int8;
+    if !asked || variants.iter().any(|variant| variant.has_free_code_inputs()) {
         return Ok(());
     }
     Err(Error::RefusedWithHint {
@@ -32,5 +32,5 @@ pub(crate) fn check_code_inputs(gemm: Gemm, variants: &[&Variant]) -> Result<(),
 
 /// As reports name inputs that are not what the artifact promises.
 pub(crate) fn told(gemm: Gemm) -> Option<&'static str> {
-    (gemm.code_inputs() == Some(InputCodes::Int8)).then_some("int8")
+    (gemm.code_inputs() == InputCodes::Int8).then_some("int8")
 }

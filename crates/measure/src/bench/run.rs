@@ -84,7 +84,7 @@ impl<'a> Sequences<'a> {
         for (row, known) in self.known.iter_mut().enumerate() {
             known.push(most_likely(logits.row(row)));
         }
-        self.loaded.recycle(logits);
+        self.generator.recycle(logits);
         self.computed = length;
         Ok(())
     }

@@ -160,8 +160,8 @@ impl<'a> Drafter<'a> {
                 .iter()
                 .zip(wanted)
                 .map(|(part, wanted)| match sequences.get(&part.id) {
-                    Some(sequence) => ngram::proposed(&sequence.all(), wanted),
-                    None => Vec::new(),
+                    Some(sequence) if wanted > 0 => ngram::proposed(&sequence.all(), wanted),
+                    _ => Vec::new(),
                 })
                 .collect()),
         }

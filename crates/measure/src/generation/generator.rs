@@ -23,7 +23,7 @@ impl<'a> Generator<'a> {
     }
 
     /// Keeps the memory of logits for the next step.
-    pub(super) fn recycle(&self, logits: Matrix) {
+    pub(crate) fn recycle(&self, logits: Matrix) {
         self.loaded.engine.recycle(logits);
     }
 

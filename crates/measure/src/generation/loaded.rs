@@ -7,7 +7,7 @@ pub use bytes::WeightBytes;
 use crate::generation::filter::Candidate;
 use llmopt_arch::Program;
 use llmopt_arch::program::{Operation, Phase};
-use llmopt_forward::{Batch, Engine, Linear, Matrix, State, Weights};
+use llmopt_forward::{Batch, Engine, Linear, State, Weights};
 use llmopt_model::Variant;
 use llmopt_run::{Error, base_bytes};
 
@@ -43,11 +43,6 @@ impl Loaded<'_> {
     /// Whether a sequence that grows from `from` tokens to `to` must be read again from its first.
     pub(crate) fn outgrown(&self, from: usize, to: usize) -> bool {
         State::outgrown(self.variant.program(), from, to)
-    }
-
-    /// Keeps the memory of a matrix for the next step.
-    pub(crate) fn recycle(&self, matrix: Matrix) {
-        self.engine.recycle(matrix);
     }
 }
 

@@ -92,7 +92,7 @@ impl Variant {
         columns: usize,
         gemm: Gemm,
     ) -> Result<Packed, Error> {
-        if let Some((holder, stored, format)) = self.kept_as_codes(weight, gemm) {
+        if let Some((holder, stored, format)) = self.kept_as_codes(weight) {
             let packed = gemm.pack_codes(rows.len(), columns, format);
             return filled(packed, columns, |_, band| {
                 let band_rows = band.rows();
@@ -118,8 +118,7 @@ impl Variant {
     /// Whether a weight is multiplied as the codes that it is stored as: who stores it, how, and the
     /// layout of a kernel that takes it. Codes of fp8, of tiles over several rows, and those whose scales
     /// change as they are read become weights first.
-    fn kept_as_codes(&self, weight: &str, gemm: Gemm) -> Option<(&Self, &Stored, CodeFormat)> {
-        gemm.code_inputs()?;
+    fn kept_as_codes(&self, weight: &str) -> Option<(&Self, &Stored, CodeFormat)> {
         let holder = self.holder(weight);
         let stored = holder.matrices.get(weight)?;
         if holder.smoothing.as_ref().is_some_and(|smoothing| smoothing.changes(weight)) {
@@ -137,16 +136,16 @@ impl Variant {
     }
 
     /// Whether a matrix is multiplied as codes of whose inputs the scheme says nothing.
-    pub fn has_free_code_inputs(&self, gemm: Gemm) -> bool {
+    pub fn has_free_code_inputs(&self) -> bool {
         self.matrices.keys().any(|weight| {
-            let codes = self.kept_as_codes(weight, gemm);
+            let codes = self.kept_as_codes(weight);
             codes.is_some() && self.activations_of(weight) == Activations::None
         })
     }
 
     /// The memory that some rows of a weight take once they are read for `gemm`.
     pub fn packed_bytes(&self, weight: &str, rows: usize, columns: usize, gemm: Gemm) -> u64 {
-        let bytes = match self.kept_as_codes(weight, gemm) {
+        let bytes = match self.kept_as_codes(weight) {
             Some((_, _, format)) => Gemm::packed_code_bytes(rows, columns, format),
             None if self.is_bf16(weight) => gemm.packed_bf16_bytes(rows, columns),
             None => gemm.packed_bytes(rows, columns),

@@ -80,6 +80,7 @@ impl<'a> ModelDraft<'a> {
                 proposed[place].push(sequence.drawn(row, part.tokens.end));
             }
         }
+        self.generator.recycle(logits);
         Ok(())
     }
 
